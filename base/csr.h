@@ -1,0 +1,35 @@
+/* A parsed PKCS#10 certification request (RFC 2986): immutable, counted, relayed as it was signed.
+ */
+#ifndef BASE_CSR_H
+#define BASE_CSR_H
+
+#include "base/names.h"
+#include "base/spki.h"
+
+#include <openssl/x509.h>
+
+struct csr;
+
+#define CSR_MAX ((size_t)128 << 10)
+#define CSR_CHALLENGE_MAX ((size_t)16 << 10) /* Intune's are several KiB */
+
+/* der: untrusted, at most CSR_MAX, no trailing bytes. Refused (ERR_PEER): malformed, an attribute
+ * type that occurs twice, challengePassword with other than one value. Does not check the
+ * signature. The caller owns *ret (one count). */
+bool csr_parse(struct bytes der, struct csr **ret, struct err *err) MUST_USE;
+struct csr *csr_ref(struct csr *csr);
+void csr_free(struct csr *csr); /* drops one count; NULL is allowed */
+
+/* Proof of possession: the CSR's signature by its own key (RFC 2986 section 4.2). */
+bool csr_pop_check(const struct csr *csr, struct err *err) MUST_USE;
+
+struct bytes csr_der_get(const struct csr *csr);
+const struct spki *csr_spki_get(const struct csr *csr);
+const struct names *csr_names_get(const struct csr *csr);
+/* challengePassword (RFC 2985 section 5.4.1) as UTF-8, whatever string type carried it; empty if
+ * there is none. A secret. */
+struct bytes csr_challenge_get(const struct csr *csr);
+/* Requested extensions (RFC 2985 section 5.4.2, or Microsoft's OID for it); NULL if none. */
+const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr);
+
+#endif

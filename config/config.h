@@ -1,0 +1,96 @@
+/* The configuration as plain, immutable, counted structs. Loaded whole or not at all: every fault
+ * is reported with file, line, column, key and what was expected. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "config/profile.h"
+
+struct cfg_key;
+struct cfg_node;
+struct cfg_faults;
+
+/* A certificate (chain: leaf first) and its key; loaded, and known to match each other. */
+struct cfg_identity {
+    char *name; /* of the ra entry; NULL for tls */
+    struct cfg_certs chain;
+    EVP_PKEY *key;
+};
+
+/* scheme://address:port */
+struct cfg_url {
+    bool tls;
+    char *host; /* IPv4 address */
+    uint16_t port;
+};
+
+struct cfg_urls {
+    struct cfg_url *items;
+    size_t count;
+};
+
+struct cfg_listen {
+    struct cfg_urls scep;
+    struct cfg_urls est;
+    struct cfg_urls admin;
+};
+
+struct cfg_tls {
+    struct cfg_identity identity;
+    int min_version; /* TLS1_2_VERSION or TLS1_3_VERSION */
+};
+
+struct cfg_limits {
+    int64_t body;    /* bytes of a request body */
+    int64_t threads; /* workers of a front listener */
+};
+
+/* One upstream CA. options points to the struct that the kind's table describes. */
+struct cfg_upstream {
+    char *name;
+    const struct cfg_kind *kind;
+    void *options;
+};
+
+struct cfg {
+    char *path; /* of the file, absolute */
+    struct cfg_listen listen;
+    struct cfg_tls tls;
+    bool tls_given;
+    struct cfg_limits limits;
+    char *store; /* "sqlite:/absolute/path" */
+    struct cfg_identity *ras;
+    size_t ra_count;
+    struct cfg_upstream *upstreams;
+    size_t upstream_count;
+    struct cfg_profile *profiles;
+    size_t profile_count;
+};
+
+/* A kind of upstream CA, as the loader sees it: its name and the table of its options (the type
+ * key itself is known). Upstream kinds hand theirs in, so config/ need not know them. */
+struct cfg_kind {
+    const char *type;
+    const struct cfg_key *keys; /* config/table.h; ends with a NULL name */
+    size_t options_size;
+    /* Judges options that are fine one by one; adds faults with cfg_fault. May be NULL. */
+    void (*judge)(void *options, struct cfg_faults *faults, const struct cfg_node *node);
+};
+
+struct cfg_kinds {
+    const struct cfg_kind *items;
+    size_t count;
+};
+
+/* Faults are one per line: FILE:LINE:COLUMN: key: what is wrong, expected what. */
+
+/* On failure *faults_text holds every fault, a line each, in the order of the file. Secrets do not
+ * occur in it. On success the caller owns one count of *ret. */
+bool cfg_load(const char *path, const struct cfg_kinds *kinds, struct cfg **ret,
+              struct buf *faults_text) MUST_USE;
+struct cfg *cfg_ref(struct cfg *cfg);
+void cfg_free(struct cfg *cfg); /* drops one count; NULL is allowed */
+
+/* NULL if there is none of that name. */
+const struct cfg_profile *cfg_profile_get(const struct cfg *cfg, const char *name);
+
+#endif

@@ -1,0 +1,117 @@
+/* What one profile says: who may have which certificate, by which doors. Part of struct cfg. */
+#ifndef CONFIG_PROFILE_H
+#define CONFIG_PROFILE_H
+
+#include "base/cert.h"
+
+#include <regex.h>
+
+enum cfg_challenge_kind {
+    CFG_CHALLENGE_FIXED = 0,
+    CFG_CHALLENGE_ONE_TIME,
+    CFG_CHALLENGE_KIND_COUNT
+};
+enum cfg_scep_chain { CFG_CHAIN_LEAF = 0, CFG_CHAIN_ISSUER, CFG_CHAIN_FULL };
+enum cfg_scep_legacy { CFG_LEGACY_NONE = 0, CFG_LEGACY_DES3_SHA1 };
+enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
+
+struct cfg_certs {
+    struct cert **items;
+    size_t count;
+};
+
+struct cfg_strings {
+    char **items;
+    size_t count;
+};
+
+struct cfg_route {
+    bool match_key;     /* the entry has match.key */
+    enum spki_kind key; /* only CSRs with this kind of key */
+    const char *label;  /* EST label or NULL for any */
+    size_t upstream;    /* index into cfg.upstreams */
+};
+
+struct cfg_keys {
+    int64_t rsa_min, rsa_max; /* bits; rsa_max 0: RSA is not allowed */
+    struct cfg_strings ec;    /* "P-256", ...; empty: EC is not allowed */
+    bool ed25519;
+    bool any; /* no keys entry: RSA 2048-4096 and P-256, P-384, P-521 */
+};
+
+/* One entry of subject: an attribute type and the POSIX extended regular expression that each of
+ * its values must match whole. */
+struct cfg_subject {
+    char *type;
+    char *pattern;
+    regex_t regex;
+};
+
+struct cfg_san {
+    struct cfg_strings dns;   /* globs, see text_glob */
+    struct cfg_strings ip;    /* "10.0.0.0/8", "2001:db8::/32" or one address */
+    struct cfg_strings email; /* globs */
+    struct cfg_strings uri;   /* globs */
+    int64_t max;
+};
+
+struct cfg_challenge {
+    bool kinds[CFG_CHALLENGE_KIND_COUNT];
+    struct buf *fixed; /* secrets: the lines of fixed_file; several overlap during a change */
+    size_t fixed_count;
+    int64_t ttl;  /* seconds a one-time challenge lives unless --ttl says otherwise */
+    int64_t uses; /* how often it may be used unless --uses says otherwise */
+};
+
+struct cfg_renewal {
+    int64_t window; /* seconds before expiry from which a certificate may renew; 0: always */
+    int64_t grace_after_expiry; /* seconds after it */
+    enum cfg_same_key same_key;
+};
+
+struct cfg_scep {
+    struct cfg_strings paths; /* "/scep/vpn": with anything after it at a '/' */
+    size_t *ra;               /* indexes into cfg.ras; the first signs, all decrypt */
+    size_t ra_count;
+    enum cfg_scep_chain chain;
+    enum cfg_scep_legacy legacy;
+};
+
+struct cfg_user {
+    char *name;
+    char *hash; /* crypt(3), salted */
+};
+
+struct cfg_est {
+    bool enabled;
+    struct cfg_strings labels; /* "" is the path without a label */
+    bool auth_certificate;
+    bool auth_basic;
+    struct cfg_user *users; /* of the users file; NULL if there is none */
+    size_t user_count;
+};
+
+struct cfg_profile {
+    char *name;
+    struct cfg_route *routes;
+    size_t route_count;
+    struct cfg_certs trust_certs;
+    struct trust *trust;
+    struct cfg_keys keys;
+    struct cfg_subject *subject; /* NULL: any subject */
+    size_t subject_count;
+    bool san_given; /* no san entry: no SAN is allowed */
+    struct cfg_san san;
+    struct cfg_strings eku;               /* dotted OIDs; empty: clientAuth */
+    struct cfg_strings ignore_extensions; /* dotted OIDs */
+    int64_t validity;                     /* seconds, longest; 0: the upstream's */
+    int64_t retry_window;                 /* seconds in which a repetition gets the same answer */
+    struct cfg_challenge challenge;
+    struct cfg_renewal renewal;
+    bool scep_enabled;
+    struct cfg_scep scep;
+    struct cfg_est est;
+    char *owner_contact, *owner_technical; /* or NULL */
+};
+
+#endif

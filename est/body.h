@@ -1,0 +1,13 @@
+/* EST message bodies: liberal in, exact out (RFC 7030 section 4, RFC 8951 section 3). */
+#ifndef EST_BODY_H
+#define EST_BODY_H
+
+#include "base/csr.h"
+
+/* base64 in any layout, PEM, or raw DER. Content-Transfer-Encoding plays no part. */
+bool est_body_csr(struct bytes body, struct csr **ret, struct err *err) MUST_USE;
+/* certs-only PKCS#7 in base64: lines of 64, or one line, with a final newline either way. */
+bool est_body_certs(const struct bytes *certs, size_t count, bool one_line,
+                    struct buf *out) MUST_USE;
+
+#endif

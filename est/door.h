@@ -1,0 +1,56 @@
+/* The EST door (RFC 7030, 8951): bytes in, bytes out, one call per HTTP request. */
+#ifndef EST_DOOR_H
+#define EST_DOOR_H
+
+#include "ra/note.h"
+#include "ra/ra.h"
+
+enum est_op {
+    EST_CACERTS = 0,
+    EST_SIMPLEENROLL,
+    EST_SIMPLEREENROLL,
+    EST_CSRATTRS,
+    EST_FULLCMC,
+    EST_SERVERKEYGEN,
+    EST_OP_COUNT,
+};
+
+/* "/.well-known/est[/LABEL]/OPERATION" (RFC 7030 section 3.2.2), path not yet decoded, without the
+ * query. False if it is not of that form. label: "" if there is none; charset
+ * [A-Za-z0-9._~-]{1,64}. */
+#define EST_LABEL_MAX 64
+bool est_path_parse(struct bytes path, enum est_op *op, char label[EST_LABEL_MAX + 1]) MUST_USE;
+const char *est_op_name(enum est_op op);
+
+struct est_call {
+    const struct ra_settings *settings;
+    const struct cfg_profile *profile;
+    const char *label;
+    enum est_op op;
+    const char *method;         /* "GET", "POST", ... */
+    struct bytes content_type;  /* header value, or empty */
+    struct bytes authorization; /* header value, or empty; a secret */
+    unsigned authorizations;    /* how many such headers there were */
+    bool user_agent;            /* the client sent one: strongSwan does not, and wants one line */
+    struct bytes body;
+    struct cert *peer;  /* TLS client certificate (its key was proved), or NULL */
+    const char *origin; /* peer address */
+};
+
+struct est_reply {
+    int status;
+    const char *content_type; /* static text, or NULL for no body */
+    bool base64;              /* send Content-Transfer-Encoding: base64 */
+    int retry_after;          /* seconds, 0: no header */
+    const char *authenticate; /* WWW-Authenticate, or NULL */
+    const char *allow;        /* Allow, or NULL */
+    struct buf body;
+    char delivers[RA_ID_LEN + 1];
+    struct ra_note note;
+};
+
+/* Always fills *reply; the caller clears it. */
+void est_door_handle(struct ra *ra, const struct est_call *call, struct est_reply *reply);
+void est_reply_clear(struct est_reply *reply);
+
+#endif

@@ -1,0 +1,44 @@
+/* Validators of what a message carries as its authorization. */
+#ifndef RA_CHALLENGE_CHALLENGE_H
+#define RA_CHALLENGE_CHALLENGE_H
+
+#include "ra/request.h"
+#include "ra/store/store.h"
+
+struct challenge_verdict {
+    bool accepted;
+    bool known;  /* this validator knows the secret, even if it refuses it */
+    bool spends; /* order must spend `digest` */
+    uint8_t digest[RA_DIGEST_LEN];
+    char detail[RA_DETAIL_MAX]; /* why not; never the secret */
+};
+
+/* Thread-safe. Judging changes nothing; what it costs is spent by the order's transaction. */
+struct challenge_vt {
+    const char *kind; /* "fixed", "one-time" */
+    bool (*judge)(struct store *store, const struct ra_request *request,
+                  struct challenge_verdict *ret, struct err *err);
+};
+
+extern const struct challenge_vt challenge_fixed;
+extern const struct challenge_vt challenge_one_time;
+
+/* Asks the profile's kinds in turn; the first that knows the secret decides. */
+bool challenge_judge(struct store *store, const struct ra_request *request,
+                     struct challenge_verdict *ret, struct err *err) MUST_USE;
+
+/* Mints a one-time challenge: 20 characters of A-Z and 2-7 (Windows encodes it as PrintableString).
+ * subject and sans bind it ("" or NULL: any names). */
+struct challenge_mint {
+    const struct cfg_profile *profile;
+    const char *subject;
+    const char *const *sans;
+    size_t san_count;
+    int64_t ttl;
+    int uses;
+};
+#define CHALLENGE_LEN 20
+bool challenge_create(struct store *store, const struct challenge_mint *mint,
+                      char out[CHALLENGE_LEN + 1], struct err *err) MUST_USE;
+
+#endif

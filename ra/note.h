@@ -1,0 +1,19 @@
+/* What a door says of one call, for the log line and the counters. */
+#ifndef RA_NOTE_H
+#define RA_NOTE_H
+
+#include "ra/request.h"
+
+/* No secrets; text is escaped by the log. */
+struct ra_note {
+    const char *operation; /* static text: "PKCSReq", "GetCACaps", "simpleenroll", ... or "-" */
+    const char *outcome;   /* static text: "issued", "pending", "refused", "answered", "error" */
+    const char *reason;    /* static text: ra_reason_name or a door's own word; or NULL */
+    char request_id[RA_ID_LEN + 1];
+    char txn[2 * 24 + 1]; /* hex of the first octets of the transactionID, or "" */
+    char subject[256];
+    char detail[RA_DETAIL_MAX + 64]; /* for the operator */
+    bool fault; /* something of ours failed (store, connector), not the device's */
+};
+
+#endif

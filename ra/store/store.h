@@ -1,0 +1,78 @@
+/* The store: requests, inventory, challenges and the audit trail. Every write below is one durable
+ * transaction: when it returns true, it survives kill -9. Thread-safe. */
+#ifndef RA_STORE_STORE_H
+#define RA_STORE_STORE_H
+
+#include "ra/store/row.h"
+
+struct store;
+
+struct store_vt {
+    const char *scheme; /* "sqlite" */
+    /* url: after "scheme:". serve: take the lock that only one serving process can hold, and free
+     * leases of a dead one. Creates and migrates the schema. */
+    bool (*open)(const char *url, bool serve, struct store **ret, struct err *err);
+    void (*close)(struct store *store);
+
+    /* Reads. *found says whether there was one. */
+    bool (*request_by_dedup)(struct store *store, const uint8_t *dedup, int64_t since,
+                             struct store_request *ret, bool *found, struct err *err);
+    bool (*request_by_txn)(struct store *store, const char *profile, struct bytes txn,
+                           const uint8_t *prover, struct store_request *ret, bool *found,
+                           struct err *err);
+    bool (*request_by_id)(struct store *store, const char *id, struct store_request *ret,
+                          bool *found, struct err *err);
+    /* Ids of ORDERED, WAITING and SUSPECT requests whose lease is over and whose time has come. */
+    bool (*request_due)(struct store *store, int64_t now, size_t max, char (*ids)[RA_ID_LEN + 1],
+                        size_t *count, struct err *err);
+    bool (*request_counts)(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err);
+    bool (*cert_find)(struct store *store, const uint8_t *fingerprint, struct store_cert *ret,
+                      bool *found, struct err *err);
+    /* Calls each until it returns false. Newest first. */
+    bool (*cert_list)(struct store *store, const struct store_filter *filter,
+                      bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                      struct err *err);
+    bool (*challenge_find)(struct store *store, const uint8_t *digest, struct store_challenge *ret,
+                           bool *found, struct err *err);
+    /* Whether this request spent this challenge. */
+    bool (*challenge_spent_by)(struct store *store, const uint8_t *digest, const char *request_id,
+                               bool *ret, struct err *err);
+    /* Walks the trail in order. */
+    bool (*audit_walk)(struct store *store,
+                       bool (*each)(const struct audit_record *record, void *arg), void *arg,
+                       struct err *err);
+
+    /* Writes. On STORE_DUPLICATE, *existing is the id of that row. */
+    bool (*order)(struct store *store, const struct store_order *order,
+                  enum store_order_result *result, char existing[RA_ID_LEN + 1], struct err *err);
+    /* Takes the lease of a request in ORDERED, WAITING or SUSPECT if it is free: *attempt is the
+     * new fence. */
+    bool (*claim)(struct store *store, const char *id, int64_t seconds, bool *got, int *attempt,
+                  struct err *err);
+    bool (*move)(struct store *store, const struct store_move *move, enum store_write *result,
+                 struct err *err);
+    bool (*record)(struct store *store, const struct store_record *record, enum store_write *result,
+                   struct err *err);
+    /* Does not wait for the disk: losing it is harmless. */
+    void (*delivered)(struct store *store, const char *request_id);
+    bool (*challenge_add)(struct store *store, const struct store_challenge *challenge,
+                          const struct audit_event *audit, struct err *err);
+    bool (*cert_revoke)(struct store *store, const char *fingerprint, int reason,
+                        const struct audit_event *audit, bool *found, struct err *err);
+    bool (*audit_add)(struct store *store, const struct audit_event *audit, struct err *err);
+    /* A write and a read work. */
+    bool (*health)(struct store *store, struct err *err);
+};
+
+/* Every store's struct begins with this. */
+struct store {
+    const struct store_vt *vt;
+};
+
+/* url with its scheme, as in cfg.store. */
+bool store_open(const char *url, bool serve, struct store **ret, struct err *err) MUST_USE;
+void store_close(struct store *store); /* NULL is allowed */
+/* Names of the kinds of store, separated by spaces. */
+const char *store_kinds(void);
+
+#endif

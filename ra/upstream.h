@@ -1,0 +1,91 @@
+/* What ra/ sees of an upstream CA. Connectors live in gateway/upstream/, one file per kind. */
+#ifndef RA_UPSTREAM_H
+#define RA_UPSTREAM_H
+
+#include "base/cert.h"
+#include "base/csr.h"
+#include "config/config.h"
+
+enum up_result {
+    UP_ISSUED = 0,
+    UP_UNCONFIRMED, /* issued, and the CA waits for confirm */
+    UP_PENDING,     /* ask again with the cookie */
+    UP_REFUSED,     /* for good */
+    UP_RETRY,       /* nothing happened; later */
+    UP_UNKNOWN,     /* the request left and no answer came */
+};
+
+enum up_caps {
+    UP_RESUBMIT_SAFE = 1u << 0, /* the same handle twice issues once */
+    UP_RECOVER = 1u << 1,
+    UP_CONFIRM = 1u << 2,
+    UP_REVOKE = 1u << 3,
+    UP_PENDINGS = 1u << 4,
+    UP_MAY_REWRITE = 1u << 5,       /* the CA may change names */
+    UP_CARRIES_CHALLENGE = 1u << 6, /* reads challengePassword as its own secret */
+    UP_INLINE = 1u << 7,            /* never blocks: no thread hop */
+};
+
+/* What a connector is asked to get. Borrowed for the call. */
+struct up_order {
+    const char *request_id;
+    const struct csr *csr;
+    const struct cfg_profile *profile; /* EKU and longest validity, for CAs that we command */
+};
+
+/* What came back. Zero-initialise; up_reply_clear frees. */
+struct up_reply {
+    struct cert *cert; /* UP_ISSUED, UP_UNCONFIRMED */
+    struct buf cookie; /* UP_PENDING, UP_UNCONFIRMED: opaque, stored */
+    int retry_after;   /* seconds; 0: no wish */
+    char reason[256];  /* UP_REFUSED, UP_RETRY, UP_UNKNOWN: for the operator */
+};
+
+struct up_revoked {
+    const char *serial; /* hex */
+    int64_t at;
+    int reason; /* CRLReason, RFC 5280 section 5.3.1 */
+};
+
+struct upstream;
+
+/* Thread-safe; never sleeps; deadline is in clock_mono_ms() time. A NULL entry means that the kind
+ * cannot do it, and caps agree. Errors inside are told in reply->reason and by the result. */
+struct upstream_vt {
+    const char *type;
+    unsigned caps;
+    /* options: the struct of the kind's table, borrowed from cfg, which outlives the connector. */
+    bool (*open)(const struct cfg_upstream *conf, struct upstream **ret, struct err *err);
+    void (*close)(struct upstream *up);
+    /* Makes the handle (transactionID, serial and TBS, order URL...): committed before sending. */
+    bool (*prepare)(struct upstream *up, const struct up_order *order, struct buf *handle,
+                    struct err *err);
+    enum up_result (*submit)(struct upstream *up, const struct up_order *order, struct bytes handle,
+                             int64_t deadline, struct up_reply *reply);
+    enum up_result (*poll)(struct upstream *up, const struct up_order *order, struct bytes cookie,
+                           int64_t deadline, struct up_reply *reply);
+    /* After a crash or a timeout: did the CA issue for this handle? */
+    enum up_result (*recover)(struct upstream *up, const struct up_order *order,
+                              struct bytes handle, int64_t deadline, struct up_reply *reply);
+    bool (*confirm)(struct upstream *up, struct bytes cookie, bool accept, int64_t deadline,
+                    struct err *err);
+    bool (*revoke)(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
+                   struct err *err);
+    /* The CA's certificates, issuer of leaves first; borrowed until close. */
+    bool (*chain)(struct upstream *up, const struct cfg_certs **ret, struct err *err);
+    /* A CRL over what the inventory says is revoked; for CAs that we are. DER. */
+    bool (*crl)(struct upstream *up, const struct up_revoked *revoked, size_t count,
+                struct buf *der, struct err *err);
+    bool (*health)(struct upstream *up, struct err *err);
+};
+
+/* Every connector's struct begins with this. */
+struct upstream {
+    const struct upstream_vt *vt;
+    const char *name;
+};
+
+void up_reply_clear(struct up_reply *reply);
+const char *up_result_name(enum up_result result);
+
+#endif

@@ -1,0 +1,78 @@
+/* pkiMessages both ways (RFC 8894 section 3): decode in two steps, encode in one. */
+#ifndef SCEP_MSG_H
+#define SCEP_MSG_H
+
+#include "base/csr.h"
+#include "scep/scep.h"
+
+/* Bounded look at the structure before OpenSSL's CMS functions see it: one SignedData over `data`,
+ * at most SCEP_CERTS_MAX certificates, exactly one SignerInfo, algorithms on our list, depth and
+ * sizes within bounds, no trailing bytes. BER indefinite lengths are accepted. */
+bool scep_check_signed(struct bytes der, struct err *err) MUST_USE;
+/* The same for an EnvelopedData: KeyTransRecipientInfo only, RSA PKCS#1 v1.5 or OAEP with sane
+ * parameters, content cipher AES-CBC (or 3DES if allow_des3), whole blocks. */
+bool scep_check_enveloped(struct bytes der, bool allow_des3, struct err *err) MUST_USE;
+
+/* A pkiMessage whose outer signature has been verified. Immutable. */
+struct scep_msg;
+
+/* der: untrusted, borrowed, at most SCEP_MSG_MAX. Verifies the signature with the certificate that
+ * the one SignerInfo names; says nothing about who that is. `*partial` is set to true when the
+ * message was read well enough that transactionID and senderNonce are known although the signature
+ * or an algorithm was refused: then *ret is set too and only scep_msg_txn_get, scep_msg_nonce_get
+ * and scep_msg_algs_get may be used on it, to address a FAILURE. On true, *ret is whole. */
+bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
+                    struct err *err) MUST_USE;
+void scep_msg_free(struct scep_msg *msg);
+
+/* -1 if absent or not exactly one decimal number; unknown numbers are returned as they are. */
+int scep_msg_type_get(const struct scep_msg *msg);
+struct bytes scep_msg_txn_get(const struct scep_msg *msg); /* opaque, 1 to SCEP_TXN_MAX bytes */
+struct bytes scep_msg_nonce_get(
+    const struct scep_msg *msg); /* senderNonce, 8 to 64 bytes or empty */
+struct cert *scep_msg_signer_get(const struct scep_msg *msg); /* borrowed */
+struct scep_algs scep_msg_algs_get(const struct scep_msg *msg);
+struct bytes scep_msg_content_get(const struct scep_msg *msg); /* the EnvelopedData, or empty */
+int scep_msg_status_get(const struct scep_msg *msg);           /* CertRep only; -1 otherwise */
+int scep_msg_fail_get(const struct scep_msg *msg);             /* failInfo; -1 if absent */
+struct bytes scep_msg_recipient_nonce_get(const struct scep_msg *msg);
+
+/* The keys that a message may be addressed to, and what they may be used with. */
+struct scep_opener {
+    const struct scep_key *keys;
+    size_t count;
+    bool allow_des3;
+};
+/* Decrypts the content with whichever of the keys it is addressed to. Every failure to decrypt
+ * looks alike: same kind, same text. On success content (secret) holds the plaintext and
+ * *cipher the NID of its cipher. */
+bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
+                   struct buf *content, int *cipher, struct err *err) MUST_USE;
+
+/* Everything that one pkiMessage of either side says. */
+struct scep_out {
+    enum scep_type type;
+    struct bytes txn;
+    struct bytes sender_nonce;    /* SCEP_NONCE_LEN; fresh */
+    struct bytes recipient_nonce; /* CertRep: the request's senderNonce; else empty */
+    enum scep_status status;      /* CertRep */
+    enum scep_fail fail;          /* CertRep with SCEP_FAILURE */
+    const char *fail_text;        /* or NULL */
+    struct bytes content;         /* to be enveloped; ptr NULL: no envelope */
+    const struct cert *recipient; /* whom the envelope is for */
+    struct scep_algs algs;
+    struct scep_key signer;
+};
+
+/* Definite-length DER; the signer's certificate alone in the bag; rsaEncryption as the signature
+ * algorithm (strongSwan demands it). */
+bool scep_msg_encode(const struct scep_out *out, struct buf *der, struct err *err) MUST_USE;
+
+/* The client's half. issuer_and_subject of a CertPoll (RFC 8894 section 3.3.3). */
+bool scep_poll_content(struct bytes issuer, struct bytes subject, struct buf *der) MUST_USE;
+/* The certificates of a CertRep's opened content (a degenerate SignedData), in order; the caller
+ * frees them with pem_certs_free. At most SCEP_CERTS_MAX. */
+bool scep_certs_decode(struct bytes der, struct cert ***ret, size_t *count,
+                       struct err *err) MUST_USE;
+
+#endif
