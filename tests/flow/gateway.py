@@ -1,0 +1,222 @@
+"""A scepter process of a test's own, in a temporary working tree, on free ports of 127.0.0.1.
+
+The flow tests are unittest programs; a test's docstring is the sentence that it proves. Nothing skips:
+a client that is missing is an error.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import unittest
+import urllib.request
+
+SCEPTER = os.environ["SCEPTER"]
+SCEP_CLIENT = os.environ["SCEP_CLIENT"]
+START_SECONDS = 30
+
+
+def free_ports(count):
+    """Ports that nobody listens on now; all held open together so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def run(*command, check=True, **options):
+    """Runs a command to its end; a failure shows what it printed."""
+    options.setdefault("timeout", 120)
+    result = subprocess.run([str(c) for c in command], capture_output=True, **options)
+    if check and result.returncode != 0:
+        raise AssertionError(f"{command} ended with {result.returncode}\n{result.stdout.decode(errors='replace')}"
+                             f"\n{result.stderr.decode(errors='replace')}")
+    return result
+
+
+def text(*command, **options):
+    return run(*command, **options).stdout.decode()
+
+
+class Gateway:
+    """One working tree and, between start() and stop(), the process that serves it."""
+
+    def __init__(self, *init_flags):
+        self.top = tempfile.mkdtemp(prefix="scepter-flow-")
+        self.dir = os.path.join(self.top, "gw")
+        self.scep_port, self.est_port, self.admin_port = free_ports(3)
+        self.conf = os.path.join(self.dir, "scepter.yaml")
+        self.log_path = os.path.join(self.top, "log")
+        self.process = None
+        self.secrets = []
+        run(SCEPTER, "init", self.dir, "--ports", f"{self.scep_port},{self.est_port},{self.admin_port}", *init_flags)
+        self.root = os.path.join(self.dir, "ca/root.pem")
+
+    @property
+    def scep_url(self):
+        return f"http://127.0.0.1:{self.scep_port}/scep/default"
+
+    @property
+    def est_url(self):
+        return f"https://127.0.0.1:{self.est_port}/.well-known/est"
+
+    @property
+    def admin_url(self):
+        return f"https://127.0.0.1:{self.admin_port}"
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def work(self, name):
+        """A folder for a test's own files, beside the working tree."""
+        path = os.path.join(self.top, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def edit(self, pattern, replacement):
+        """Changes the configuration; the pattern must occur."""
+        with open(self.conf, encoding="utf-8") as file:
+            old = file.read()
+        new, count = re.subn(pattern, replacement, old, flags=re.M)
+        if not count:
+            raise AssertionError(f"{pattern} is not in the configuration:\n{old}")
+        with open(self.conf, "w", encoding="utf-8") as file:
+            file.write(new)
+
+    def start(self, env=None):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([SCEPTER, "serve", "-c", self.conf], stderr=log, stdout=log,
+                                            env={**os.environ, **(env or {})})
+        self.wait_ready()
+        return self
+
+    def wait_ready(self):
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError(f"serve ended with {self.process.returncode}\n{self.log()}")
+            try:
+                if self.admin("/readyz")[0] == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not ready after {START_SECONDS} s\n{self.log()}")
+
+    def stop(self, how=signal.SIGTERM):
+        """Ends the process; a drain must exit 0."""
+        if not self.process:
+            return
+        self.process.send_signal(how)
+        code = self.process.wait(60)
+        self.process = None
+        if how == signal.SIGTERM and code != 0:
+            raise AssertionError(f"serve ended with {code}\n{self.log()[-5000:]}")
+
+    def close(self):
+        """Stops, looks for secrets in what was logged, and removes the tree."""
+        try:
+            self.stop()
+            log = self.log()
+            for secret in self.secrets:
+                if secret in log:
+                    raise AssertionError(f"the secret {secret} is in the log")
+            if "PRIVATE KEY" in log:
+                raise AssertionError("a private key is in the log")
+        finally:
+            if self.process:
+                self.process.kill()
+                self.process.wait()
+            shutil.rmtree(self.top, ignore_errors=True)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def cli(self, *words, check=True, **options):
+        """A subcommand with -c; what it printed."""
+        return run(SCEPTER, *words, "-c", self.conf, check=check, **options)
+
+    def challenge(self, *flags):
+        secret = self.cli("challenge", "create", "--profile", "default", *flags).stdout.decode().strip()
+        self.secrets.append(secret)
+        return secret
+
+    def challenges_file(self, count, name="challenges"):
+        """Mints one-time challenges and writes them a line each."""
+        path = os.path.join(self.top, name)
+        with open(path, "w", encoding="ascii") as file:
+            for _ in range(count):
+                file.write(self.challenge() + "\n")
+        return path
+
+    def certs(self, *flags):
+        return json.loads(self.cli("cert", "list", "--json", *flags).stdout)
+
+    def requests(self, *flags):
+        return json.loads(self.cli("request", "list", "--json", *flags).stdout)
+
+    def admin(self, path):
+        """(status, body) of the admin listener."""
+        context = ssl.create_default_context(cafile=self.root)
+        try:
+            with urllib.request.urlopen(self.admin_url + path, context=context, timeout=10) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, pattern):
+        """The sum of the samples whose line matches."""
+        lines = self.admin("/metrics")[1].splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#") and re.search(pattern, line))
+
+    def scep_client(self, *words, check=True, secret=None, **options):
+        """The project's own client; the challenge goes by the environment."""
+        env = {**os.environ, "CHALLENGE": secret or ""}
+        return run(SCEP_CLIENT, "--url", self.scep_url, "--challenge-env", "CHALLENGE", *words, check=check, env=env,
+                   **options)
+
+    def verify(self, cert, form="PEM"):
+        """openssl verify against root and issuing CA; fails the test if it does not."""
+        pem = cert
+        if form == "DER":
+            pem = cert + ".pem"
+            run("openssl", "x509", "-inform", "DER", "-in", cert, "-out", pem)
+        run("openssl", "verify", "-x509_strict", "-CAfile", self.root, "-untrusted", self.path("ca/issuing.pem"), pem)
+        return pem
+
+
+class FlowTest(unittest.TestCase):
+    """One gateway for all tests of a class."""
+
+    init_flags = ()
+    serve = True
+
+    @classmethod
+    def setUpClass(cls):
+        cls.gw = Gateway(*cls.init_flags)
+        try:
+            cls.configure(cls.gw)
+            if cls.serve:
+                cls.gw.start()
+        except BaseException:
+            if os.path.exists(cls.gw.log_path):
+                print(cls.gw.log()[-5000:])
+            cls.gw.close()
+            raise
+
+    @classmethod
+    def configure(cls, gw):
+        """Changes the working tree before the start."""
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.gw.close()
