@@ -20,9 +20,10 @@ struct spki {
     EVP_PKEY *key;                   /* NULL for SPKI_OTHER */
 };
 
-/* Refused (ERR_PEER): malformed, trailing bytes, RSA above 16384 bits or with an even or a small
- * (< 65537 and not 3 or 17: see policy) exponent encoded negatively, a point off its curve. An
- * algorithm we do not know is SPKI_OTHER, not an error. */
+/* Refused (ERR_PEER): malformed, trailing bytes, an RSA modulus above SPKI_RSA_BITS_MAX or an
+ * exponent that is even, below 3 or longer than 64 bits, a point off its curve. An algorithm we do
+ * not know is SPKI_OTHER, not an error. */
+#define SPKI_RSA_BITS_MAX 8192
 bool spki_parse(struct bytes der, struct spki *ret, struct err *err) MUST_USE;
 void spki_clear(struct spki *spki);
 bool spki_equal(const struct spki *a, const struct spki *b);

@@ -1,0 +1,203 @@
+#include "base/csr.h"
+
+#include "base/keyless.h"
+
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct csr {
+    atomic_int count;
+    struct buf der;
+    X509_REQ *req; /* without its key */
+    struct spki spki;
+    struct names names;
+    struct buf challenge;
+    STACK_OF(X509_EXTENSION) *extensions;
+};
+
+/* No attribute type twice (RFC 2986 section 4: a set). */
+static bool check_attributes(const X509_REQ *req, struct err *err)
+{
+    int count = X509_REQ_get_attr_count(req);
+    if (count > NAMES_ATTR_MAX)
+        return err_set(err, ERR_PEER, "a CSR with %d attributes", count);
+    for (int i = 0; i < count; i++) {
+        const ASN1_OBJECT *type = X509_ATTRIBUTE_get0_object(X509_REQ_get_attr(req, i));
+        for (int j = 0; j < i; j++) {
+            if (OBJ_cmp(type, X509_ATTRIBUTE_get0_object(X509_REQ_get_attr(req, j))) == 0) {
+                char text[80];
+                OBJ_obj2txt(text, sizeof text, type, 0);
+                return err_set(err, ERR_PEER, "a CSR with attribute %s twice", text);
+            }
+        }
+    }
+    return true;
+}
+
+static bool challenge_text(ASN1_TYPE *value, struct buf *out, struct err *err)
+{
+    switch (ASN1_TYPE_get(value)) {
+    case V_ASN1_PRINTABLESTRING:
+    case V_ASN1_UTF8STRING:
+    case V_ASN1_IA5STRING:
+    case V_ASN1_T61STRING:
+    case V_ASN1_BMPSTRING:
+        break;
+    default:
+        return err_set(err, ERR_PEER, "a challengePassword that is not text");
+    }
+    unsigned char *utf8 = NULL;
+    int len = ASN1_STRING_to_UTF8(&utf8, value->value.asn1_string);
+    if (len < 0)
+        return err_openssl(err, ERR_PEER, "a challengePassword that is not text");
+    bool fine = memchr(utf8, 0, (size_t)len) == NULL &&
+                buf_set(out, bytes_of(utf8, (size_t)len));
+    OPENSSL_clear_free(utf8, (size_t)len);
+    return fine || err_set(err, ERR_PEER, "a challengePassword with a NUL, or too long");
+}
+
+static bool take_challenge(struct csr *csr, struct err *err)
+{
+    int at = X509_REQ_get_attr_by_NID(csr->req, NID_pkcs9_challengePassword, -1);
+    if (at < 0)
+        return true;
+    X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->req, at);
+    if (X509_ATTRIBUTE_count(attribute) != 1)
+        return err_set(err, ERR_PEER, "a challengePassword with %d values",
+                       X509_ATTRIBUTE_count(attribute));
+    return challenge_text(X509_ATTRIBUTE_get0_type(attribute, 0), &csr->challenge, err);
+}
+
+static bool check_extensions(const STACK_OF(X509_EXTENSION) *extensions, struct err *err)
+{
+    for (int i = 0; i < sk_X509_EXTENSION_num(extensions); i++) {
+        ASN1_OBJECT *type = X509_EXTENSION_get_object(sk_X509_EXTENSION_value(extensions, i));
+        if (X509v3_get_ext_by_OBJ(extensions, type, -1) != i) {
+            char text[80];
+            OBJ_obj2txt(text, sizeof text, type, 0);
+            return err_set(err, ERR_PEER, "a CSR with extension %s twice", text);
+        }
+    }
+    return true;
+}
+
+/* extensionRequest, or Microsoft's attribute for the same; never both, one value. */
+static bool take_extensions(struct csr *csr, struct err *err)
+{
+    int standard = X509_REQ_get_attr_by_NID(csr->req, NID_ext_req, -1);
+    int microsoft = X509_REQ_get_attr_by_NID(csr->req, NID_ms_ext_req, -1);
+    if (standard < 0 && microsoft < 0)
+        return true;
+    if (standard >= 0 && microsoft >= 0)
+        return err_set(err, ERR_PEER, "a CSR with two lists of extensions");
+    X509_ATTRIBUTE *attribute =
+        X509_REQ_get_attr(csr->req, standard >= 0 ? standard : microsoft);
+    if (X509_ATTRIBUTE_count(attribute) != 1)
+        return err_set(err, ERR_PEER, "an extensionRequest with %d values",
+                       X509_ATTRIBUTE_count(attribute));
+    csr->extensions = X509_REQ_get_extensions(csr->req);
+    if (!csr->extensions)
+        return err_openssl(err, ERR_PEER, "a malformed extensionRequest");
+    return check_extensions(csr->extensions, err);
+}
+
+static bool take_names(struct csr *csr, struct err *err)
+{
+    int critical = -1;
+    GENERAL_NAMES *sans =
+        csr->extensions
+            ? X509V3_get_d2i(csr->extensions, NID_subject_alt_name, &critical, NULL)
+            : NULL;
+    if (!sans && critical != -1)
+        return err_openssl(err, ERR_PEER, "a CSR with a malformed subjectAltName");
+    bool ok = names_parse(X509_REQ_get_subject_name(csr->req), sans, &csr->names, err);
+    csr->names.san_critical = critical > 0;
+    GENERAL_NAMES_free(sans);
+    return ok;
+}
+
+static bool take_spki(struct csr *csr, struct err *err)
+{
+    unsigned char *der = NULL;
+    int len = i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(csr->req), &der);
+    bool ok = len > 0 ? spki_parse(bytes_of(der, (size_t)len), &csr->spki, err)
+                      : err_openssl(err, ERR_PEER, "a CSR whose key cannot be encoded");
+    OPENSSL_free(der);
+    return ok;
+}
+
+bool csr_parse(struct bytes der, struct csr **ret, struct err *err)
+{
+    if (der.len == 0 || der.len > CSR_MAX)
+        return err_set(err, ERR_PEER, "a CSR of %zu bytes, at most %zu are handled", der.len,
+                       CSR_MAX);
+    struct csr *csr = mem_zalloc(sizeof *csr);
+    csr->count = 1;
+    csr->challenge = BUF_SECRET(CSR_CHALLENGE_MAX);
+    csr->req = keyless_req(der.ptr, der.len);
+    if (!csr->req) {
+        err_openssl(err, ERR_PEER, "a malformed CSR");
+    } else if (check_attributes(csr->req, err) && take_challenge(csr, err) &&
+               take_extensions(csr, err) && take_names(csr, err) && take_spki(csr, err) &&
+               buf_set(&csr->der, der)) {
+        *ret = csr;
+        return true;
+    }
+    csr_free(csr);
+    return false;
+}
+
+struct csr *csr_ref(struct csr *csr)
+{
+    atomic_fetch_add(&csr->count, 1);
+    return csr;
+}
+
+void csr_free(struct csr *csr)
+{
+    if (!csr || atomic_fetch_sub(&csr->count, 1) != 1)
+        return;
+    X509_REQ_free(csr->req);
+    spki_clear(&csr->spki);
+    names_clear(&csr->names);
+    buf_free(&csr->challenge);
+    sk_X509_EXTENSION_pop_free(csr->extensions, X509_EXTENSION_free);
+    buf_free(&csr->der);
+    free(csr);
+}
+
+bool csr_pop_check(const struct csr *csr, struct err *err)
+{
+    if (!csr->spki.key)
+        return err_set(err, ERR_PEER, "a CSR with a kind of key that we cannot verify");
+    if (X509_REQ_verify_ex(csr->req, csr->spki.key, NULL, NULL) != 1)
+        return err_openssl(err, ERR_PEER, "the CSR's signature is not by its own key");
+    return true;
+}
+
+struct bytes csr_der_get(const struct csr *csr)
+{
+    return buf_bytes(&csr->der);
+}
+
+const struct spki *csr_spki_get(const struct csr *csr)
+{
+    return &csr->spki;
+}
+
+const struct names *csr_names_get(const struct csr *csr)
+{
+    return &csr->names;
+}
+
+struct bytes csr_challenge_get(const struct csr *csr)
+{
+    return buf_bytes(&csr->challenge);
+}
+
+const STACK_OF(X509_EXTENSION) *csr_extensions_get(const struct csr *csr)
+{
+    return csr->extensions;
+}

@@ -1,0 +1,157 @@
+#include "base/spki.h"
+
+#include "base/der.h"
+
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#define RSA_EXPONENT_BITS_MAX 64
+
+static const char *const kind_names[SPKI_KIND_COUNT] = {
+    [SPKI_RSA] = "rsa",     [SPKI_EC] = "ec",       [SPKI_ED25519] = "ed25519",
+    [SPKI_ED448] = "ed448", [SPKI_OTHER] = "other",
+};
+
+/* The algorithm identifier's two parts and the key bits of a SubjectPublicKeyInfo. */
+struct parts {
+    int algorithm;       /* NID, or NID_undef */
+    struct der params;   /* tag 0: none */
+    struct bytes key;
+};
+
+static int nid_of(struct bytes whole)
+{
+    const unsigned char *p = whole.ptr;
+    ASN1_OBJECT *object = d2i_ASN1_OBJECT(NULL, &p, (long)whole.len);
+    int nid = object ? OBJ_obj2nid(object) : NID_undef;
+    ASN1_OBJECT_free(object);
+    return nid;
+}
+
+static bool parts_take(struct bytes der, struct parts *ret)
+{
+    struct der outer, algorithm, oid, bits;
+    uint8_t unused;
+    if (!der_take_tag(&der, DER_SEQUENCE, &outer) || der.len || outer.indefinite ||
+        !der_take_tag(&outer.content, DER_SEQUENCE, &algorithm) ||
+        !der_take_tag(&outer.content, DER_BIT_STRING, &bits) || outer.content.len ||
+        !der_take_tag(&algorithm.content, DER_OID, &oid))
+        return false;
+    ret->params = (struct der){0};
+    if (algorithm.content.len && (!der_take(&algorithm.content, &ret->params) ||
+                                  algorithm.content.len))
+        return false;
+    ret->algorithm = nid_of(oid.whole);
+    ret->key = bits.content;
+    return bytes_take_u8(&ret->key, &unused) && unused == 0 && ret->key.len;
+}
+
+static bool rsa_parse(const struct parts *parts, struct spki *spki, struct err *err)
+{
+    const unsigned char *p = parts->key.ptr;
+    BIGNUM *e = NULL;
+    spki->kind = SPKI_RSA;
+    spki->key = d2i_PublicKey(EVP_PKEY_RSA, NULL, &p, (long)parts->key.len);
+    if (!spki->key || p != parts->key.ptr + parts->key.len)
+        return err_openssl(err, ERR_PEER, "a malformed RSA public key");
+    spki->bits = EVP_PKEY_get_bits(spki->key);
+    if (spki->bits > SPKI_RSA_BITS_MAX)
+        return err_set(err, ERR_PEER, "an RSA key of %d bits, at most %d are handled", spki->bits,
+                       SPKI_RSA_BITS_MAX);
+    bool fine = EVP_PKEY_get_bn_param(spki->key, OSSL_PKEY_PARAM_RSA_E, &e) && BN_is_odd(e) &&
+                !BN_is_negative(e) && !BN_is_one(e) && BN_num_bits(e) <= RSA_EXPONENT_BITS_MAX;
+    BN_free(e);
+    return fine || err_set(err, ERR_PEER, "an RSA key with an even, small or huge exponent");
+}
+
+static const char *curve_name(int nid)
+{
+    const char *nist = EC_curve_nid2nist(nid);
+    return nist ? nist : OBJ_nid2sn(nid);
+}
+
+static bool ec_parse(const struct parts *parts, struct spki *spki, struct err *err)
+{
+    int nid = parts->params.tag == DER_OID ? nid_of(parts->params.whole) : NID_undef;
+    spki->kind = SPKI_EC;
+    if (nid == NID_undef)
+        return err_set(err, ERR_PEER, "an EC key without a named curve");
+    spki->curve = curve_name(nid);
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)OBJ_nid2sn(nid), 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)parts->key.ptr,
+                                          parts->key.len),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    bool ok = ctx && EVP_PKEY_fromdata_init(ctx) == 1 &&
+              EVP_PKEY_fromdata(ctx, &spki->key, EVP_PKEY_PUBLIC_KEY, params) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    if (!ok)
+        return err_openssl(err, ERR_PEER, "an EC key that is not a point on %s", spki->curve);
+    spki->bits = EVP_PKEY_get_bits(spki->key);
+    return true;
+}
+
+static bool raw_parse(const struct parts *parts, int type, struct spki *spki, struct err *err)
+{
+    spki->kind = type == EVP_PKEY_ED25519 ? SPKI_ED25519 : SPKI_ED448;
+    spki->key = EVP_PKEY_new_raw_public_key(type, NULL, parts->key.ptr, parts->key.len);
+    if (!spki->key)
+        return err_openssl(err, ERR_PEER, "a malformed %s key", kind_names[spki->kind]);
+    spki->bits = EVP_PKEY_get_bits(spki->key);
+    return true;
+}
+
+static bool key_parse(const struct parts *parts, struct spki *spki, struct err *err)
+{
+    switch (parts->algorithm) {
+    case NID_rsaEncryption:
+        return rsa_parse(parts, spki, err);
+    case NID_X9_62_id_ecPublicKey:
+        return ec_parse(parts, spki, err);
+    case NID_ED25519:
+        return raw_parse(parts, EVP_PKEY_ED25519, spki, err);
+    case NID_ED448:
+        return raw_parse(parts, EVP_PKEY_ED448, spki, err);
+    default:
+        spki->kind = SPKI_OTHER;
+        return true;
+    }
+}
+
+bool spki_parse(struct bytes der, struct spki *ret, struct err *err)
+{
+    struct spki spki = {0};
+    struct parts parts;
+    if (!parts_take(der, &parts))
+        return err_set(err, ERR_PEER, "a malformed SubjectPublicKeyInfo");
+    if (!key_parse(&parts, &spki, err) || !buf_set(&spki.der, der)) {
+        spki_clear(&spki);
+        return false;
+    }
+    SHA256(der.ptr, der.len, spki.digest);
+    *ret = spki;
+    return true;
+}
+
+void spki_clear(struct spki *spki)
+{
+    EVP_PKEY_free(spki->key);
+    buf_free(&spki->der);
+    *spki = (struct spki){0};
+}
+
+bool spki_equal(const struct spki *a, const struct spki *b)
+{
+    return bytes_equal(buf_bytes(&a->der), buf_bytes(&b->der));
+}
+
+const char *spki_kind_name(enum spki_kind kind)
+{
+    return (unsigned)kind < SPKI_KIND_COUNT ? kind_names[kind] : "unknown";
+}

@@ -1,0 +1,94 @@
+#include "base/cert.h"
+
+#include <openssl/err.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct trust {
+    atomic_int count;
+    X509_STORE *store;
+};
+
+/* A certificate whose key OpenSSL can use: what signs others in a chain needs it. */
+static X509 *with_key(const struct cert *cert)
+{
+    struct bytes der = cert_der_get(cert);
+    const unsigned char *p = der.ptr;
+    X509 *x509 = d2i_X509(NULL, &p, (long)der.len);
+    if (!x509)
+        err_no_memory(); /* it has been parsed before */
+    return x509;
+}
+
+struct trust *trust_new(struct cert *const *anchors, size_t count)
+{
+    struct trust *trust = mem_zalloc(sizeof *trust);
+    trust->count = 1;
+    trust->store = X509_STORE_new();
+    if (!trust->store)
+        err_no_memory();
+    for (size_t i = 0; i < count; i++) {
+        X509 *x509 = with_key(anchors[i]);
+        X509_STORE_add_cert(trust->store, x509); /* twice the same is no error */
+        X509_free(x509);
+    }
+    X509_STORE_set_flags(trust->store, X509_V_FLAG_PARTIAL_CHAIN);
+    return trust;
+}
+
+struct trust *trust_ref(struct trust *trust)
+{
+    atomic_fetch_add(&trust->count, 1);
+    return trust;
+}
+
+void trust_free(struct trust *trust)
+{
+    if (!trust || atomic_fetch_sub(&trust->count, 1) != 1)
+        return;
+    X509_STORE_free(trust->store);
+    free(trust);
+}
+
+X509_STORE *trust_store_get(const struct trust *trust)
+{
+    return trust->store;
+}
+
+/* Tolerates an expired leaf; never an expired issuer or one that is not valid yet. */
+static int allow_expired_leaf(int ok, X509_STORE_CTX *ctx)
+{
+    if (ok || X509_STORE_CTX_get_error(ctx) != X509_V_ERR_CERT_HAS_EXPIRED ||
+        X509_STORE_CTX_get_error_depth(ctx) != 0)
+        return ok;
+    X509_STORE_CTX_set_error(ctx, X509_V_OK);
+    return 1;
+}
+
+bool trust_check(const struct trust *trust, const struct cert *leaf,
+                 const struct trust_terms *terms, struct err *err)
+{
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    STACK_OF(X509) *extra = sk_X509_new_null();
+    bool ok = false;
+    if (!ctx || !extra)
+        err_no_memory();
+    for (size_t i = 0; i < terms->extra_count; i++)
+        if (!sk_X509_push(extra, with_key(terms->extra[i])))
+            err_no_memory();
+    if (!X509_STORE_CTX_init(ctx, trust->store, cert_x509_get(leaf), extra))
+        err_no_memory();
+    X509_STORE_CTX_set_time(ctx, 0, terms->at);
+    if (terms->ignore_expiry)
+        X509_STORE_CTX_set_verify_cb(ctx, allow_expired_leaf);
+    if (X509_verify_cert(ctx) == 1)
+        ok = true;
+    else
+        err_set(err, ERR_PEER, "certificate %s of \"%s\" does not chain to a trust anchor: %s",
+                cert_serial_get(leaf), cert_names_get(leaf)->subject_text,
+                X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+    ERR_clear_error();
+    X509_STORE_CTX_free(ctx);
+    sk_X509_pop_free(extra, X509_free);
+    return ok;
+}
