@@ -25,6 +25,10 @@ struct store_vt {
     /* Ids of ORDERED, WAITING and SUSPECT requests whose lease is over and whose time has come. */
     bool (*request_due)(struct store *store, int64_t now, size_t max, char (*ids)[RA_ID_LEN + 1],
                         size_t *count, struct err *err);
+    /* Newest first; of filter: profile, upstream and limit. */
+    bool (*request_list)(struct store *store, const struct store_filter *filter,
+                         bool (*each)(const struct store_request *request, void *arg), void *arg,
+                         struct err *err);
     bool (*request_counts)(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err);
     bool (*cert_find)(struct store *store, const uint8_t *fingerprint, struct store_cert *ret,
                       bool *found, struct err *err);

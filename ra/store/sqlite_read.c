@@ -1,0 +1,320 @@
+#include "ra/store/sqlite_db.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+#define REQUEST_COLUMNS                                                                            \
+    "SELECT r.id, r.profile, r.upstream, r.state, r.op, r.dedup, r.prover, r.txn, r.csr, "         \
+    "r.handle, r.cookie, r.renews, r.origin, r.subject, r.reason, r.created, r.updated, "          \
+    "r.next_at, r.attempt, r.lease_until, c.der, "                                                 \
+    "coalesce(c.revoked_at = 0 AND c.replaced_by = '', 0) "                                        \
+    "FROM request r LEFT JOIN cert c ON c.request = r.id "
+
+#define CERT_COLUMNS                                                                               \
+    "SELECT fingerprint, serial, profile, upstream, request, subject, sans, not_before, "          \
+    "not_after, issued_at, delivered_at, revoked_at, revoked_reason, replaced_by, der FROM cert "
+
+static void column_digest(sqlite3_stmt *stmt, int at, uint8_t out[RA_DIGEST_LEN])
+{
+    struct bytes data = db_column_bytes(stmt, at);
+    memset(out, 0, RA_DIGEST_LEN);
+    if (data.len == RA_DIGEST_LEN)
+        memcpy(out, data.ptr, RA_DIGEST_LEN);
+}
+
+static bool column_buf(sqlite3_stmt *stmt, int at, struct buf *out)
+{
+    return buf_set(out, db_column_bytes(stmt, at));
+}
+
+static bool request_row(sqlite3_stmt *stmt, struct store_request *row, struct err *err)
+{
+    char state[16];
+    db_column_text(stmt, 0, row->id, sizeof row->id);
+    db_column_text(stmt, 1, row->profile, sizeof row->profile);
+    db_column_text(stmt, 2, row->upstream, sizeof row->upstream);
+    db_column_text(stmt, 3, state, sizeof state);
+    row->op = (enum ra_op)sqlite3_column_int(stmt, 4);
+    column_digest(stmt, 5, row->dedup);
+    column_digest(stmt, 6, row->prover);
+    bool ok = column_buf(stmt, 7, &row->txn) && column_buf(stmt, 8, &row->csr) &&
+              column_buf(stmt, 9, &row->handle) && column_buf(stmt, 10, &row->cookie) &&
+              column_buf(stmt, 20, &row->cert);
+    db_column_text(stmt, 11, row->renews, sizeof row->renews);
+    db_column_text(stmt, 12, row->origin, sizeof row->origin);
+    db_column_text(stmt, 13, row->subject, sizeof row->subject);
+    db_column_text(stmt, 14, row->reason, sizeof row->reason);
+    row->created = sqlite3_column_int64(stmt, 15);
+    row->updated = sqlite3_column_int64(stmt, 16);
+    row->next_at = sqlite3_column_int64(stmt, 17);
+    row->attempt = sqlite3_column_int(stmt, 18);
+    row->lease_until = sqlite3_column_int64(stmt, 19);
+    row->cert_live = sqlite3_column_int(stmt, 21);
+    if (!ok || !txn_state_parse(state, &row->state))
+        return err_set(err, ERR_LOCAL, "store: request %s cannot be read (state \"%s\")", row->id,
+                       state);
+    return true;
+}
+
+/* The first row of a bound statement. */
+static bool request_first(struct db *db, sqlite3_stmt *stmt, struct store_request *ret,
+                          bool *found, struct err *err)
+{
+    struct store_request row = {0};
+    if (!db_step(db, stmt, found, err))
+        return false;
+    if (!*found)
+        return true;
+    bool ok = request_row(stmt, &row, err);
+    sqlite3_reset(stmt);
+    if (!ok) {
+        store_request_clear(&row);
+        return false;
+    }
+    *ret = row;
+    return true;
+}
+
+bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
+                         struct store_request *ret, bool *found, struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(
+        db,
+        REQUEST_COLUMNS "WHERE r.dedup = ?1 AND r.created >= ?2 AND r.state != 'refused' AND "
+                        "(r.state != 'issued' OR (c.revoked_at = 0 AND c.replaced_by = ''))",
+        err);
+    if (!stmt)
+        return false;
+    db_bind_bytes(stmt, 1, bytes_of(dedup, RA_DIGEST_LEN));
+    sqlite3_bind_int64(stmt, 2, since);
+    return request_first(db, stmt, ret, found, err);
+}
+
+bool db_request_by_txn(struct db *db, const char *profile, struct bytes txn,
+                       const uint8_t *prover, struct store_request *ret, bool *found,
+                       struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db,
+                   REQUEST_COLUMNS "WHERE r.profile = ?1 AND r.txn = ?2 AND r.prover = ?3 "
+                                   "ORDER BY r.created DESC, r.updated DESC LIMIT 1",
+                   err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, profile);
+    db_bind_bytes(stmt, 2, txn);
+    db_bind_bytes(stmt, 3, bytes_of(prover, RA_DIGEST_LEN));
+    return request_first(db, stmt, ret, found, err);
+}
+
+bool db_request_by_id(struct db *db, const char *id, struct store_request *ret, bool *found,
+                      struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db, REQUEST_COLUMNS "WHERE r.id = ?1", err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, id);
+    return request_first(db, stmt, ret, found, err);
+}
+
+bool db_request_list(struct db *db, const struct store_filter *filter,
+                     bool (*each)(const struct store_request *request, void *arg), void *arg,
+                     struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db,
+                   REQUEST_COLUMNS "WHERE (?1 IS NULL OR r.profile = ?1) AND "
+                                   "(?2 IS NULL OR r.upstream = ?2) "
+                                   "ORDER BY r.created DESC, r.id LIMIT ?3",
+                   err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, filter->profile);
+    db_bind_text(stmt, 2, filter->upstream);
+    sqlite3_bind_int(stmt, 3, filter->limit ? filter->limit : -1);
+    bool row, go_on = true, ok;
+    while ((ok = db_step(db, stmt, &row, err)) && row && go_on) {
+        struct store_request request = {0};
+        ok = request_row(stmt, &request, err);
+        go_on = ok && each(&request, arg);
+        store_request_clear(&request);
+        if (!ok)
+            break;
+    }
+    sqlite3_reset(stmt);
+    return ok;
+}
+
+bool db_request_due(struct db *db, int64_t now, size_t max, char (*ids)[RA_ID_LEN + 1],
+                    size_t *count, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db,
+                   "SELECT id FROM request WHERE state IN ('ordered', 'waiting', 'suspect') AND "
+                   "next_at <= ?1 AND lease_until <= ?1 ORDER BY next_at LIMIT ?2",
+                   err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, now);
+    sqlite3_bind_int64(stmt, 2, (int64_t)max);
+    bool row, ok;
+    *count = 0;
+    while ((ok = db_step(db, stmt, &row, err)) && row && *count < max)
+        db_column_text(stmt, 0, ids[(*count)++], RA_ID_LEN + 1);
+    sqlite3_reset(stmt);
+    return ok;
+}
+
+bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db, "SELECT state, count(*) FROM request GROUP BY state", err);
+    if (!stmt)
+        return false;
+    memset(counts, 0, TXN_STATE_COUNT * sizeof *counts);
+    bool row, ok;
+    while ((ok = db_step(db, stmt, &row, err)) && row) {
+        char name[16];
+        enum txn_state state;
+        db_column_text(stmt, 0, name, sizeof name);
+        if (txn_state_parse(name, &state))
+            counts[state] = sqlite3_column_int64(stmt, 1);
+    }
+    return ok;
+}
+
+static bool cert_row(sqlite3_stmt *stmt, struct store_cert *row)
+{
+    db_column_text(stmt, 0, row->fingerprint, sizeof row->fingerprint);
+    db_column_text(stmt, 1, row->serial, sizeof row->serial);
+    db_column_text(stmt, 2, row->profile, sizeof row->profile);
+    db_column_text(stmt, 3, row->upstream, sizeof row->upstream);
+    db_column_text(stmt, 4, row->request, sizeof row->request);
+    db_column_text(stmt, 5, row->subject, sizeof row->subject);
+    db_column_text(stmt, 6, row->sans, sizeof row->sans);
+    row->not_before = sqlite3_column_int64(stmt, 7);
+    row->not_after = sqlite3_column_int64(stmt, 8);
+    row->issued_at = sqlite3_column_int64(stmt, 9);
+    row->delivered_at = sqlite3_column_int64(stmt, 10);
+    row->revoked_at = sqlite3_column_int64(stmt, 11);
+    row->revoked_reason = sqlite3_column_int(stmt, 12);
+    db_column_text(stmt, 13, row->replaced_by, sizeof row->replaced_by);
+    return column_buf(stmt, 14, &row->der);
+}
+
+bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
+                  struct err *err)
+{
+    char hex[2 * RA_DIGEST_LEN + 1];
+    text_hex(bytes_of(fingerprint, RA_DIGEST_LEN), hex);
+    sqlite3_stmt *stmt = db_prepare(db, CERT_COLUMNS "WHERE fingerprint = ?1", err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, hex);
+    struct store_cert row = {0};
+    if (!db_step(db, stmt, found, err))
+        return false;
+    if (!*found)
+        return true;
+    bool ok = cert_row(stmt, &row);
+    sqlite3_reset(stmt);
+    if (!ok)
+        return err_set(err, ERR_LOCAL, "store: certificate %s cannot be read", hex);
+    *ret = row;
+    return true;
+}
+
+bool db_cert_list(struct db *db, const struct store_filter *filter,
+                  bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                  struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(
+        db,
+        CERT_COLUMNS "WHERE (?1 IS NULL OR profile = ?1) AND (?2 IS NULL OR upstream = ?2) AND "
+                     "(?3 IS NULL OR serial = ?3 OR substr(fingerprint, 1, length(?3)) = ?3) AND "
+                     "(?4 = 0 OR not_after < ?4) AND (?5 = 0 OR revoked_at != 0) "
+                     "ORDER BY issued_at DESC, fingerprint LIMIT ?6",
+        err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, filter->profile);
+    db_bind_text(stmt, 2, filter->upstream);
+    db_bind_text(stmt, 3, filter->serial);
+    sqlite3_bind_int64(stmt, 4, filter->expires_before);
+    sqlite3_bind_int(stmt, 5, filter->revoked_only);
+    sqlite3_bind_int(stmt, 6, filter->limit ? filter->limit : -1);
+    bool row, go_on = true, ok;
+    while ((ok = db_step(db, stmt, &row, err)) && row && go_on) {
+        struct store_cert cert = {0};
+        ok = cert_row(stmt, &cert) || err_set(err, ERR_LOCAL, "store: a certificate too large");
+        go_on = ok && each(&cert, arg);
+        store_cert_clear(&cert);
+        if (!ok)
+            break;
+    }
+    sqlite3_reset(stmt);
+    return ok;
+}
+
+bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challenge *ret,
+                       bool *found, struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "SELECT profile, subject, sans, created, expires, uses_left "
+                                    "FROM challenge WHERE digest = ?1",
+                                    err);
+    if (!stmt)
+        return false;
+    db_bind_bytes(stmt, 1, bytes_of(digest, RA_DIGEST_LEN));
+    if (!db_step(db, stmt, found, err))
+        return false;
+    if (!*found)
+        return true;
+    memcpy(ret->digest, digest, RA_DIGEST_LEN);
+    db_column_text(stmt, 0, ret->profile, sizeof ret->profile);
+    db_column_text(stmt, 1, ret->subject, sizeof ret->subject);
+    db_column_text(stmt, 2, ret->sans, sizeof ret->sans);
+    ret->created = sqlite3_column_int64(stmt, 3);
+    ret->expires = sqlite3_column_int64(stmt, 4);
+    ret->uses_left = sqlite3_column_int(stmt, 5);
+    sqlite3_reset(stmt);
+    return true;
+}
+
+bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id,
+                           bool *ret, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db, "SELECT 1 FROM challenge_use WHERE digest = ?1 AND request = ?2", err);
+    if (!stmt)
+        return false;
+    db_bind_bytes(stmt, 1, bytes_of(digest, RA_DIGEST_LEN));
+    db_bind_text(stmt, 2, request_id);
+    bool ok = db_step(db, stmt, ret, err);
+    sqlite3_reset(stmt);
+    return ok;
+}
+
+bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record, void *arg),
+                   void *arg, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db, "SELECT seq, at, text, prev, hash FROM audit ORDER BY seq", err);
+    if (!stmt)
+        return false;
+    bool row, go_on = true, ok;
+    while ((ok = db_step(db, stmt, &row, err)) && row && go_on) {
+        struct audit_record record = {
+            .seq = sqlite3_column_int64(stmt, 0),
+            .at = sqlite3_column_int64(stmt, 1),
+            .text = (const char *)sqlite3_column_text(stmt, 2),
+        };
+        column_digest(stmt, 3, record.prev);
+        column_digest(stmt, 4, record.hash);
+        if (!record.text)
+            record.text = "";
+        go_on = each(&record, arg);
+    }
+    sqlite3_reset(stmt);
+    return ok;
+}
