@@ -14,7 +14,7 @@ struct csr {
     struct spki spki;
     struct names names;
     struct buf challenge;
-    STACK_OF(X509_EXTENSION) *extensions;
+    STACK_OF(X509_EXTENSION) * extensions;
 };
 
 /* No attribute type twice (RFC 2986 section 4: a set). */
@@ -52,8 +52,7 @@ static bool challenge_text(ASN1_TYPE *value, struct buf *out, struct err *err)
     int len = ASN1_STRING_to_UTF8(&utf8, value->value.asn1_string);
     if (len < 0)
         return err_openssl(err, ERR_PEER, "a challengePassword that is not text");
-    bool fine = memchr(utf8, 0, (size_t)len) == NULL &&
-                buf_set(out, bytes_of(utf8, (size_t)len));
+    bool fine = memchr(utf8, 0, (size_t)len) == NULL && buf_set(out, bytes_of(utf8, (size_t)len));
     OPENSSL_clear_free(utf8, (size_t)len);
     return fine || err_set(err, ERR_PEER, "a challengePassword with a NUL, or too long");
 }
@@ -70,7 +69,7 @@ static bool take_challenge(struct csr *csr, struct err *err)
     return challenge_text(X509_ATTRIBUTE_get0_type(attribute, 0), &csr->challenge, err);
 }
 
-static bool check_extensions(const STACK_OF(X509_EXTENSION) *extensions, struct err *err)
+static bool check_extensions(const STACK_OF(X509_EXTENSION) * extensions, struct err *err)
 {
     for (int i = 0; i < sk_X509_EXTENSION_num(extensions); i++) {
         ASN1_OBJECT *type = X509_EXTENSION_get_object(sk_X509_EXTENSION_value(extensions, i));
@@ -92,8 +91,7 @@ static bool take_extensions(struct csr *csr, struct err *err)
         return true;
     if (standard >= 0 && microsoft >= 0)
         return err_set(err, ERR_PEER, "a CSR with two lists of extensions");
-    X509_ATTRIBUTE *attribute =
-        X509_REQ_get_attr(csr->req, standard >= 0 ? standard : microsoft);
+    X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->req, standard >= 0 ? standard : microsoft);
     if (X509_ATTRIBUTE_count(attribute) != 1)
         return err_set(err, ERR_PEER, "an extensionRequest with %d values",
                        X509_ATTRIBUTE_count(attribute));
@@ -107,9 +105,8 @@ static bool take_names(struct csr *csr, struct err *err)
 {
     int critical = -1;
     GENERAL_NAMES *sans =
-        csr->extensions
-            ? X509V3_get_d2i(csr->extensions, NID_subject_alt_name, &critical, NULL)
-            : NULL;
+        csr->extensions ? X509V3_get_d2i(csr->extensions, NID_subject_alt_name, &critical, NULL)
+                        : NULL;
     if (!sans && critical != -1)
         return err_openssl(err, ERR_PEER, "a CSR with a malformed subjectAltName");
     bool ok = names_parse(X509_REQ_get_subject_name(csr->req), sans, &csr->names, err);
@@ -197,7 +194,7 @@ struct bytes csr_challenge_get(const struct csr *csr)
     return buf_bytes(&csr->challenge);
 }
 
-const STACK_OF(X509_EXTENSION) *csr_extensions_get(const struct csr *csr)
+const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr)
 {
     return csr->extensions;
 }

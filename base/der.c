@@ -120,8 +120,8 @@ bool der_check(struct bytes der, unsigned max_depth, size_t max_elements)
                 return false;
             } else {
                 /* An indefinite element inside a definite one may not run past it. */
-                stack[depth] = (struct level){.end = indefinite ? 0 : cur.len - len,
-                                              .indefinite = indefinite};
+                stack[depth] =
+                    (struct level){.end = indefinite ? 0 : cur.len - len, .indefinite = indefinite};
                 depth++;
             }
         }

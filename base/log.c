@@ -42,8 +42,8 @@ void log_begin(struct log_line *line, enum log_level level, const char *event)
     if (line->off)
         return;
     text_time(clock_now(), now);
-    int len = snprintf(head, sizeof head, "time=%s level=%s event=%s", now, level_names[level],
-                       event);
+    int len =
+        snprintf(head, sizeof head, "time=%s level=%s event=%s", now, level_names[level], event);
     line_add(line, bytes_of(head, (size_t)len < sizeof head ? (size_t)len : sizeof head - 1));
 }
 

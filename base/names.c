@@ -11,8 +11,8 @@
 #define VALUE_MAX 1024
 
 static const char *const kind_names[SAN_KIND_COUNT] = {
-    [SAN_DNS] = "dns",     [SAN_IP] = "ip",       [SAN_EMAIL] = "email",
-    [SAN_URI] = "uri",     [SAN_OTHER] = "other",
+    [SAN_DNS] = "dns", [SAN_IP] = "ip",       [SAN_EMAIL] = "email",
+    [SAN_URI] = "uri", [SAN_OTHER] = "other",
 };
 
 const char *names_san_kind_name(enum san_kind kind)
@@ -105,8 +105,8 @@ static char *ip_text(const ASN1_OCTET_STRING *ip, struct err *err)
 {
     char text[INET6_ADDRSTRLEN];
     int len = ASN1_STRING_length(ip);
-    if ((len != 4 && len != 16) || !inet_ntop(len == 4 ? AF_INET : AF_INET6,
-                                              ASN1_STRING_get0_data(ip), text, sizeof text)) {
+    if ((len != 4 && len != 16) ||
+        !inet_ntop(len == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(ip), text, sizeof text)) {
         err_set(err, ERR_PEER, "an IP address SAN of %d octets", len);
         return NULL;
     }
@@ -135,8 +135,8 @@ static char *san_text(const GENERAL_NAME *name, struct san *san, struct err *err
         text_hex(buf_bytes(&san->der), hex);
         return hex;
     }
-    char *text = clean_text(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value),
-                            "a SAN", err);
+    char *text =
+        clean_text(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value), "a SAN", err);
     if (text && !*text) {
         free(text);
         err_set(err, ERR_PEER, "an empty SAN");
@@ -230,8 +230,8 @@ static bool subject_from_text(const char *text, X509_NAME *name, struct err *err
     }
     buf_free(&type);
     buf_free(&value);
-    return ok || err_openssl(err, ERR_PEER, "\"%s\" is not a subject such as CN=r1,O=Example",
-                             text);
+    return ok ||
+           err_openssl(err, ERR_PEER, "\"%s\" is not a subject such as CN=r1,O=Example", text);
 }
 
 static bool looks_like_ip(const char *text)

@@ -168,7 +168,8 @@ bool pem_add(struct buf *out, const char *label, struct bytes der)
            buf_add_fmt(out, "-----END %s-----\n", label);
 }
 
-/* SignedData { version 1, digestAlgorithms {}, contentInfo { data }, [0] certificates, signerInfos {} } */
+/* SignedData { version 1, digestAlgorithms {}, contentInfo { data }, [0] certificates, signerInfos
+ * {} } */
 bool pem_certs_only_encode(const struct bytes *certs, size_t count, struct buf *out)
 {
     static const uint8_t version[] = {DER_INTEGER, 1, 1};

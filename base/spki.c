@@ -18,8 +18,8 @@ static const char *const kind_names[SPKI_KIND_COUNT] = {
 
 /* The algorithm identifier's two parts and the key bits of a SubjectPublicKeyInfo. */
 struct parts {
-    int algorithm;       /* NID, or NID_undef */
-    struct der params;   /* tag 0: none */
+    int algorithm;     /* NID, or NID_undef */
+    struct der params; /* tag 0: none */
     struct bytes key;
 };
 
@@ -42,8 +42,8 @@ static bool parts_take(struct bytes der, struct parts *ret)
         !der_take_tag(&algorithm.content, DER_OID, &oid))
         return false;
     ret->params = (struct der){0};
-    if (algorithm.content.len && (!der_take(&algorithm.content, &ret->params) ||
-                                  algorithm.content.len))
+    if (algorithm.content.len &&
+        (!der_take(&algorithm.content, &ret->params) || algorithm.content.len))
         return false;
     ret->algorithm = nid_of(oid.whole);
     ret->key = bits.content;

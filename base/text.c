@@ -189,12 +189,8 @@ bool text_duration(const char *text, int64_t *seconds)
         const char *unit;
         int64_t seconds;
     } units[] = {
-        {"s", 1},
-        {"m", SECONDS_MINUTE},
-        {"h", SECONDS_HOUR},
-        {"d", SECONDS_DAY},
-        {"w", 7 * SECONDS_DAY},
-        {"y", 365 * SECONDS_DAY},
+        {"s", 1},           {"m", SECONDS_MINUTE},  {"h", SECONDS_HOUR},
+        {"d", SECONDS_DAY}, {"w", 7 * SECONDS_DAY}, {"y", 365 * SECONDS_DAY},
     };
     int64_t number;
     const char *unit;

@@ -46,8 +46,8 @@ bool audit_text(const struct audit_event *event, struct buf *out)
 bool audit_hash(const struct audit_record *record, uint8_t out[AUDIT_HASH_LEN])
 {
     char head[64];
-    int len = snprintf(head, sizeof head, "%lld\n%lld\n", (long long)record->seq,
-                       (long long)record->at);
+    int len =
+        snprintf(head, sizeof head, "%lld\n%lld\n", (long long)record->seq, (long long)record->at);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) &&
               EVP_DigestUpdate(ctx, record->prev, AUDIT_HASH_LEN) &&

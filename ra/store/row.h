@@ -85,6 +85,25 @@ struct store_move {
     const struct audit_event *audit;
 };
 
+/* Where a CertPoll looks. */
+struct store_txn_key {
+    const char *profile;
+    struct bytes txn;
+    const uint8_t *prover; /* RA_DIGEST_LEN */
+};
+
+struct store_revoke {
+    const char *fingerprint;
+    int reason; /* CRLReason */
+    const struct audit_event *audit;
+};
+
+/* Ids of requests; ids has room for max. */
+struct store_ids {
+    char (*ids)[RA_ID_LEN + 1];
+    size_t count, max;
+};
+
 /* Records an issued certificate: request to ISSUED, inventory row, `replaced_by` of the renewed
  * certificate, audit; one transaction, fenced like a move. */
 struct store_record {

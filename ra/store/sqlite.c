@@ -201,22 +201,21 @@ static void reader_give(struct sqlite *s, struct db *db)
     } while (0)
 
 static bool request_by_dedup(struct store *store, const uint8_t *dedup, int64_t since,
-                             struct store_request *ret, bool *found, struct err *err)
+                             struct store_request *ret, struct err *err)
 {
-    WITH_READER(store, err, db_request_by_dedup(db, dedup, since, ret, found, err));
+    WITH_READER(store, err, db_request_by_dedup(db, dedup, since, ret, err));
 }
 
-static bool request_by_txn(struct store *store, const char *profile, struct bytes txn,
-                           const uint8_t *prover, struct store_request *ret, bool *found,
-                           struct err *err)
+static bool request_by_txn(struct store *store, const struct store_txn_key *key,
+                           struct store_request *ret, struct err *err)
 {
-    WITH_READER(store, err, db_request_by_txn(db, profile, txn, prover, ret, found, err));
+    WITH_READER(store, err, db_request_by_txn(db, key, ret, err));
 }
 
 static bool request_by_id(struct store *store, const char *id, struct store_request *ret,
-                          bool *found, struct err *err)
+                          struct err *err)
 {
-    WITH_READER(store, err, db_request_by_id(db, id, ret, found, err));
+    WITH_READER(store, err, db_request_by_id(db, id, ret, err));
 }
 
 static bool request_list(struct store *store, const struct store_filter *filter,
@@ -226,10 +225,9 @@ static bool request_list(struct store *store, const struct store_filter *filter,
     WITH_READER(store, err, db_request_list(db, filter, each, arg, err));
 }
 
-static bool request_due(struct store *store, int64_t now, size_t max, char (*ids)[RA_ID_LEN + 1],
-                        size_t *count, struct err *err)
+static bool request_due(struct store *store, int64_t now, struct store_ids *ret, struct err *err)
 {
-    WITH_READER(store, err, db_request_due(db, now, max, ids, count, err));
+    WITH_READER(store, err, db_request_due(db, now, ret, err));
 }
 
 static bool request_counts(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err)
@@ -250,8 +248,8 @@ static bool cert_list(struct store *store, const struct store_filter *filter,
     WITH_READER(store, err, db_cert_list(db, filter, each, arg, err));
 }
 
-static bool challenge_find(struct store *store, const uint8_t *digest,
-                           struct store_challenge *ret, bool *found, struct err *err)
+static bool challenge_find(struct store *store, const uint8_t *digest, struct store_challenge *ret,
+                           bool *found, struct err *err)
 {
     WITH_READER(store, err, db_challenge_find(db, digest, ret, found, err));
 }
@@ -282,13 +280,12 @@ static bool order(struct store *store, const struct store_order *in,
     return true;
 }
 
-static bool claim(struct store *store, const char *id, int64_t seconds, bool *got, int *attempt,
+static bool claim(struct store *store, const char *id, int64_t seconds, int *attempt,
                   struct err *err)
 {
     struct db_claim job = {.id = id, .seconds = seconds};
     if (!write_wait(store, db_write_claim, &job, err))
         return false;
-    *got = job.got;
     *attempt = job.attempt;
     return true;
 }
@@ -317,9 +314,7 @@ static void delivered(struct store *store, const char *request_id)
 {
     struct sqlite *s = (struct sqlite *)store;
     struct job *job = mem_zalloc(sizeof *job);
-    *job = (struct job){.run = db_write_delivered,
-                        .arg = mem_strdup(request_id),
-                        .detached = true};
+    *job = (struct job){.run = db_write_delivered, .arg = mem_strdup(request_id), .detached = true};
     pthread_mutex_lock(&s->mutex);
     bool pushed = job_push(s, job);
     pthread_mutex_unlock(&s->mutex);
@@ -336,10 +331,10 @@ static bool challenge_add(struct store *store, const struct store_challenge *cha
     return write_wait(store, db_write_challenge, &job, err);
 }
 
-static bool cert_revoke(struct store *store, const char *fingerprint, int reason,
-                        const struct audit_event *audit, bool *found, struct err *err)
+static bool cert_revoke(struct store *store, const struct store_revoke *revoke, bool *found,
+                        struct err *err)
 {
-    struct db_revoke job = {.fingerprint = fingerprint, .reason = reason, .audit = audit};
+    struct db_revoke job = {.in = revoke};
     if (!write_wait(store, db_write_revoke, &job, err))
         return false;
     *found = job.found;

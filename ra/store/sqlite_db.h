@@ -1,5 +1,5 @@
-/* One SQLite connection with its prepared statements, and the SQL that the store runs on it. Used by
- * one thread at a time. Internal to the SQLite store. */
+/* One SQLite connection with its prepared statements, and the SQL that the store runs on it. Used
+ * by one thread at a time. Internal to the SQLite store. */
 #ifndef RA_STORE_SQLITE_DB_H
 #define RA_STORE_SQLITE_DB_H
 
@@ -41,17 +41,14 @@ bool db_migrate(struct db *db, struct err *err) MUST_USE;
 
 /* Reads. */
 bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
-                         struct store_request *ret, bool *found, struct err *err);
-bool db_request_by_txn(struct db *db, const char *profile, struct bytes txn,
-                       const uint8_t *prover, struct store_request *ret, bool *found,
+                         struct store_request *ret, struct err *err);
+bool db_request_by_txn(struct db *db, const struct store_txn_key *key, struct store_request *ret,
                        struct err *err);
-bool db_request_by_id(struct db *db, const char *id, struct store_request *ret, bool *found,
-                      struct err *err);
+bool db_request_by_id(struct db *db, const char *id, struct store_request *ret, struct err *err);
 bool db_request_list(struct db *db, const struct store_filter *filter,
                      bool (*each)(const struct store_request *request, void *arg), void *arg,
                      struct err *err);
-bool db_request_due(struct db *db, int64_t now, size_t max, char (*ids)[RA_ID_LEN + 1],
-                    size_t *count, struct err *err);
+bool db_request_due(struct db *db, int64_t now, struct store_ids *ret, struct err *err);
 bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct err *err);
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
                   struct err *err);
@@ -60,8 +57,8 @@ bool db_cert_list(struct db *db, const struct store_filter *filter,
                   struct err *err);
 bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challenge *ret,
                        bool *found, struct err *err);
-bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id,
-                           bool *ret, struct err *err);
+bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id, bool *ret,
+                           struct err *err);
 bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record, void *arg),
                    void *arg, struct err *err);
 
@@ -76,8 +73,7 @@ struct db_order {
 struct db_claim {
     const char *id;
     int64_t seconds;
-    bool got;
-    int attempt;
+    int attempt; /* 0: somebody else has it */
 };
 struct db_move {
     const struct store_move *in;
@@ -92,9 +88,7 @@ struct db_challenge_add {
     const struct audit_event *audit;
 };
 struct db_revoke {
-    const char *fingerprint;
-    int reason;
-    const struct audit_event *audit;
+    const struct store_revoke *in;
     bool found;
 };
 

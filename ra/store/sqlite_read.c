@@ -59,12 +59,14 @@ static bool request_row(sqlite3_stmt *stmt, struct store_request *row, struct er
 
 /* The first row of a bound statement. */
 static bool request_first(struct db *db, sqlite3_stmt *stmt, struct store_request *ret,
-                          bool *found, struct err *err)
+                          struct err *err)
 {
     struct store_request row = {0};
-    if (!db_step(db, stmt, found, err))
+    bool found;
+    *ret = row;
+    if (!db_step(db, stmt, &found, err))
         return false;
-    if (!*found)
+    if (!found)
         return true;
     bool ok = request_row(stmt, &row, err);
     sqlite3_reset(stmt);
@@ -77,7 +79,7 @@ static bool request_first(struct db *db, sqlite3_stmt *stmt, struct store_reques
 }
 
 bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
-                         struct store_request *ret, bool *found, struct err *err)
+                         struct store_request *ret, struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(
         db,
@@ -88,11 +90,10 @@ bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
         return false;
     db_bind_bytes(stmt, 1, bytes_of(dedup, RA_DIGEST_LEN));
     sqlite3_bind_int64(stmt, 2, since);
-    return request_first(db, stmt, ret, found, err);
+    return request_first(db, stmt, ret, err);
 }
 
-bool db_request_by_txn(struct db *db, const char *profile, struct bytes txn,
-                       const uint8_t *prover, struct store_request *ret, bool *found,
+bool db_request_by_txn(struct db *db, const struct store_txn_key *key, struct store_request *ret,
                        struct err *err)
 {
     sqlite3_stmt *stmt =
@@ -102,32 +103,30 @@ bool db_request_by_txn(struct db *db, const char *profile, struct bytes txn,
                    err);
     if (!stmt)
         return false;
-    db_bind_text(stmt, 1, profile);
-    db_bind_bytes(stmt, 2, txn);
-    db_bind_bytes(stmt, 3, bytes_of(prover, RA_DIGEST_LEN));
-    return request_first(db, stmt, ret, found, err);
+    db_bind_text(stmt, 1, key->profile);
+    db_bind_bytes(stmt, 2, key->txn);
+    db_bind_bytes(stmt, 3, bytes_of(key->prover, RA_DIGEST_LEN));
+    return request_first(db, stmt, ret, err);
 }
 
-bool db_request_by_id(struct db *db, const char *id, struct store_request *ret, bool *found,
-                      struct err *err)
+bool db_request_by_id(struct db *db, const char *id, struct store_request *ret, struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(db, REQUEST_COLUMNS "WHERE r.id = ?1", err);
     if (!stmt)
         return false;
     db_bind_text(stmt, 1, id);
-    return request_first(db, stmt, ret, found, err);
+    return request_first(db, stmt, ret, err);
 }
 
 bool db_request_list(struct db *db, const struct store_filter *filter,
                      bool (*each)(const struct store_request *request, void *arg), void *arg,
                      struct err *err)
 {
-    sqlite3_stmt *stmt =
-        db_prepare(db,
-                   REQUEST_COLUMNS "WHERE (?1 IS NULL OR r.profile = ?1) AND "
-                                   "(?2 IS NULL OR r.upstream = ?2) "
-                                   "ORDER BY r.created DESC, r.id LIMIT ?3",
-                   err);
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    REQUEST_COLUMNS "WHERE (?1 IS NULL OR r.profile = ?1) AND "
+                                                    "(?2 IS NULL OR r.upstream = ?2) "
+                                                    "ORDER BY r.created DESC, r.id LIMIT ?3",
+                                    err);
     if (!stmt)
         return false;
     db_bind_text(stmt, 1, filter->profile);
@@ -146,8 +145,7 @@ bool db_request_list(struct db *db, const struct store_filter *filter,
     return ok;
 }
 
-bool db_request_due(struct db *db, int64_t now, size_t max, char (*ids)[RA_ID_LEN + 1],
-                    size_t *count, struct err *err)
+bool db_request_due(struct db *db, int64_t now, struct store_ids *ret, struct err *err)
 {
     sqlite3_stmt *stmt =
         db_prepare(db,
@@ -157,11 +155,11 @@ bool db_request_due(struct db *db, int64_t now, size_t max, char (*ids)[RA_ID_LE
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, now);
-    sqlite3_bind_int64(stmt, 2, (int64_t)max);
+    sqlite3_bind_int64(stmt, 2, (int64_t)ret->max);
     bool row, ok;
-    *count = 0;
-    while ((ok = db_step(db, stmt, &row, err)) && row && *count < max)
-        db_column_text(stmt, 0, ids[(*count)++], RA_ID_LEN + 1);
+    ret->count = 0;
+    while ((ok = db_step(db, stmt, &row, err)) && row && ret->count < ret->max)
+        db_column_text(stmt, 0, ret->ids[ret->count++], RA_ID_LEN + 1);
     sqlite3_reset(stmt);
     return ok;
 }
@@ -281,8 +279,8 @@ bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challe
     return true;
 }
 
-bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id,
-                           bool *ret, struct err *err)
+bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id, bool *ret,
+                           struct err *err)
 {
     sqlite3_stmt *stmt =
         db_prepare(db, "SELECT 1 FROM challenge_use WHERE digest = ?1 AND request = ?2", err);

@@ -13,7 +13,8 @@ static const char *const steps[] = {
     "  attempt INTEGER NOT NULL, lease_until INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX request_txn ON request (profile, txn, prover, created);"
     "CREATE INDEX request_created ON request (created);"
-    "CREATE INDEX request_open ON request (next_at) WHERE state IN ('ordered', 'waiting', 'suspect');"
+    "CREATE INDEX request_open ON request (next_at) WHERE state IN ('ordered', 'waiting', "
+    "'suspect');"
     "CREATE TABLE cert ("
     "  fingerprint TEXT PRIMARY KEY, serial TEXT NOT NULL, issuer BLOB NOT NULL,"
     "  profile TEXT NOT NULL, upstream TEXT NOT NULL,"
@@ -70,8 +71,8 @@ bool db_migrate(struct db *db, struct err *err)
     bool ok = version_get(db, &version, err);
     if (ok && version > VERSION)
         ok = err_set(err, ERR_LOCAL,
-                     "store: schema version %d is newer than this program, which knows %d",
-                     version, VERSION);
+                     "store: schema version %d is newer than this program, which knows %d", version,
+                     VERSION);
     ok = ok && steps_run(db, version, err) && db_exec(db, "COMMIT", err);
     if (!ok)
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);

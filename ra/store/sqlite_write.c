@@ -57,14 +57,13 @@ static enum db_write written(bool ok)
 }
 
 /* Takes one use of a one-time challenge. *spent is false if there was none left. */
-static bool challenge_spend(struct db *db, const uint8_t *digest, const char *request,
-                            bool *spent, struct err *err)
+static bool challenge_spend(struct db *db, const uint8_t *digest, const char *request, bool *spent,
+                            struct err *err)
 {
-    sqlite3_stmt *take =
-        db_prepare(db,
-                   "UPDATE challenge SET uses_left = uses_left - 1 "
-                   "WHERE digest = ?1 AND uses_left > 0 AND expires > ?2",
-                   err);
+    sqlite3_stmt *take = db_prepare(db,
+                                    "UPDATE challenge SET uses_left = uses_left - 1 "
+                                    "WHERE digest = ?1 AND uses_left > 0 AND expires > ?2",
+                                    err);
     if (!take)
         return false;
     db_bind_bytes(take, 1, bytes_of(digest, RA_DIGEST_LEN));
@@ -85,13 +84,13 @@ static bool challenge_spend(struct db *db, const uint8_t *digest, const char *re
 
 static bool request_insert(struct db *db, const struct store_request *row, struct err *err)
 {
-    sqlite3_stmt *stmt =
-        db_prepare(db,
-                   "INSERT INTO request (id, profile, upstream, state, op, dedup, prover, txn, csr, "
-                   "handle, cookie, renews, origin, subject, reason, created, updated, next_at, "
-                   "attempt, lease_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
-                   "?12, ?13, ?14, ?15, ?16, ?16, ?17, ?18, ?19)",
-                   err);
+    sqlite3_stmt *stmt = db_prepare(
+        db,
+        "INSERT INTO request (id, profile, upstream, state, op, dedup, prover, txn, csr, "
+        "handle, cookie, renews, origin, subject, reason, created, updated, next_at, "
+        "attempt, lease_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+        "?12, ?13, ?14, ?15, ?16, ?16, ?17, ?18, ?19)",
+        err);
     if (!stmt)
         return false;
     int64_t now = clock_now();
@@ -132,11 +131,10 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err)
     struct db_order *order = arg;
     const struct store_request *row = order->in->request;
     struct store_request old = {0};
-    bool found, spent = true;
-    if (!db_request_by_dedup(db, row->dedup, clock_now() - order->in->retry_window, &old, &found,
-                             err))
+    bool spent = true;
+    if (!db_request_by_dedup(db, row->dedup, clock_now() - order->in->retry_window, &old, err))
         return DB_FAILED;
-    if (found) {
+    if (old.id[0]) {
         order->result = STORE_DUPLICATE;
         memcpy(order->existing, old.id, sizeof order->existing);
         store_request_clear(&old);
@@ -170,7 +168,7 @@ enum db_write db_write_claim(struct db *db, void *arg, struct err *err)
     sqlite3_bind_int64(stmt, 3, claim->seconds);
     if (!db_step(db, stmt, &row, err))
         return DB_FAILED;
-    claim->got = row;
+    claim->attempt = 0;
     if (row) {
         claim->attempt = sqlite3_column_int(stmt, 0);
         sqlite3_reset(stmt);
@@ -266,7 +264,6 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
     struct db_record *record = arg;
     const struct store_record *in = record->in;
     struct store_request request = {0};
-    bool found;
     struct db_move move = {.in = &(struct store_move){
                                .id = in->id,
                                .attempt = in->attempt,
@@ -278,7 +275,7 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
     record->result = move.result;
     if (result != DB_WRITTEN)
         return result;
-    if (!db_request_by_id(db, in->id, &request, &found, err))
+    if (!db_request_by_id(db, in->id, &request, err))
         return DB_FAILED;
     if (!cert_insert(db, in, &request, err)) {
         int code = sqlite3_extended_errcode(db->handle);
@@ -326,20 +323,19 @@ enum db_write db_write_challenge(struct db *db, void *arg, struct err *err)
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err)
 {
     struct db_revoke *revoke = arg;
-    sqlite3_stmt *stmt =
-        db_prepare(db,
-                   "UPDATE cert SET revoked_at = ?2, revoked_reason = ?3 "
-                   "WHERE fingerprint = ?1 AND revoked_at = 0",
-                   err);
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "UPDATE cert SET revoked_at = ?2, revoked_reason = ?3 "
+                                    "WHERE fingerprint = ?1 AND revoked_at = 0",
+                                    err);
     if (!stmt)
         return DB_FAILED;
-    db_bind_text(stmt, 1, revoke->fingerprint);
+    db_bind_text(stmt, 1, revoke->in->fingerprint);
     sqlite3_bind_int64(stmt, 2, clock_now());
-    sqlite3_bind_int(stmt, 3, revoke->reason);
+    sqlite3_bind_int(stmt, 3, revoke->in->reason);
     if (!db_run(db, stmt, err))
         return DB_FAILED;
     revoke->found = sqlite3_changes(db->handle) == 1;
-    return revoke->found ? written(audit_append(db, revoke->audit, err)) : DB_UNDO;
+    return revoke->found ? written(audit_append(db, revoke->in->audit, err)) : DB_UNDO;
 }
 
 enum db_write db_write_audit(struct db *db, void *arg, struct err *err)

@@ -13,8 +13,7 @@ bool store_open(const char *url, bool serve, struct store **ret, struct err *err
         if (strncmp(url, kinds[i]->scheme, len) == 0 && url[len] == ':')
             return kinds[i]->open(url + len + 1, serve, ret, err);
     }
-    return err_set(err, ERR_CONFIG, "no kind of store takes \"%s\"; known: %s", url,
-                   store_kinds());
+    return err_set(err, ERR_CONFIG, "no kind of store takes \"%s\"; known: %s", url, store_kinds());
 }
 
 void store_close(struct store *store)

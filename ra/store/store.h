@@ -14,17 +14,15 @@ struct store_vt {
     bool (*open)(const char *url, bool serve, struct store **ret, struct err *err);
     void (*close)(struct store *store);
 
-    /* Reads. *found says whether there was one. */
+    /* Reads. ret->id is empty if there is no such request. */
     bool (*request_by_dedup)(struct store *store, const uint8_t *dedup, int64_t since,
-                             struct store_request *ret, bool *found, struct err *err);
-    bool (*request_by_txn)(struct store *store, const char *profile, struct bytes txn,
-                           const uint8_t *prover, struct store_request *ret, bool *found,
-                           struct err *err);
+                             struct store_request *ret, struct err *err);
+    bool (*request_by_txn)(struct store *store, const struct store_txn_key *key,
+                           struct store_request *ret, struct err *err);
     bool (*request_by_id)(struct store *store, const char *id, struct store_request *ret,
-                          bool *found, struct err *err);
-    /* Ids of ORDERED, WAITING and SUSPECT requests whose lease is over and whose time has come. */
-    bool (*request_due)(struct store *store, int64_t now, size_t max, char (*ids)[RA_ID_LEN + 1],
-                        size_t *count, struct err *err);
+                          struct err *err);
+    /* ORDERED, WAITING and SUSPECT requests whose lease is over and whose time has come. */
+    bool (*request_due)(struct store *store, int64_t now, struct store_ids *ret, struct err *err);
     /* Newest first; of filter: profile, upstream and limit. */
     bool (*request_list)(struct store *store, const struct store_filter *filter,
                          bool (*each)(const struct store_request *request, void *arg), void *arg,
@@ -49,9 +47,9 @@ struct store_vt {
     /* Writes. On STORE_DUPLICATE, *existing is the id of that row. */
     bool (*order)(struct store *store, const struct store_order *order,
                   enum store_order_result *result, char existing[RA_ID_LEN + 1], struct err *err);
-    /* Takes the lease of a request in ORDERED, WAITING or SUSPECT if it is free: *attempt is the
-     * new fence. */
-    bool (*claim)(struct store *store, const char *id, int64_t seconds, bool *got, int *attempt,
+    /* Takes the lease of a request in ORDERED, WAITING or SUSPECT: *attempt is the new fence, or 0
+     * if somebody else holds it. */
+    bool (*claim)(struct store *store, const char *id, int64_t seconds, int *attempt,
                   struct err *err);
     bool (*move)(struct store *store, const struct store_move *move, enum store_write *result,
                  struct err *err);
@@ -61,8 +59,9 @@ struct store_vt {
     void (*delivered)(struct store *store, const char *request_id);
     bool (*challenge_add)(struct store *store, const struct store_challenge *challenge,
                           const struct audit_event *audit, struct err *err);
-    bool (*cert_revoke)(struct store *store, const char *fingerprint, int reason,
-                        const struct audit_event *audit, bool *found, struct err *err);
+    /* *found is false if there is no such certificate or it is revoked already. */
+    bool (*cert_revoke)(struct store *store, const struct store_revoke *revoke, bool *found,
+                        struct err *err);
     bool (*audit_add)(struct store *store, const struct audit_event *audit, struct err *err);
     /* A write and a read work. */
     bool (*health)(struct store *store, struct err *err);

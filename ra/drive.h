@@ -1,0 +1,27 @@
+/* Drives one stored request through its connector. Internal to ra/. */
+#ifndef RA_DRIVE_H
+#define RA_DRIVE_H
+
+#include "ra/ra.h"
+
+/* Everything borrowed. The caller holds the row's lease with row->attempt. */
+struct ra_drive {
+    struct store *store;
+    const struct ra_settings *settings;
+    const struct cfg_profile *profile;
+    size_t upstream; /* index into the settings' upstreams */
+    const struct store_request *row;
+    const struct csr *csr;
+};
+
+/* Submits, polls or recovers, by the row's state, and writes what came of it. Fills outcome. */
+bool ra_drive(const struct ra_drive *drive, struct ra_outcome *outcome, struct err *err) MUST_USE;
+
+/* The outcome that a row tells: a function of the row alone. */
+bool ra_outcome_of_row(const struct ra_settings *settings, const struct store_request *row,
+                       struct ra_outcome *outcome, struct err *err) MUST_USE;
+
+/* Index of the profile's or upstream's name in the settings; false if it is not there any more. */
+bool ra_upstream_find(const struct ra_settings *settings, const char *name, size_t *ret) MUST_USE;
+
+#endif

@@ -1,0 +1,137 @@
+#include "ra/policy_ext.h"
+
+#include <openssl/x509v3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OID_ANY_EKU "2.5.29.37.0"
+#define OID_CMC_RA "1.3.6.1.5.5.7.3.28"
+#define OID_CLIENT_AUTH "1.3.6.1.5.5.7.3.2"
+#define OID_MS_SID "1.3.6.1.4.1.311.25.2"
+#define SKI_MAX 64
+
+/* RFC 5280 section 4.2.1.3, bits 0 to 4: what an end entity may do with its key. */
+static const char *const usage_names[9] = {
+    "digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement",
+    "keyCertSign",      "cRLSign",        "encipherOnly",    "decipherOnly",
+};
+#define USAGE_ALLOWED_BITS 5
+
+void policy_refuse(struct policy_result *result, enum ra_reason reason, const char *fmt, ...)
+{
+    va_list args;
+    result->verdict = POLICY_REFUSE;
+    result->reason = reason;
+    va_start(args, fmt);
+    vsnprintf(result->detail, sizeof result->detail, fmt, args);
+    va_end(args);
+}
+
+void policy_oid(const ASN1_OBJECT *object, char out[POLICY_OID_MAX])
+{
+    int len = OBJ_obj2txt(out, POLICY_OID_MAX, object, 1);
+    if (len < 0 || len >= POLICY_OID_MAX)
+        snprintf(out, POLICY_OID_MAX, "(unreadable)");
+}
+
+static bool listed(const struct cfg_strings *list, const char *oid)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i], oid) == 0)
+            return true;
+    return false;
+}
+
+static void judge_eku(const struct cfg_profile *profile, X509_EXTENSION *extension,
+                      struct policy_result *result)
+{
+    EXTENDED_KEY_USAGE *usages = X509V3_EXT_d2i(extension);
+    char oid[POLICY_OID_MAX];
+    if (!usages || sk_ASN1_OBJECT_num(usages) == 0)
+        policy_refuse(result, RA_BAD_EXTENSION, "a malformed extendedKeyUsage");
+    for (int i = 0; usages && i < sk_ASN1_OBJECT_num(usages); i++) {
+        policy_oid(sk_ASN1_OBJECT_value(usages, i), oid);
+        bool never = strcmp(oid, OID_ANY_EKU) == 0 || strcmp(oid, OID_CMC_RA) == 0;
+        bool allowed =
+            profile->eku.count ? listed(&profile->eku, oid) : strcmp(oid, OID_CLIENT_AUTH) == 0;
+        if (never || !allowed) {
+            policy_refuse(result, RA_BAD_EXTENSION, "extendedKeyUsage %s is not allowed", oid);
+            break;
+        }
+    }
+    sk_ASN1_OBJECT_pop_free(usages, ASN1_OBJECT_free);
+}
+
+static void judge_usage(X509_EXTENSION *extension, struct policy_result *result)
+{
+    ASN1_BIT_STRING *bits = X509V3_EXT_d2i(extension);
+    if (!bits) {
+        policy_refuse(result, RA_BAD_EXTENSION, "a malformed keyUsage");
+        return;
+    }
+    for (int i = USAGE_ALLOWED_BITS; i < 9; i++)
+        if (ASN1_BIT_STRING_get_bit(bits, i))
+            policy_refuse(result, RA_BAD_EXTENSION, "keyUsage %s is not allowed", usage_names[i]);
+    ASN1_BIT_STRING_free(bits);
+}
+
+static void judge_constraints(X509_EXTENSION *extension, struct policy_result *result)
+{
+    BASIC_CONSTRAINTS *constraints = X509V3_EXT_d2i(extension);
+    if (!constraints)
+        policy_refuse(result, RA_BAD_EXTENSION, "malformed basicConstraints");
+    else if (constraints->ca || constraints->pathlen)
+        policy_refuse(result, RA_BAD_EXTENSION, "basicConstraints CA:TRUE is not allowed");
+    BASIC_CONSTRAINTS_free(constraints);
+}
+
+static void judge_ski(X509_EXTENSION *extension, struct policy_result *result)
+{
+    ASN1_OCTET_STRING *ski = X509V3_EXT_d2i(extension);
+    if (!ski || ASN1_STRING_length(ski) > SKI_MAX)
+        policy_refuse(result, RA_BAD_EXTENSION, "a malformed subjectKeyIdentifier");
+    ASN1_OCTET_STRING_free(ski);
+}
+
+/* Not one that we judge: ignored by name, or refused. */
+static void judge_other(const struct cfg_profile *profile, const char *oid,
+                        struct policy_result *result)
+{
+    if (strcmp(oid, OID_MS_SID) != 0 && listed(&profile->ignore_extensions, oid)) {
+        size_t len = strlen(result->ignored);
+        snprintf(result->ignored + len, sizeof result->ignored - len, "%s%s", len ? " " : "", oid);
+        return;
+    }
+    policy_refuse(result, RA_BAD_EXTENSION, "extension %s is not allowed", oid);
+}
+
+void policy_judge_extensions(const struct cfg_profile *profile, const struct csr *csr,
+                             struct policy_result *result)
+{
+    const STACK_OF(X509_EXTENSION) *list = csr_extensions_get(csr);
+    char oid[POLICY_OID_MAX];
+    for (int i = 0; i < sk_X509_EXTENSION_num(list) && result->verdict != POLICY_REFUSE; i++) {
+        X509_EXTENSION *extension = sk_X509_EXTENSION_value(list, i);
+        const ASN1_OBJECT *object = X509_EXTENSION_get_object(extension);
+        switch (OBJ_obj2nid(object)) {
+        case NID_subject_alt_name:
+            break; /* judged with the names */
+        case NID_ext_key_usage:
+            judge_eku(profile, extension, result);
+            break;
+        case NID_key_usage:
+            judge_usage(extension, result);
+            break;
+        case NID_basic_constraints:
+            judge_constraints(extension, result);
+            break;
+        case NID_subject_key_identifier:
+            judge_ski(extension, result);
+            break;
+        default:
+            policy_oid(object, oid);
+            judge_other(profile, oid, result);
+        }
+    }
+}

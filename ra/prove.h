@@ -1,0 +1,49 @@
+/* From evidence to authorization. Internal to ra/: nothing can be ordered without the value that
+ * only ra_prove makes. */
+#ifndef RA_PROVE_H
+#define RA_PROVE_H
+
+#include "ra/ra.h"
+
+struct ra_authorization;
+
+/* The holder's certificate as the inventory knows it. found: it is there and of this profile. */
+struct ra_held {
+    bool found;
+    struct store_cert cert;
+};
+
+/* A request that is being decided. */
+struct ra_case {
+    struct store *store;
+    const struct ra_request *request;
+    struct ra_held held;
+};
+/* Fills c->held; ra_case_clear frees it. */
+bool ra_case_open(struct ra_case *c, struct err *err) MUST_USE;
+void ra_case_clear(struct ra_case *c);
+
+/* *ret is the authorization, which the caller frees, or NULL: then outcome is a refusal with its
+ * reason. False: could not decide. */
+bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcome *outcome,
+              struct err *err) MUST_USE;
+void ra_authorization_free(struct ra_authorization *authorization);
+
+const char *ra_authorization_by(const struct ra_authorization *authorization); /* for audit */
+enum ra_op ra_authorization_op(const struct ra_authorization *authorization);
+/* Fingerprint of the certificate being renewed, or "". */
+const char *ra_authorization_renews(const struct ra_authorization *authorization);
+/* Digest of the challenge to be spent, or NULL. */
+const uint8_t *ra_authorization_spends(const struct ra_authorization *authorization);
+
+/* Whether whoever repeats a request whose row is `id` may hear its answer. With a proved key or
+ * user the deduplication key has shown it; a mere challenge is judged again, or must be the one
+ * that this row spent. */
+bool ra_may_repeat(struct store *store, const struct ra_request *request, const char *id, bool *ret,
+                   struct err *err) MUST_USE;
+
+/* A refusal, with its detail for the operator. */
+void ra_refuse(struct ra_outcome *outcome, enum ra_reason reason, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+#endif
