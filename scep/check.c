@@ -1,0 +1,310 @@
+#include "scep/check.h"
+
+#include "base/text.h"
+#include "scep/msg.h"
+
+#include <openssl/objects.h>
+#include <string.h>
+
+#define ELEMENTS_MAX 5000
+#define SERIAL_MAX 32
+
+static const int digests[] = {NID_sha1, NID_sha256, NID_sha384, NID_sha512};
+static const int signatures[] = {
+    NID_rsaEncryption,           NID_sha1WithRSAEncryption,   NID_sha256WithRSAEncryption,
+    NID_sha384WithRSAEncryption, NID_sha512WithRSAEncryption, NID_rsassaPss,
+    NID_X9_62_id_ecPublicKey,    NID_ecdsa_with_SHA256,       NID_ecdsa_with_SHA384,
+    NID_ecdsa_with_SHA512,
+};
+
+static bool on_list(const int *list, size_t count, int nid)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i] == nid)
+            return true;
+    return false;
+}
+
+static int oid_nid(struct bytes whole)
+{
+    const unsigned char *p = whole.ptr;
+    ASN1_OBJECT *object = d2i_ASN1_OBJECT(NULL, &p, (long)whole.len);
+    int nid = object ? OBJ_obj2nid(object) : NID_undef;
+    ASN1_OBJECT_free(object);
+    return nid;
+}
+
+/* AlgorithmIdentifier: its NID, and its parameters (tag 0 if there are none). */
+static bool take_algorithm(struct bytes *cur, int *nid, struct der *params)
+{
+    struct der outer, oid;
+    if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid))
+        return false;
+    *params = (struct der){0};
+    if (outer.content.len && (!der_take(&outer.content, params) || outer.content.len))
+        return false;
+    *nid = oid_nid(oid.whole);
+    return true;
+}
+
+/* ContentInfo { contentType, [0] EXPLICIT content }: the content. */
+static bool take_content_info(struct bytes der, int type, struct der *content)
+{
+    struct der outer, oid, explicit;
+    return der_take_tag(&der, DER_SEQUENCE, &outer) && der.len == 0 &&
+           der_take_tag(&outer.content, DER_OID, &oid) && oid_nid(oid.whole) == type &&
+           der_take_tag(&outer.content, DER_CONTEXT_CONSTRUCTED(0), &explicit) &&
+           outer.content.len == 0 && der_take_tag(&explicit.content, DER_SEQUENCE, content) &&
+           explicit.content.len == 0;
+}
+
+/* IssuerAndSerialNumber, or [0] SubjectKeyIdentifier. */
+static bool take_identifier(struct bytes *cur, struct scep_recipient *ret)
+{
+    struct der outer, issuer, serial;
+    *ret = (struct scep_recipient){0};
+    if (der_take_tag(cur, DER_CONTEXT(0), &outer)) {
+        ret->ski = outer.content;
+        return ret->ski.len > 0;
+    }
+    if (!der_take_tag(cur, DER_SEQUENCE, &outer) ||
+        !der_take_tag(&outer.content, DER_SEQUENCE, &issuer) ||
+        !der_take_tag(&outer.content, DER_INTEGER, &serial) || outer.content.len)
+        return false;
+    ret->issuer = issuer.whole;
+    ret->serial = serial.content;
+    return ret->serial.len > 0 && ret->serial.len <= SERIAL_MAX;
+}
+
+static bool take_certs(struct bytes *cur, struct scep_signed *found, struct err *err)
+{
+    struct der bag, cert;
+    if (!der_take_tag(cur, DER_CONTEXT_CONSTRUCTED(0), &bag))
+        return true;
+    while (bag.content.len) {
+        if (found->cert_count == SCEP_CERTS_MAX)
+            return err_set(err, ERR_PEER, "a SignedData with more than %d certificates",
+                           SCEP_CERTS_MAX);
+        if (!der_take_tag(&bag.content, DER_SEQUENCE, &cert))
+            return err_set(err, ERR_PEER, "a SignedData with something else than certificates");
+        found->certs[found->cert_count++] = cert.whole;
+    }
+    return true;
+}
+
+static bool take_signer(struct bytes cur, struct scep_signed *found)
+{
+    struct der signer, version, attributes, signature, params;
+    struct scep_recipient id;
+    if (!der_take_tag(&cur, DER_SEQUENCE, &signer) || cur.len ||
+        !der_take_tag(&signer.content, DER_INTEGER, &version) ||
+        !take_identifier(&signer.content, &id) ||
+        !take_algorithm(&signer.content, &found->digest, &params) ||
+        !der_take_tag(&signer.content, DER_CONTEXT_CONSTRUCTED(0), &attributes) ||
+        !take_algorithm(&signer.content, &found->signature, &params) ||
+        !der_take(&signer.content, &signature) || (signature.tag & ~0x20u) != DER_OCTET_STRING)
+        return false;
+    struct der unsigned_attributes;
+    if (signer.content.len &&
+        (!der_take_tag(&signer.content, DER_CONTEXT_CONSTRUCTED(1), &unsigned_attributes) ||
+         signer.content.len))
+        return false;
+    found->issuer = id.issuer;
+    found->serial = id.serial;
+    found->ski = id.ski;
+    found->attributes = attributes.content;
+    return true;
+}
+
+/* EncapsulatedContentInfo of type data; the content may be missing. */
+static bool take_encapsulated(struct bytes *cur)
+{
+    struct der outer, oid, explicit, octets;
+    if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid) ||
+        oid_nid(oid.whole) != NID_pkcs7_data)
+        return false;
+    if (outer.content.len == 0)
+        return true;
+    return der_take_tag(&outer.content, DER_CONTEXT_CONSTRUCTED(0), &explicit) &&
+           outer.content.len == 0 && der_take(&explicit.content, &octets) &&
+           explicit.content.len == 0 && (octets.tag & ~0x20u) == DER_OCTET_STRING;
+}
+
+bool scep_signed_take(struct bytes der, struct scep_signed *ret, struct err *err)
+{
+    struct scep_signed found = {0};
+    struct der data, version, algorithms, crls, signers;
+    if (der.len > SCEP_MSG_MAX)
+        return err_set(err, ERR_PEER, "a message of %zu bytes", der.len);
+    if (!der_check(der, SCEP_DEPTH_MAX, ELEMENTS_MAX))
+        return err_set(err, ERR_PEER, "a message that is not whole, or nested too deeply");
+    if (!take_content_info(der, NID_pkcs7_signed, &data) ||
+        !der_take_tag(&data.content, DER_INTEGER, &version) ||
+        !der_take_tag(&data.content, DER_SET, &algorithms) || algorithms.content.len == 0 ||
+        !take_encapsulated(&data.content))
+        return err_set(err, ERR_PEER, "a message that is not a SignedData over data");
+    if (!take_certs(&data.content, &found, err))
+        return false;
+    if (der_next_is(data.content, DER_CONTEXT_CONSTRUCTED(1)) && !der_take(&data.content, &crls))
+        return err_set(err, ERR_PEER, "a SignedData with malformed CRLs");
+    if (!der_take_tag(&data.content, DER_SET, &signers) || data.content.len ||
+        !take_signer(signers.content, &found))
+        return err_set(err, ERR_PEER, "a SignedData without exactly one well-formed SignerInfo");
+    *ret = found;
+    return true;
+}
+
+bool scep_signed_algs_known(const struct scep_signed *found)
+{
+    return on_list(digests, sizeof digests / sizeof digests[0], found->digest) &&
+           on_list(signatures, sizeof signatures / sizeof signatures[0], found->signature);
+}
+
+bool scep_check_signed(struct bytes der, struct err *err)
+{
+    struct scep_signed found;
+    return scep_signed_take(der, &found, err) &&
+           (scep_signed_algs_known(&found) ||
+            err_set(err, ERR_PEER, "a message signed with an algorithm that is not allowed"));
+}
+
+/* Optional explicit element of RSAES-OAEP-params whose content is an AlgorithmIdentifier. */
+static bool take_oaep_part(struct bytes *cur, unsigned number, int *nid, struct der *params)
+{
+    struct der explicit;
+    *nid = NID_undef;
+    if (!der_next_is(*cur, (uint8_t)DER_CONTEXT_CONSTRUCTED(number)))
+        return true;
+    return der_take(cur, &explicit) && take_algorithm(&explicit.content, nid, params) &&
+           explicit.content.len == 0;
+}
+
+/* RFC 8017 appendix A.2.1. A pSource without its parameters has crashed OpenSSL. */
+static bool oaep_fine(const struct der *params)
+{
+    int hash, mask, source;
+    struct der hash_params, mask_params, source_params;
+    struct bytes cur = params->content;
+    if (params->tag != DER_SEQUENCE)
+        return false;
+    if (!take_oaep_part(&cur, 0, &hash, &hash_params) ||
+        !take_oaep_part(&cur, 1, &mask, &mask_params) ||
+        !take_oaep_part(&cur, 2, &source, &source_params) || cur.len)
+        return false;
+    if (hash != NID_undef && !on_list(digests, sizeof digests / sizeof digests[0], hash))
+        return false;
+    if (mask != NID_undef && (mask != NID_mgf1 || mask_params.tag != DER_SEQUENCE))
+        return false;
+    return source == NID_undef ||
+           (source == NID_pSpecified && source_params.tag == DER_OCTET_STRING);
+}
+
+static bool take_recipient(struct bytes *cur, struct scep_recipient *ret)
+{
+    struct der outer, version, key, params;
+    int algorithm;
+    if (!der_take_tag(cur, DER_SEQUENCE, &outer) ||
+        !der_take_tag(&outer.content, DER_INTEGER, &version) ||
+        !take_identifier(&outer.content, ret) ||
+        !take_algorithm(&outer.content, &algorithm, &params) ||
+        !der_take_tag(&outer.content, DER_OCTET_STRING, &key) || outer.content.len)
+        return false;
+    if (algorithm == NID_rsaesOaep)
+        return oaep_fine(&params);
+    return algorithm == NID_rsaEncryption && (params.tag == 0 || params.tag == DER_NULL);
+}
+
+/* Octets of an implicit [0] OCTET STRING, primitive or in segments. */
+static bool content_length(struct bytes *cur, size_t *ret)
+{
+    struct der content, segment;
+    if (!der_take(cur, &content))
+        return false;
+    *ret = content.content.len;
+    if (content.tag == DER_CONTEXT(0))
+        return true;
+    if (content.tag != DER_CONTEXT_CONSTRUCTED(0))
+        return false;
+    *ret = 0;
+    while (content.content.len) {
+        if (!der_take_tag(&content.content, DER_OCTET_STRING, &segment))
+            return false;
+        *ret += segment.content.len;
+    }
+    return true;
+}
+
+static bool take_encrypted(struct bytes *cur, bool allow_des3, struct scep_enveloped *found)
+{
+    struct der outer, oid, iv;
+    size_t len;
+    if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid) ||
+        oid_nid(oid.whole) != NID_pkcs7_data ||
+        !take_algorithm(&outer.content, &found->cipher, &iv) ||
+        !content_length(&outer.content, &len) || outer.content.len)
+        return false;
+    bool aes = found->cipher == NID_aes_128_cbc || found->cipher == NID_aes_192_cbc ||
+               found->cipher == NID_aes_256_cbc;
+    bool des3 = allow_des3 && found->cipher == NID_des_ede3_cbc;
+    size_t block = aes ? 16 : 8;
+    return (aes || des3) && iv.tag == DER_OCTET_STRING && iv.content.len == block && len > 0 &&
+           len % block == 0;
+}
+
+bool scep_enveloped_take(struct bytes der, bool allow_des3, struct scep_enveloped *ret,
+                         struct err *err)
+{
+    struct scep_enveloped found = {0};
+    struct der data, version, recipients;
+    if (!der_check(der, SCEP_DEPTH_MAX, ELEMENTS_MAX))
+        return err_set(err, ERR_PEER, "an envelope that is not whole, or nested too deeply");
+    if (!take_content_info(der, NID_pkcs7_enveloped, &data) ||
+        !der_take_tag(&data.content, DER_INTEGER, &version) ||
+        !der_take_tag(&data.content, DER_SET, &recipients) || recipients.content.len == 0)
+        return err_set(err, ERR_PEER, "a message whose content is not an EnvelopedData");
+    while (recipients.content.len) {
+        if (found.recipient_count == SCEP_RECIPIENTS_MAX ||
+            !take_recipient(&recipients.content, &found.recipients[found.recipient_count++]))
+            return err_set(err, ERR_PEER,
+                           "an envelope with other recipients than a few by RSA key transport");
+    }
+    if (!take_encrypted(&data.content, allow_des3, &found) || data.content.len)
+        return err_set(err, ERR_PEER, "an envelope with a cipher or content that is not allowed");
+    *ret = found;
+    return true;
+}
+
+bool scep_check_enveloped(struct bytes der, bool allow_des3, struct err *err)
+{
+    struct scep_enveloped found;
+    return scep_enveloped_take(der, allow_des3, &found, err);
+}
+
+static bool issuer_equal(struct bytes der, struct bytes issuer)
+{
+    const unsigned char *p = der.ptr, *q = issuer.ptr;
+    if (bytes_equal(der, issuer))
+        return true;
+    X509_NAME *a = d2i_X509_NAME(NULL, &p, (long)der.len);
+    X509_NAME *b = d2i_X509_NAME(NULL, &q, (long)issuer.len);
+    bool equal = a && b && X509_NAME_cmp(a, b) == 0;
+    X509_NAME_free(a);
+    X509_NAME_free(b);
+    return equal;
+}
+
+bool scep_names_cert(const struct scep_recipient *id, const struct cert *cert)
+{
+    if (id->ski.len) {
+        const ASN1_OCTET_STRING *ski = X509_get0_subject_key_id(cert_x509_get(cert));
+        return ski && bytes_equal(id->ski, bytes_of(ASN1_STRING_get0_data(ski),
+                                                    (size_t)ASN1_STRING_length(ski)));
+    }
+    char hex[2 * SERIAL_MAX + 1];
+    struct bytes serial = id->serial;
+    if (serial.len > 1 && serial.ptr[0] == 0)
+        serial = bytes_of(serial.ptr + 1, serial.len - 1); /* the sign octet of DER */
+    text_hex(serial, hex);
+    return strcmp(hex, cert_serial_get(cert)) == 0 &&
+           issuer_equal(id->issuer, cert_issuer_get(cert));
+}

@@ -1,0 +1,40 @@
+/* The structure of pkiMessages as byte ranges, found before OpenSSL sees them. Internal to scep/.
+ */
+#ifndef SCEP_CHECK_H
+#define SCEP_CHECK_H
+
+#include "base/der.h"
+#include "scep/scep.h"
+
+/* Borrowed ranges of a SignedData that has the right shape. */
+struct scep_signed {
+    struct bytes certs[SCEP_CERTS_MAX]; /* whole certificates */
+    size_t cert_count;
+    struct bytes issuer; /* of the signer's identifier: DER Name; empty: ski counts */
+    struct bytes serial; /* content of the INTEGER */
+    struct bytes ski;
+    int digest;              /* NID of the SignerInfo's digestAlgorithm */
+    int signature;           /* NID of its signatureAlgorithm */
+    struct bytes attributes; /* content of signedAttrs */
+};
+/* False: not of that shape; algorithms are only named, not judged. */
+bool scep_signed_take(struct bytes der, struct scep_signed *ret, struct err *err) MUST_USE;
+/* Whether both algorithms are on our list. */
+bool scep_signed_algs_known(const struct scep_signed *found);
+
+#define SCEP_RECIPIENTS_MAX 8
+struct scep_recipient {
+    struct bytes issuer, serial, ski; /* as above */
+};
+struct scep_enveloped {
+    struct scep_recipient recipients[SCEP_RECIPIENTS_MAX];
+    size_t recipient_count;
+    int cipher; /* NID */
+};
+bool scep_enveloped_take(struct bytes der, bool allow_des3, struct scep_enveloped *ret,
+                         struct err *err) MUST_USE;
+
+/* Whether an identifier (issuer and serial, or key identifier) names this certificate. */
+bool scep_names_cert(const struct scep_recipient *id, const struct cert *cert);
+
+#endif

@@ -1,0 +1,413 @@
+#include "scep/door.h"
+
+#include "base/pem.h"
+#include "base/text.h"
+#include "scep/msg.h"
+#include "scep/outcome.h"
+#include "scep/query.h"
+
+#include <openssl/objects.h>
+#include <openssl/rand.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEYS_MAX 16
+#define CHAIN_MAX 16
+#define TXN_SHOWN 24
+
+/* One PKIOperation on its way. */
+struct pkiop {
+    struct ra *ra;
+    const struct scep_call *call;
+    struct scep_reply *reply;
+    struct scep_msg *msg;
+    struct scep_key keys[KEYS_MAX]; /* the first signs */
+    size_t key_count;
+    struct scep_algs algs;
+};
+
+static void note(struct scep_reply *reply, const char *outcome, const char *reason, const char *fmt,
+                 ...) PRINTF_LIKE(4, 5);
+
+static void note(struct scep_reply *reply, const char *outcome, const char *reason, const char *fmt,
+                 ...)
+{
+    va_list args;
+    reply->note.outcome = outcome;
+    reply->note.reason = reason;
+    va_start(args, fmt);
+    vsnprintf(reply->note.detail, sizeof reply->note.detail, fmt, args);
+    va_end(args);
+}
+
+/* An answer outside the protocol: nothing that a signed one could be addressed to was read. */
+static void answer_http(struct scep_reply *reply, int status, const char *text)
+{
+    reply->status = status;
+    reply->content_type = "text/plain";
+    buf_clear(&reply->body);
+    if (!buf_add_str(&reply->body, text))
+        buf_clear(&reply->body);
+}
+
+static void answer_fault(struct scep_reply *reply, const struct err *err)
+{
+    note(reply, "error", err_kind_name(err->kind), "%s", err->text);
+    reply->note.fault = true;
+    answer_http(reply, 503, "try again later\n");
+}
+
+/* The CA of the profile's first route: its certificates, issuer of leaves first. */
+static bool profile_chain(const struct scep_call *call, size_t upstream,
+                          const struct cfg_certs **ret, struct err *err)
+{
+    struct upstream *up = call->settings->upstreams[upstream];
+    return up->vt->chain ? up->vt->chain(up, ret, err)
+                         : err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
+}
+
+static const struct cfg_identity *ra_identity(const struct scep_call *call, size_t i)
+{
+    return &call->settings->cfg->ras[call->profile->scep.ra[i]];
+}
+
+/* RFC 8894 section 3.5.2. SHA-384 is no keyword of it: strongSwan 5.9 uses AES only if it is there.
+ */
+static void get_ca_caps(const struct scep_call *call, struct scep_reply *reply)
+{
+    static const char *const always =
+        "POSTPKIOperation\nRenewal\nSHA-256\nSHA-384\nSHA-512\nAES\nSCEPStandard\n";
+    bool legacy = call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
+    reply->status = 200;
+    reply->content_type = "text/plain";
+    if (buf_add_str(&reply->body, always) &&
+        (!legacy || buf_add_str(&reply->body, "DES3\nSHA-1\n")))
+        note(reply, "answered", NULL, "%s", "");
+}
+
+/* RA first, then the CA chain, issuer first; a CA that is its own RA alone and bare. */
+static void get_ca_cert(const struct scep_call *call, struct scep_reply *reply)
+{
+    struct bytes certs[CHAIN_MAX];
+    size_t count = 0;
+    const struct cfg_certs *chain;
+    struct err err = {0};
+    if (!profile_chain(call, call->profile->routes[0].upstream, &chain, &err)) {
+        answer_fault(reply, &err);
+        return;
+    }
+    certs[count++] = cert_der_get(ra_identity(call, 0)->chain.items[0]);
+    for (size_t i = 0; i < chain->count && count < CHAIN_MAX; i++)
+        if (!bytes_equal(cert_der_get(chain->items[i]), certs[0]))
+            certs[count++] = cert_der_get(chain->items[i]);
+    reply->status = 200;
+    reply->content_type =
+        count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";
+    bool ok = count == 1 ? buf_set(&reply->body, certs[0])
+                         : pem_certs_only_encode(certs, count, &reply->body);
+    if (ok) {
+        note(reply, "answered", NULL, "%s", "");
+        return;
+    }
+    err_set(&err, ERR_LOCAL, "the CA's certificates are too large");
+    answer_fault(reply, &err);
+}
+
+static void take_keys(struct pkiop *op)
+{
+    const struct cfg_scep *conf = &op->call->profile->scep;
+    for (size_t i = 0; i < conf->ra_count && i < KEYS_MAX; i++) {
+        const struct cfg_identity *ra = ra_identity(op->call, i);
+        op->keys[op->key_count++] = (struct scep_key){ra->chain.items[0], ra->key};
+    }
+}
+
+/* A CertRep with everything that mirrors the request filled in. */
+static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
+                                const uint8_t *nonce)
+{
+    return (struct scep_out){
+        .type = SCEP_CERTREP,
+        .txn = scep_msg_txn_get(op->msg),
+        .sender_nonce = bytes_of(nonce, SCEP_NONCE_LEN),
+        .recipient_nonce = scep_msg_nonce_get(op->msg),
+        .status = status,
+        .algs = op->algs,
+        .signer = op->keys[0],
+    };
+}
+
+static void answer(struct pkiop *op, struct scep_out *out)
+{
+    struct err err = {0};
+    op->reply->status = 200;
+    op->reply->content_type = "application/x-pki-message";
+    if (!scep_msg_encode(out, &op->reply->body, &err))
+        answer_fault(op->reply, &err);
+}
+
+static void answer_status(struct pkiop *op, enum scep_status status, enum scep_fail fail)
+{
+    uint8_t nonce[SCEP_NONCE_LEN];
+    if (RAND_bytes(nonce, sizeof nonce) != 1) {
+        answer_http(op->reply, 503, "try again later\n");
+        return;
+    }
+    struct scep_out out = cert_rep(op, status, nonce);
+    out.fail = fail;
+    answer(op, &out);
+}
+
+static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *reason,
+                           const char *detail)
+{
+    note(op->reply, "refused", reason, "%s: %s", scep_fail_name(fail), detail);
+    answer_status(op, SCEP_FAILURE, fail);
+}
+
+/* Which certificates go with the leaf (it is always first: Apple pairs the first with its key). */
+static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
+                          struct bytes certs[CHAIN_MAX], size_t *count, struct err *err)
+{
+    enum cfg_scep_chain want = op->call->profile->scep.chain;
+    const struct cfg_certs *chain;
+    certs[0] = cert_der_get(outcome->cert);
+    *count = 1;
+    if (want == CFG_CHAIN_LEAF || outcome->upstream == SIZE_MAX)
+        return true;
+    if (!profile_chain(op->call, outcome->upstream, &chain, err))
+        return false;
+    size_t most = want == CFG_CHAIN_ISSUER ? 1 : chain->count;
+    for (size_t i = 0; i < most && i < chain->count && *count < CHAIN_MAX; i++)
+        certs[(*count)++] = cert_der_get(chain->items[i]);
+    return true;
+}
+
+static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
+{
+    struct bytes certs[CHAIN_MAX];
+    uint8_t nonce[SCEP_NONCE_LEN];
+    size_t count;
+    struct buf bag = {0};
+    struct err err = {0};
+    if (!collect_certs(op, outcome, certs, &count, &err) ||
+        !pem_certs_only_encode(certs, count, &bag) || RAND_bytes(nonce, sizeof nonce) != 1) {
+        answer_fault(op->reply, &err);
+    } else {
+        struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
+        out.content = buf_bytes(&bag);
+        out.recipient = scep_msg_signer_get(op->msg);
+        note(op->reply, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
+             cert_serial_get(outcome->cert));
+        memcpy(op->reply->delivers, outcome->request_id, sizeof op->reply->delivers);
+        answer(op, &out);
+    }
+    buf_free(&bag);
+}
+
+static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
+{
+    memcpy(op->reply->note.request_id, outcome->request_id, sizeof outcome->request_id);
+    switch (outcome->status) {
+    case RA_ISSUED:
+        answer_issued(op, outcome);
+        break;
+    case RA_PENDING:
+        note(op->reply, "pending", NULL, "%s", outcome->detail);
+        answer_status(op, SCEP_PENDING, SCEP_BAD_REQUEST);
+        break;
+    default:
+        answer_failure(op, scep_outcome_fail(outcome->reason), ra_reason_name(outcome->reason),
+                       outcome->detail);
+    }
+}
+
+/* The same failure whichever way the content could not be read: see scep_msg_open. */
+static bool open_content(struct pkiop *op, struct buf *content)
+{
+    bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
+    struct scep_opener opener = {op->keys, op->key_count, legacy};
+    struct err err = {0};
+    int cipher;
+    bool ok = scep_msg_open(op->msg, &opener, content, &cipher, &err);
+    if (cipher != NID_undef)
+        op->algs.cipher = cipher;
+    if (!ok)
+        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
+    return ok;
+}
+
+static void submit(struct pkiop *op, struct ra_request *request)
+{
+    struct ra_outcome outcome = {0};
+    struct err err = {0};
+    if (ra_submit(op->ra, request, &outcome, &err))
+        answer_outcome(op, &outcome);
+    else
+        answer_fault(op->reply, &err);
+    ra_outcome_clear(&outcome);
+}
+
+static void enroll(struct pkiop *op, enum ra_op ra_op)
+{
+    struct buf content = {0};
+    struct csr *csr = NULL;
+    struct err err = {0};
+    if (!open_content(op, &content)) {
+        buf_free(&content);
+        return;
+    }
+    if (!csr_parse(buf_bytes(&content), &csr, &err)) {
+        /* Garbage from a failed decryption ends here as well, so it must look alike. */
+        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
+    } else if (!csr_pop_check(csr, &err)) {
+        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-possession", err.text);
+    } else {
+        struct ra_request request = {
+            .settings = op->call->settings,
+            .profile = op->call->profile,
+            .op = ra_op,
+            .txn = scep_msg_txn_get(op->msg),
+            .csr = csr,
+            .evidence = {.holder = scep_msg_signer_get(op->msg),
+                         .over_cms = true,
+                         .challenge = csr_challenge_get(csr)},
+            .origin = op->call->origin,
+        };
+        snprintf(op->reply->note.subject, sizeof op->reply->note.subject, "%s",
+                 csr_names_get(csr)->subject_text);
+        submit(op, &request);
+    }
+    csr_free(csr);
+    buf_free(&content);
+}
+
+/* The transaction and the signer's key decide; what the envelope says about issuer and subject is
+ * often wrong in the field (RFC 8894 section 3.3.3). */
+static void poll_txn(struct pkiop *op)
+{
+    struct buf content = {0};
+    if (open_content(op, &content)) {
+        struct ra_request request = {
+            .settings = op->call->settings,
+            .profile = op->call->profile,
+            .op = RA_POLL,
+            .txn = scep_msg_txn_get(op->msg),
+            .evidence = {.holder = scep_msg_signer_get(op->msg), .over_cms = true},
+            .origin = op->call->origin,
+        };
+        submit(op, &request);
+    }
+    buf_free(&content);
+}
+
+static void dispatch(struct pkiop *op)
+{
+    bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
+    int type = scep_msg_type_get(op->msg);
+    op->reply->note.operation = scep_type_name(type);
+    if (scep_msg_algs_get(op->msg).digest == NID_sha1 && !legacy) {
+        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "SHA-1 needs scep.legacy");
+        return;
+    }
+    op->algs.digest = scep_msg_algs_get(op->msg).digest;
+    if (cert_spki_get(scep_msg_signer_get(op->msg))->kind != SPKI_RSA) {
+        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm",
+                       "the reply cannot be enveloped to a key that is not RSA: use EST");
+        return;
+    }
+    switch (type) {
+    case SCEP_PKCSREQ:
+        enroll(op, RA_ENROLL);
+        break;
+    case SCEP_RENEWALREQ:
+        enroll(op, RA_RENEW);
+        break;
+    case SCEP_CERTPOLL:
+        poll_txn(op);
+        break;
+    default: /* nothing that is not named above may reach the authority */
+        answer_failure(op, SCEP_BAD_REQUEST, "bad-type", "a message type that is not served");
+    }
+}
+
+static void pki_operation(struct ra *ra, const struct scep_call *call, struct bytes der,
+                          struct scep_reply *reply)
+{
+    struct pkiop op = {
+        .ra = ra,
+        .call = call,
+        .reply = reply,
+        .algs = {NID_sha256, NID_aes_128_cbc},
+    };
+    struct err err = {0};
+    enum scep_fail fail;
+    bool partial;
+    take_keys(&op);
+    bool ok = scep_msg_parse(der, &op.msg, &partial, &fail, &err);
+    if (ok || partial) {
+        struct bytes txn = scep_msg_txn_get(op.msg);
+        text_hex(bytes_of(txn.ptr, txn.len < TXN_SHOWN ? txn.len : TXN_SHOWN), reply->note.txn);
+    }
+    if (ok) {
+        dispatch(&op);
+    } else if (partial) {
+        answer_failure(&op, fail, "bad-message", err.text);
+    } else {
+        note(reply, "refused", "bad-message", "%s", err.text);
+        answer_http(reply, 400, "not a SCEP message\n");
+    }
+    scep_msg_free(op.msg);
+}
+
+static void get_pki_operation(struct ra *ra, const struct scep_call *call, struct scep_reply *reply)
+{
+    struct buf der = BUF_INIT(SCEP_MSG_MAX);
+    struct err err = {0};
+    if (scep_query_message(call->query, &der, &err)) {
+        pki_operation(ra, call, buf_bytes(&der), reply);
+    } else {
+        note(reply, "refused", "bad-message", "%s", err.text);
+        answer_http(reply, 400, "not a SCEP message\n");
+    }
+    buf_free(&der);
+}
+
+void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_reply *reply)
+{
+    enum scep_operation operation = scep_query_operation(call->query);
+    *reply = (struct scep_reply){.note = {.operation = scep_operation_name(operation)}};
+    if (call->post && operation == SCEP_OP_NONE)
+        operation = SCEP_OP_PKIOPERATION; /* many servers never looked, so clients leave it out */
+    if (call->post && operation != SCEP_OP_PKIOPERATION)
+        operation = SCEP_OP_UNKNOWN;
+    switch (operation) {
+    case SCEP_OP_GETCACAPS:
+        get_ca_caps(call, reply);
+        break;
+    case SCEP_OP_GETCACERT:
+        get_ca_cert(call, reply);
+        break;
+    case SCEP_OP_PKIOPERATION:
+        if (call->post)
+            pki_operation(ra, call, call->body, reply);
+        else
+            get_pki_operation(ra, call, reply);
+        break;
+    case SCEP_OP_GETNEXTCACERT:
+        note(reply, "refused", "no-successor", "%s", "no successor of the CA is configured");
+        answer_http(reply, 404, "there is no next CA certificate\n");
+        break;
+    default:
+        note(reply, "refused", "bad-operation", "%s", "an operation that is not served");
+        answer_http(reply, 400, "unknown operation\n");
+    }
+}
+
+void scep_reply_clear(struct scep_reply *reply)
+{
+    buf_free(&reply->body);
+    *reply = (struct scep_reply){0};
+}

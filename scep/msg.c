@@ -1,0 +1,206 @@
+#include "scep/msg.h"
+
+#include "base/pem.h"
+#include "scep/attrs.h"
+#include "scep/check.h"
+
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONCE_MAX 64
+
+struct scep_msg {
+    struct buf txn;
+    struct buf nonce, recipient_nonce;
+    struct buf content;
+    int type, status, fail;
+    struct scep_algs algs;
+    struct cert *signer;
+};
+
+/* The one certificate of the bag that the SignerInfo names. Others need not be well-formed. */
+static bool find_signer(const struct scep_signed *found, struct cert **ret, struct err *err)
+{
+    struct scep_recipient id = {found->issuer, found->serial, found->ski};
+    struct cert *signer = NULL;
+    for (size_t i = 0; i < found->cert_count; i++) {
+        struct cert *cert;
+        struct err ignored;
+        if (!cert_parse(found->certs[i], &cert, &ignored))
+            continue;
+        if (!scep_names_cert(&id, cert)) {
+            cert_free(cert);
+        } else if (signer) {
+            cert_free(cert);
+            cert_free(signer);
+            return err_set(err, ERR_PEER, "two certificates are named as the signer");
+        } else {
+            signer = cert;
+        }
+    }
+    if (!signer)
+        return err_set(err, ERR_PEER, "the signer's certificate is not in the message");
+    *ret = signer;
+    return true;
+}
+
+/* Signature and signed attributes; the signed content goes to content. Who signed is judged later:
+ * this shows only that whoever sent it holds the certificate's key. */
+static bool verify(struct bytes der, struct buf *content, struct err *err)
+{
+    const unsigned char *p = der.ptr;
+    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)der.len);
+    BIO *out = BIO_new(BIO_s_mem());
+    char *data;
+    bool ok = false;
+    if (!out)
+        err_no_memory();
+    if (!cms || p != der.ptr + der.len) {
+        err_openssl(err, ERR_PEER, "a message that OpenSSL cannot read");
+    } else if (CMS_verify(cms, NULL, NULL, NULL, out, CMS_NO_SIGNER_CERT_VERIFY | CMS_BINARY) !=
+               1) {
+        err_openssl(err, ERR_PEER, "the message's signature is wrong");
+    } else {
+        size_t len = (size_t)BIO_get_mem_data(out, &data);
+        ok = buf_set(content, bytes_of(data, len)) ||
+             err_set(err, ERR_PEER, "a message with %zu bytes of content", len);
+    }
+    ERR_clear_error();
+    CMS_ContentInfo_free(cms);
+    BIO_free(out);
+    return ok;
+}
+
+static bool take_address(struct bytes attributes, struct scep_msg *msg)
+{
+    struct bytes txn, nonce;
+    msg->txn.max = SCEP_TXN_MAX;
+    msg->nonce.max = msg->recipient_nonce.max = NONCE_MAX;
+    if (!scep_attr_find(attributes, SCEP_ATTR_TXN, &txn) || txn.len == 0 ||
+        !buf_set(&msg->txn, txn))
+        return false;
+    if (scep_attr_find(attributes, SCEP_ATTR_SENDER_NONCE, &nonce) && !buf_set(&msg->nonce, nonce))
+        return false;
+    if (scep_attr_find(attributes, SCEP_ATTR_RECIPIENT_NONCE, &nonce) &&
+        !buf_set(&msg->recipient_nonce, nonce))
+        return false;
+    msg->type = scep_attr_number(attributes, SCEP_ATTR_TYPE);
+    msg->status = scep_attr_number(attributes, SCEP_ATTR_STATUS);
+    msg->fail = scep_attr_number(attributes, SCEP_ATTR_FAIL);
+    return true;
+}
+
+bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
+                    struct err *err)
+{
+    struct scep_signed found;
+    *partial = false;
+    *fail = SCEP_BAD_MESSAGE_CHECK;
+    if (!scep_signed_take(der, &found, err))
+        return false;
+    struct scep_msg *msg = mem_zalloc(sizeof *msg);
+    msg->content.max = SCEP_MSG_MAX;
+    if (!take_address(found.attributes, msg)) {
+        scep_msg_free(msg);
+        return err_set(err, ERR_PEER, "a message without a readable transactionID");
+    }
+    msg->algs.digest = found.digest;
+    *ret = msg;
+    *partial = true;
+    if (!scep_signed_algs_known(&found)) {
+        *fail = SCEP_BAD_ALG;
+        return err_set(err, ERR_PEER, "a message signed with %s and %s, which is not allowed",
+                       OBJ_nid2sn(found.digest), OBJ_nid2sn(found.signature));
+    }
+    return find_signer(&found, &msg->signer, err) && verify(der, &msg->content, err);
+}
+
+void scep_msg_free(struct scep_msg *msg)
+{
+    if (!msg)
+        return;
+    buf_free(&msg->txn);
+    buf_free(&msg->nonce);
+    buf_free(&msg->recipient_nonce);
+    buf_free(&msg->content);
+    cert_free(msg->signer);
+    free(msg);
+}
+
+int scep_msg_type_get(const struct scep_msg *msg)
+{
+    return msg->type;
+}
+
+struct bytes scep_msg_txn_get(const struct scep_msg *msg)
+{
+    return buf_bytes(&msg->txn);
+}
+
+struct bytes scep_msg_nonce_get(const struct scep_msg *msg)
+{
+    return buf_bytes(&msg->nonce);
+}
+
+struct cert *scep_msg_signer_get(const struct scep_msg *msg)
+{
+    return msg->signer;
+}
+
+struct scep_algs scep_msg_algs_get(const struct scep_msg *msg)
+{
+    return msg->algs;
+}
+
+struct bytes scep_msg_content_get(const struct scep_msg *msg)
+{
+    return buf_bytes(&msg->content);
+}
+
+int scep_msg_status_get(const struct scep_msg *msg)
+{
+    return msg->type == SCEP_CERTREP ? msg->status : -1;
+}
+
+int scep_msg_fail_get(const struct scep_msg *msg)
+{
+    return msg->fail;
+}
+
+struct bytes scep_msg_recipient_nonce_get(const struct scep_msg *msg)
+{
+    return buf_bytes(&msg->recipient_nonce);
+}
+
+bool scep_certs_decode(struct bytes der, struct cert ***ret, size_t *count, struct err *err)
+{
+    struct der outer, oid, explicit, data, version, algorithms, content, bag, one;
+    struct cert **certs = NULL;
+    size_t n = 0;
+    if (!der_check(der, SCEP_DEPTH_MAX, 5000) || !der_take_tag(&der, DER_SEQUENCE, &outer) ||
+        !der_take_tag(&outer.content, DER_OID, &oid) ||
+        !der_take_tag(&outer.content, DER_CONTEXT_CONSTRUCTED(0), &explicit) ||
+        !der_take_tag(&explicit.content, DER_SEQUENCE, &data) ||
+        !der_take_tag(&data.content, DER_INTEGER, &version) ||
+        !der_take_tag(&data.content, DER_SET, &algorithms) ||
+        !der_take_tag(&data.content, DER_SEQUENCE, &content) ||
+        !der_take_tag(&data.content, DER_CONTEXT_CONSTRUCTED(0), &bag))
+        return err_set(err, ERR_PEER, "not a degenerate SignedData");
+    while (bag.content.len) {
+        if (n == SCEP_CERTS_MAX || !der_take_tag(&bag.content, DER_SEQUENCE, &one)) {
+            pem_certs_free(certs, n);
+            return err_set(err, ERR_PEER, "a bag with too many or odd certificates");
+        }
+        certs = mem_resize(certs, n + 1, sizeof *certs);
+        if (!cert_parse(one.whole, &certs[n], err)) {
+            pem_certs_free(certs, n);
+            return false;
+        }
+        n++;
+    }
+    *ret = certs;
+    *count = n;
+    return true;
+}

@@ -1,0 +1,60 @@
+#include "scep/check.h"
+#include "scep/msg.h"
+
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
+/* One text for every way in which decryption can fail: which way it was is an oracle. */
+#define CLOSED "the envelope cannot be decrypted"
+
+static const struct scep_key *addressed_key(const struct scep_enveloped *found,
+                                            const struct scep_opener *opener)
+{
+    for (size_t i = 0; i < found->recipient_count; i++)
+        for (size_t k = 0; k < opener->count; k++)
+            if (scep_names_cert(&found->recipients[i], opener->keys[k].cert))
+                return &opener->keys[k];
+    return NULL;
+}
+
+/* The certificate is given, so OpenSSL goes on with a random key where the transport key is bad
+ * (CMS without CMS_DEBUG_DECRYPT): the content then fails like any other. */
+static bool decrypt(struct bytes der, const struct scep_key *key, struct buf *content)
+{
+    const unsigned char *p = der.ptr;
+    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)der.len);
+    BIO *out = BIO_new(BIO_s_mem());
+    char *data;
+    bool ok = false;
+    if (!out)
+        err_no_memory();
+    bool opened =
+        cms && CMS_decrypt(cms, key->key, cert_x509_get(key->cert), NULL, out, CMS_BINARY) == 1;
+    long len = BIO_get_mem_data(out, &data);
+    if (opened && len > 0)
+        ok = buf_set(content, bytes_of(data, (size_t)len));
+    if (len > 0)
+        OPENSSL_cleanse(data, (size_t)len);
+    ERR_clear_error();
+    CMS_ContentInfo_free(cms);
+    BIO_free(out);
+    return ok;
+}
+
+bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
+                   struct buf *content, int *cipher, struct err *err)
+{
+    struct scep_enveloped found;
+    struct bytes der = scep_msg_content_get(msg);
+    *cipher = NID_undef;
+    if (!scep_enveloped_take(der, opener->allow_des3, &found, err))
+        return false;
+    *cipher = found.cipher;
+    const struct scep_key *key = addressed_key(&found, opener);
+    if (!key)
+        return err_set(err, ERR_PEER, "the envelope is addressed to none of the profile's RA keys");
+    content->secret = true;
+    content->max = SCEP_MSG_MAX;
+    return decrypt(der, key, content) || err_set(err, ERR_PEER, CLOSED);
+}
