@@ -46,21 +46,36 @@ static bool find_signer(const struct scep_signed *found, struct cert **ret, stru
     return true;
 }
 
+/* The signer's certificate with a key that CMS can use, alone in a list. */
+static STACK_OF(X509) *signer_list(const struct cert *signer)
+{
+    struct bytes der = cert_der_get(signer);
+    const unsigned char *p = der.ptr;
+    X509 *x509 = d2i_X509(NULL, &p, (long)der.len);
+    STACK_OF(X509) *list = sk_X509_new_null();
+    if (!x509 || !list || !sk_X509_push(list, x509))
+        err_no_memory();
+    return list;
+}
+
 /* Signature and signed attributes; the signed content goes to content. Who signed is judged later:
- * this shows only that whoever sent it holds the certificate's key. */
-static bool verify(struct bytes der, struct buf *content, struct err *err)
+ * this shows only that whoever sent it holds the key of `signer`. OpenSSL is given this certificate
+ * and may not look for one in the message (CMS_NOINTERN): it could find another. */
+static bool verify(struct bytes der, const struct cert *signer, struct buf *content,
+                   struct err *err)
 {
     const unsigned char *p = der.ptr;
     CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)der.len);
+    STACK_OF(X509) *certs = signer_list(signer);
     BIO *out = BIO_new(BIO_s_mem());
+    unsigned flags = CMS_NO_SIGNER_CERT_VERIFY | CMS_NOINTERN | CMS_BINARY;
     char *data;
     bool ok = false;
     if (!out)
         err_no_memory();
     if (!cms || p != der.ptr + der.len) {
         err_openssl(err, ERR_PEER, "a message that OpenSSL cannot read");
-    } else if (CMS_verify(cms, NULL, NULL, NULL, out, CMS_NO_SIGNER_CERT_VERIFY | CMS_BINARY) !=
-               1) {
+    } else if (CMS_verify(cms, certs, NULL, NULL, out, flags) != 1) {
         err_openssl(err, ERR_PEER, "the message's signature is wrong");
     } else {
         size_t len = (size_t)BIO_get_mem_data(out, &data);
@@ -69,6 +84,7 @@ static bool verify(struct bytes der, struct buf *content, struct err *err)
     }
     ERR_clear_error();
     CMS_ContentInfo_free(cms);
+    sk_X509_pop_free(certs, X509_free);
     BIO_free(out);
     return ok;
 }
@@ -114,7 +130,8 @@ bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum
         return err_set(err, ERR_PEER, "a message signed with %s and %s, which is not allowed",
                        OBJ_nid2sn(found.digest), OBJ_nid2sn(found.signature));
     }
-    return find_signer(&found, &msg->signer, err) && verify(der, &msg->content, err);
+    return find_signer(&found, &msg->signer, err) &&
+           verify(der, msg->signer, &msg->content, err);
 }
 
 void scep_msg_free(struct scep_msg *msg)

@@ -1,0 +1,42 @@
+#include "est/body.h"
+
+#include "base/der.h"
+#include "base/pem.h"
+#include "base/text.h"
+
+#include <string.h>
+
+#define COLUMNS 64
+
+/* Whatever wraps it, to DER. */
+static bool unwrap(struct bytes body, struct buf *der, struct err *err)
+{
+    body = bytes_trim(body);
+    if (body.len == 0)
+        return err_set(err, ERR_PEER, "an empty body");
+    if (body.ptr[0] == DER_SEQUENCE && body.len > 1 &&
+        body.ptr[1] >= 0x80) /* "0" of base64 is 0x30 */
+        return buf_set(der, body) || err_set(err, ERR_PEER, "a body of %zu bytes", body.len);
+    if (memmem(body.ptr, body.len, "-----BEGIN", strlen("-----BEGIN")))
+        return pem_csr_decode(body, der) ||
+               err_set(err, ERR_PEER, "PEM without a well-formed certificate request");
+    return text_base64_decode(body, TEXT_BASE64_SPACE, der, err);
+}
+
+bool est_body_csr(struct bytes body, struct csr **ret, struct err *err)
+{
+    struct buf der = BUF_SECRET(CSR_MAX); /* it may hold a challengePassword */
+    bool ok = unwrap(body, &der, err) && csr_parse(buf_bytes(&der), ret, err);
+    buf_free(&der);
+    return ok;
+}
+
+bool est_body_certs(const struct bytes *certs, size_t count, bool one_line, struct buf *out)
+{
+    struct buf der = {0};
+    bool ok = pem_certs_only_encode(certs, count, &der) &&
+              text_base64_encode(buf_bytes(&der), one_line ? 0 : COLUMNS, out) &&
+              (!one_line || buf_add_u8(out, '\n'));
+    buf_free(&der);
+    return ok;
+}

@@ -1,0 +1,268 @@
+#include "est/door.h"
+
+#include "est/basic.h"
+#include "est/body.h"
+#include "est/outcome.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CHAIN_MAX 32
+#define FAULT_RETRY_SECONDS 30
+#define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
+#define CHALLENGE_HEADER "Basic realm=\"est\""
+
+static void note(struct est_reply *reply, const char *outcome, const char *reason, const char *fmt,
+                 ...) PRINTF_LIKE(4, 5);
+
+static void note(struct est_reply *reply, const char *outcome, const char *reason, const char *fmt,
+                 ...)
+{
+    va_list args;
+    reply->note.outcome = outcome;
+    reply->note.reason = reason;
+    va_start(args, fmt);
+    vsnprintf(reply->note.detail, sizeof reply->note.detail, fmt, args);
+    va_end(args);
+}
+
+/* The device gets a status and one word; the operator's text goes to the log. */
+static void answer_text(struct est_reply *reply, int status, const char *word)
+{
+    reply->status = status;
+    reply->content_type = "text/plain";
+    buf_clear(&reply->body);
+    const char *id = reply->note.request_id;
+    bool ok = *id ? buf_add_fmt(&reply->body, "refused: %s (request %s)\n", word, id)
+                  : buf_add_fmt(&reply->body, "refused: %s\n", word);
+    if (!ok)
+        buf_clear(&reply->body);
+}
+
+static void refuse(struct est_reply *reply, int status, const char *reason, const char *detail)
+{
+    note(reply, "refused", reason, "%s", detail);
+    answer_text(reply, status, reason);
+}
+
+static void answer_fault(struct est_reply *reply, const struct err *err)
+{
+    note(reply, "error", err_kind_name(err->kind), "%s", err->text);
+    reply->note.fault = true;
+    answer_text(reply, 503, "unavailable");
+    reply->retry_after = FAULT_RETRY_SECONDS;
+}
+
+static void answer_certs(const struct est_call *call, struct est_reply *reply,
+                         const struct bytes *certs, size_t count)
+{
+    struct err err = {.kind = ERR_LOCAL, .text = "the certificates are too large to send"};
+    reply->status = 200;
+    reply->base64 = true;
+    if (!est_body_certs(certs, count, !call->user_agent, &reply->body))
+        answer_fault(reply, &err);
+}
+
+static bool collected(const struct bytes *certs, size_t count, struct bytes der)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes_equal(certs[i], der))
+            return true;
+    return false;
+}
+
+/* RFC 7030 section 4.1: the certificates of every CA that the profile's routes lead to, each once,
+ * issuers of leaves first. */
+static void cacerts(const struct est_call *call, struct est_reply *reply)
+{
+    struct bytes certs[CHAIN_MAX];
+    size_t count = 0;
+    struct err err = {0};
+    for (size_t i = 0; i < call->profile->route_count; i++) {
+        struct upstream *up = call->settings->upstreams[call->profile->routes[i].upstream];
+        const struct cfg_certs *chain = NULL;
+        if (!up->vt->chain || !up->vt->chain(up, &chain, &err)) {
+            answer_fault(reply, &err);
+            return;
+        }
+        for (size_t k = 0; k < chain->count && count < CHAIN_MAX; k++)
+            if (!collected(certs, count, cert_der_get(chain->items[k])))
+                certs[count++] = cert_der_get(chain->items[k]);
+    }
+    reply->content_type = "application/pkcs7-mime";
+    note(reply, "answered", NULL, "%s", "");
+    answer_certs(call, reply, certs, count);
+}
+
+/* "application/pkcs10", whatever parameters follow; absent is tolerated (RFC 8951 section 3). */
+static bool is_pkcs10(struct bytes content_type)
+{
+    struct bytes type;
+    bytes_take_until(&content_type, ';', &type);
+    type = bytes_trim(type);
+    return type.len == 0 || bytes_equal_nocase(type, "application/pkcs10");
+}
+
+/* A repeated or malformed Authorization header is as good as none. */
+static bool take_basic(const struct est_call *call, struct est_basic *ret)
+{
+    return call->profile->est.auth_basic && call->authorizations == 1 &&
+           est_basic_parse(call->authorization, ret);
+}
+
+static void take_evidence(const struct est_call *call, struct est_basic *basic,
+                          struct ra_evidence *ret)
+{
+    if (call->profile->est.auth_certificate && call->peer)
+        ret->holder = call->peer;
+    if (!take_basic(call, basic))
+        return;
+    const struct cfg_user *user = est_basic_check(call->profile, basic);
+    if (user) {
+        ret->principal = user->name;
+    } else {
+        ret->challenge = basic->password;
+        ret->user = basic->user;
+    }
+}
+
+static void answer_outcome(const struct est_call *call, const struct ra_outcome *outcome,
+                           struct est_reply *reply)
+{
+    const char *reason = ra_reason_name(outcome->reason);
+    struct bytes leaf;
+    memcpy(reply->note.request_id, outcome->request_id, sizeof outcome->request_id);
+    switch (outcome->status) {
+    case RA_ISSUED:
+        leaf = cert_der_get(outcome->cert);
+        note(reply, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
+             cert_serial_get(outcome->cert));
+        memcpy(reply->delivers, outcome->request_id, sizeof reply->delivers);
+        reply->content_type = CERTS_ONLY;
+        answer_certs(call, reply, &leaf, 1);
+        break;
+    case RA_PENDING:
+        note(reply, "pending", NULL, "%s", outcome->detail);
+        answer_text(reply, 202, "pending");
+        reply->retry_after = outcome->retry_after;
+        break;
+    default:
+        refuse(reply, est_outcome_status(outcome->reason), reason, outcome->detail);
+        bool could_help = call->profile->est.auth_basic && call->op == EST_SIMPLEENROLL;
+        if (reply->status == 401 && could_help)
+            reply->authenticate = CHALLENGE_HEADER;
+        else if (reply->status == 401)
+            reply->status = 403;
+    }
+}
+
+static void submit(struct ra *ra, const struct est_call *call, const struct csr *csr,
+                   struct est_reply *reply)
+{
+    struct est_basic basic = {0};
+    struct ra_outcome outcome = {0};
+    struct err err = {0};
+    struct ra_request request = {
+        .settings = call->settings,
+        .profile = call->profile,
+        .op = call->op == EST_SIMPLEREENROLL ? RA_RENEW : RA_ENROLL,
+        .csr = csr,
+        .label = call->label,
+        .origin = call->origin,
+    };
+    take_evidence(call, &basic, &request.evidence);
+    if (ra_submit(ra, &request, &outcome, &err))
+        answer_outcome(call, &outcome, reply);
+    else
+        answer_fault(reply, &err);
+    ra_outcome_clear(&outcome);
+    est_basic_clear(&basic);
+}
+
+/* Whether a credential is there at all, before the body is looked at. */
+static bool has_credential(const struct est_call *call, struct est_reply *reply)
+{
+    struct est_basic basic = {0};
+    bool certificate = call->profile->est.auth_certificate && call->peer;
+    if (call->op == EST_SIMPLEREENROLL) {
+        if (!certificate)
+            refuse(reply, 403, "no-certificate",
+                   "re-enrollment needs the certificate that is to be renewed");
+        return certificate;
+    }
+    if (certificate)
+        return true;
+    bool there = take_basic(call, &basic);
+    est_basic_clear(&basic);
+    if (there)
+        return true;
+    refuse(reply, call->profile->est.auth_basic ? 401 : 403, ra_reason_name(RA_NO_EVIDENCE),
+           "neither a client certificate nor a password");
+    if (reply->status == 401)
+        reply->authenticate = CHALLENGE_HEADER;
+    return false;
+}
+
+/* RFC 7030 section 4.2 */
+static void enroll(struct ra *ra, const struct est_call *call, struct est_reply *reply)
+{
+    struct csr *csr = NULL;
+    struct err err = {0};
+    if (!is_pkcs10(call->content_type)) {
+        refuse(reply, 415, "bad-media-type", "the media type is not application/pkcs10");
+        return;
+    }
+    if (!has_credential(call, reply))
+        return;
+    if (!est_body_csr(call->body, &csr, &err)) {
+        refuse(reply, 400, "bad-request", err.text);
+    } else if (!csr_pop_check(csr, &err)) {
+        refuse(reply, 400, "bad-possession", err.text);
+    } else {
+        snprintf(reply->note.subject, sizeof reply->note.subject, "%s",
+                 csr_names_get(csr)->subject_text);
+        submit(ra, call, csr, reply);
+    }
+    csr_free(csr);
+}
+
+static bool method_fits(const struct est_call *call, struct est_reply *reply)
+{
+    bool get = call->op == EST_CACERTS || call->op == EST_CSRATTRS;
+    if (get && (strcmp(call->method, "GET") == 0 || strcmp(call->method, "HEAD") == 0))
+        return true;
+    if (!get && strcmp(call->method, "POST") == 0)
+        return true;
+    refuse(reply, 405, "bad-method", "a method that this operation does not have");
+    reply->allow = get ? "GET, HEAD" : "POST";
+    return false;
+}
+
+void est_door_handle(struct ra *ra, const struct est_call *call, struct est_reply *reply)
+{
+    *reply = (struct est_reply){.note = {.operation = est_op_name(call->op)}};
+    if (call->op != EST_FULLCMC && call->op != EST_SERVERKEYGEN && !method_fits(call, reply))
+        return;
+    switch (call->op) {
+    case EST_CACERTS:
+        cacerts(call, reply);
+        break;
+    case EST_SIMPLEENROLL:
+    case EST_SIMPLEREENROLL:
+        enroll(ra, call, reply);
+        break;
+    case EST_CSRATTRS: /* no attributes are asked for (RFC 7030 section 4.5.2): no body either */
+        note(reply, "answered", "no-attributes", "%s", "");
+        reply->status = 404;
+        break;
+    default:
+        refuse(reply, 501, "not-implemented", "an optional operation that is not served");
+    }
+}
+
+void est_reply_clear(struct est_reply *reply)
+{
+    buf_free(&reply->body);
+    *reply = (struct est_reply){0};
+}

@@ -1,0 +1,61 @@
+#include "est/door.h"
+
+#include <string.h>
+
+#define PREFIX "/.well-known/est/"
+
+static const char *const op_names[EST_OP_COUNT] = {
+    [EST_CACERTS] = "cacerts",
+    [EST_SIMPLEENROLL] = "simpleenroll",
+    [EST_SIMPLEREENROLL] = "simplereenroll",
+    [EST_CSRATTRS] = "csrattrs",
+    [EST_FULLCMC] = "fullcmc",
+    [EST_SERVERKEYGEN] = "serverkeygen",
+};
+
+const char *est_op_name(enum est_op op)
+{
+    return (unsigned)op < EST_OP_COUNT ? op_names[op] : "-";
+}
+
+static bool op_find(struct bytes segment, enum est_op *ret)
+{
+    for (unsigned i = 0; i < EST_OP_COUNT; i++) {
+        if (bytes_equal_str(segment, op_names[i])) {
+            *ret = (enum est_op)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool label_fine(struct bytes label)
+{
+    enum est_op op;
+    if (label.len < 1 || label.len > EST_LABEL_MAX || op_find(label, &op))
+        return false;
+    if (bytes_equal_str(label, ".") || bytes_equal_str(label, ".."))
+        return false;
+    for (size_t i = 0; i < label.len; i++) {
+        uint8_t c = label.ptr[i];
+        bool word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!word && !strchr("._~-", c))
+            return false;
+    }
+    return true;
+}
+
+bool est_path_parse(struct bytes path, enum est_op *op, char label[EST_LABEL_MAX + 1])
+{
+    struct bytes prefix, first;
+    if (!bytes_starts(path, PREFIX) || !bytes_take(&path, strlen(PREFIX), &prefix))
+        return false;
+    label[0] = 0;
+    if (!bytes_take_until(&path, '/', &first))
+        return op_find(first, op);
+    if (!label_fine(first) || !op_find(path, op))
+        return false;
+    memcpy(label, first.ptr, first.len);
+    label[first.len] = 0;
+    return true;
+}
