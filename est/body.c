@@ -11,12 +11,12 @@
 /* Whatever wraps it, to DER. */
 static bool unwrap(struct bytes body, struct buf *der, struct err *err)
 {
-    body = bytes_trim(body);
-    if (body.len == 0)
-        return err_set(err, ERR_PEER, "an empty body");
-    if (body.ptr[0] == DER_SEQUENCE && body.len > 1 &&
+    if (body.len && body.ptr[0] == DER_SEQUENCE && body.len > 1 &&
         body.ptr[1] >= 0x80) /* "0" of base64 is 0x30 */
         return buf_set(der, body) || err_set(err, ERR_PEER, "a body of %zu bytes", body.len);
+    body = bytes_trim(body); /* not before: DER may end in what looks like white space */
+    if (body.len == 0)
+        return err_set(err, ERR_PEER, "an empty body");
     if (memmem(body.ptr, body.len, "-----BEGIN", strlen("-----BEGIN")))
         return pem_csr_decode(body, der) ||
                err_set(err, ERR_PEER, "PEM without a well-formed certificate request");

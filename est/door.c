@@ -10,6 +10,7 @@
 
 #define CHAIN_MAX 32
 #define FAULT_RETRY_SECONDS 30
+#define PENDING_RETRY_SECONDS 60 /* RFC 7030 section 4.2.3: a 202 always says when */
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
 #define CHALLENGE_HEADER "Basic realm=\"est\""
 
@@ -27,15 +28,16 @@ static void note(struct est_reply *reply, const char *outcome, const char *reaso
     va_end(args);
 }
 
-/* The device gets a status and one word; the operator's text goes to the log. */
-static void answer_text(struct est_reply *reply, int status, const char *word)
+/* The device gets a status and a word or two; the operator's text goes to the log. */
+static void answer_text(struct est_reply *reply, int status, const char *verb, const char *word)
 {
     reply->status = status;
     reply->content_type = "text/plain";
     buf_clear(&reply->body);
     const char *id = reply->note.request_id;
-    bool ok = *id ? buf_add_fmt(&reply->body, "refused: %s (request %s)\n", word, id)
-                  : buf_add_fmt(&reply->body, "refused: %s\n", word);
+    bool ok = buf_add_fmt(&reply->body, "%s: %s", verb, word) &&
+              (!*id || buf_add_fmt(&reply->body, " (request %s)", id)) &&
+              buf_add_u8(&reply->body, '\n');
     if (!ok)
         buf_clear(&reply->body);
 }
@@ -43,14 +45,14 @@ static void answer_text(struct est_reply *reply, int status, const char *word)
 static void refuse(struct est_reply *reply, int status, const char *reason, const char *detail)
 {
     note(reply, "refused", reason, "%s", detail);
-    answer_text(reply, status, reason);
+    answer_text(reply, status, "refused", reason);
 }
 
 static void answer_fault(struct est_reply *reply, const struct err *err)
 {
     note(reply, "error", err_kind_name(err->kind), "%s", err->text);
     reply->note.fault = true;
-    answer_text(reply, 503, "unavailable");
+    answer_text(reply, 503, "unavailable", "try again later");
     reply->retry_after = FAULT_RETRY_SECONDS;
 }
 
@@ -59,8 +61,8 @@ static void answer_certs(const struct est_call *call, struct est_reply *reply,
 {
     struct err err = {.kind = ERR_LOCAL, .text = "the certificates are too large to send"};
     reply->status = 200;
-    reply->base64 = true;
-    if (!est_body_certs(certs, count, !call->user_agent, &reply->body))
+    reply->base64 = est_body_certs(certs, count, !call->user_agent, &reply->body);
+    if (!reply->base64)
         answer_fault(reply, &err);
 }
 
@@ -99,9 +101,10 @@ static void cacerts(const struct est_call *call, struct est_reply *reply)
 static bool is_pkcs10(struct bytes content_type)
 {
     struct bytes type;
+    if (bytes_trim(content_type).len == 0)
+        return true;
     bytes_take_until(&content_type, ';', &type);
-    type = bytes_trim(type);
-    return type.len == 0 || bytes_equal_nocase(type, "application/pkcs10");
+    return bytes_equal_nocase(bytes_trim(type), "application/pkcs10");
 }
 
 /* A repeated or malformed Authorization header is as good as none. */
@@ -144,8 +147,9 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
         break;
     case RA_PENDING:
         note(reply, "pending", NULL, "%s", outcome->detail);
-        answer_text(reply, 202, "pending");
-        reply->retry_after = outcome->retry_after;
+        answer_text(reply, 202, "pending", "ask again later");
+        reply->retry_after =
+            outcome->retry_after > 0 ? outcome->retry_after : PENDING_RETRY_SECONDS;
         break;
     default:
         refuse(reply, est_outcome_status(outcome->reason), reason, outcome->detail);

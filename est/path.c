@@ -1,5 +1,7 @@
 #include "est/door.h"
 
+#include "base/text.h"
+
 #include <string.h>
 
 #define PREFIX "/.well-known/est/"
@@ -39,7 +41,7 @@ static bool label_fine(struct bytes label)
     for (size_t i = 0; i < label.len; i++) {
         uint8_t c = label.ptr[i];
         bool word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word && !strchr("._~-", c))
+        if (!word && !memchr("._~-", c, 4))
             return false;
     }
     return true;
@@ -47,15 +49,20 @@ static bool label_fine(struct bytes label)
 
 bool est_path_parse(struct bytes path, enum est_op *op, char label[EST_LABEL_MAX + 1])
 {
+    struct buf decoded = BUF_INIT(EST_LABEL_MAX);
     struct bytes prefix, first;
     if (!bytes_starts(path, PREFIX) || !bytes_take(&path, strlen(PREFIX), &prefix))
         return false;
     label[0] = 0;
     if (!bytes_take_until(&path, '/', &first))
         return op_find(first, op);
-    if (!label_fine(first) || !op_find(path, op))
-        return false;
-    memcpy(label, first.ptr, first.len);
-    label[first.len] = 0;
-    return true;
+    /* Decoded once, after the segments are apart: "%2f" makes no segment. */
+    bool ok = text_percent_decode(first, &decoded) && label_fine(buf_bytes(&decoded)) &&
+              op_find(path, op);
+    if (ok) {
+        memcpy(label, decoded.ptr, decoded.len);
+        label[decoded.len] = 0;
+    }
+    buf_free(&decoded);
+    return ok;
 }
