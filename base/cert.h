@@ -19,8 +19,8 @@ struct cert *cert_ref(struct cert *cert);
 void cert_free(struct cert *cert); /* drops one count; NULL is allowed */
 
 struct bytes cert_der_get(const struct cert *cert);
-/* Borrowed. Its public key is not decoded: never X509_get0_pubkey, use cert_spki_get. Good as the
- * leaf of X509_verify_cert, for names, extensions and X509_check_*. */
+/* Borrowed. Its public key is not decoded: never X509_get0_pubkey, use cert_spki_get; nor
+ * X509_verify_cert, use trust_check. Good for names, extensions and X509_check_*. */
 X509 *cert_x509_get(const struct cert *cert);
 const struct spki *cert_spki_get(const struct cert *cert);
 const struct names *cert_names_get(const struct cert *cert);

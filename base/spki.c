@@ -55,6 +55,8 @@ static bool rsa_parse(const struct parts *parts, struct spki *spki, struct err *
     const unsigned char *p = parts->key.ptr;
     BIGNUM *e = NULL;
     spki->kind = SPKI_RSA;
+    if (parts->params.tag != 0 && (parts->params.tag != DER_NULL || parts->params.content.len))
+        return err_set(err, ERR_PEER, "an RSA key with parameters");
     spki->key = d2i_PublicKey(EVP_PKEY_RSA, NULL, &p, (long)parts->key.len);
     if (!spki->key || p != parts->key.ptr + parts->key.len)
         return err_openssl(err, ERR_PEER, "a malformed RSA public key");
@@ -124,17 +126,49 @@ static bool key_parse(const struct parts *parts, struct spki *spki, struct err *
     }
 }
 
+/* An RSA key as DER has it, however it was written: whoever repeats another's message must not be
+ * able to make a new key of it by writing the same one differently. */
+static bool digest_rsa(struct spki *spki)
+{
+    static const uint8_t null[] = {DER_NULL, 0};
+    struct buf canonical = {0};
+    unsigned char *text = NULL;
+    int len = i2d_PublicKey(spki->key, &text);
+    bool ok = len > 0 && der_add_oid(&canonical, NID_rsaEncryption) &&
+              buf_add(&canonical, bytes_of(null, sizeof null)) &&
+              der_wrap(&canonical, 0, DER_SEQUENCE);
+    size_t bits = canonical.len;
+    ok = ok && buf_add_u8(&canonical, 0) && buf_add(&canonical, bytes_of(text, (size_t)len)) &&
+         der_wrap(&canonical, bits, DER_BIT_STRING) && der_wrap(&canonical, 0, DER_SEQUENCE);
+    if (ok)
+        SHA256(canonical.ptr, canonical.len, spki->digest);
+    OPENSSL_free(text);
+    buf_free(&canonical);
+    return ok;
+}
+
+static bool digest_make(struct spki *spki)
+{
+    if (spki->kind == SPKI_RSA)
+        return digest_rsa(spki);
+    SHA256(spki->der.ptr, spki->der.len, spki->digest);
+    return true;
+}
+
 bool spki_parse(struct bytes der, struct spki *ret, struct err *err)
 {
     struct spki spki = {0};
     struct parts parts;
     if (!parts_take(der, &parts))
         return err_set(err, ERR_PEER, "a malformed SubjectPublicKeyInfo");
-    if (!key_parse(&parts, &spki, err) || !buf_set(&spki.der, der)) {
+    if (!key_parse(&parts, &spki, err)) {
         spki_clear(&spki);
         return false;
     }
-    SHA256(der.ptr, der.len, spki.digest);
+    if (!buf_set(&spki.der, der) || !digest_make(&spki)) {
+        spki_clear(&spki);
+        return err_openssl(err, ERR_PEER, "a key that cannot be encoded");
+    }
     *ret = spki;
     return true;
 }
@@ -148,7 +182,7 @@ void spki_clear(struct spki *spki)
 
 bool spki_equal(const struct spki *a, const struct spki *b)
 {
-    return bytes_equal(buf_bytes(&a->der), buf_bytes(&b->der));
+    return memcmp(a->digest, b->digest, SPKI_DIGEST_LEN) == 0;
 }
 
 const char *spki_kind_name(enum spki_kind kind)

@@ -16,13 +16,13 @@ struct spki {
     int bits;
     const char *curve; /* EC: "P-256", "P-384", "P-521" or OpenSSL's short name; else NULL */
     struct buf der;
-    uint8_t digest[SPKI_DIGEST_LEN]; /* SHA-256 of der */
+    uint8_t digest[SPKI_DIGEST_LEN]; /* SHA-256 of der; RSA: of its canonical form */
     EVP_PKEY *key;                   /* NULL for SPKI_OTHER */
 };
 
-/* Refused (ERR_PEER): malformed, trailing bytes, an RSA modulus above SPKI_RSA_BITS_MAX or an
- * exponent that is even, below 3 or longer than 64 bits, a point off its curve. An algorithm we do
- * not know is SPKI_OTHER, not an error. */
+/* Refused (ERR_PEER): malformed, trailing bytes, RSA with parameters other than NULL, with a
+ * modulus above SPKI_RSA_BITS_MAX or an exponent that is even, below 3 or longer than 64 bits, a
+ * point off its curve. An algorithm we do not know is SPKI_OTHER, not an error. */
 #define SPKI_RSA_BITS_MAX 8192
 bool spki_parse(struct bytes der, struct spki *ret, struct err *err) MUST_USE;
 void spki_clear(struct spki *spki);

@@ -70,13 +70,14 @@ bool trust_check(const struct trust *trust, const struct cert *leaf,
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     STACK_OF(X509) *extra = sk_X509_new_null();
+    X509 *subject = with_key(leaf); /* X509_verify_cert wants the leaf's key too */
     bool ok = false;
     if (!ctx || !extra)
         err_no_memory();
     for (size_t i = 0; i < terms->extra_count; i++)
         if (!sk_X509_push(extra, with_key(terms->extra[i])))
             err_no_memory();
-    if (!X509_STORE_CTX_init(ctx, trust->store, cert_x509_get(leaf), extra))
+    if (!X509_STORE_CTX_init(ctx, trust->store, subject, extra))
         err_no_memory();
     X509_STORE_CTX_set_time(ctx, 0, terms->at);
     if (terms->ignore_expiry)
@@ -90,5 +91,6 @@ bool trust_check(const struct trust *trust, const struct cert *leaf,
     ERR_clear_error();
     X509_STORE_CTX_free(ctx);
     sk_X509_pop_free(extra, X509_free);
+    X509_free(subject);
     return ok;
 }

@@ -18,6 +18,8 @@ static const struct {
     [SCEP_ATTR_TXN] = {{SCEP_OID(7)}, 10, DER_PRINTABLE_STRING},
     /* id-scep-failInfoText 1.3.6.1.5.5.7.24.1 */
     [SCEP_ATTR_FAIL_TEXT] = {{0x2b, 6, 1, 5, 5, 7, 24, 1}, 8, DER_UTF8_STRING},
+    /* id-contentType 1.2.840.113549.1.9.3 */
+    [SCEP_ATTR_CONTENT_TYPE] = {{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3}, 9, DER_OID},
 };
 
 struct bytes scep_attr_oid(enum scep_attr attr)

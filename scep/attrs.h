@@ -12,6 +12,7 @@ enum scep_attr {
     SCEP_ATTR_RECIPIENT_NONCE,
     SCEP_ATTR_TXN,
     SCEP_ATTR_FAIL_TEXT,
+    SCEP_ATTR_CONTENT_TYPE, /* of CMS itself (RFC 5652 section 11.1) */
     SCEP_ATTR_COUNT,
 };
 

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "scep/msg.h"
 
+#include <openssl/err.h>
 #include <openssl/objects.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ static int oid_nid(struct bytes whole)
     ASN1_OBJECT *object = d2i_ASN1_OBJECT(NULL, &p, (long)whole.len);
     int nid = object ? OBJ_obj2nid(object) : NID_undef;
     ASN1_OBJECT_free(object);
+    ERR_clear_error();
     return nid;
 }
 
@@ -290,6 +292,7 @@ static bool issuer_equal(struct bytes der, struct bytes issuer)
     bool equal = a && b && X509_NAME_cmp(a, b) == 0;
     X509_NAME_free(a);
     X509_NAME_free(b);
+    ERR_clear_error();
     return equal;
 }
 

@@ -46,14 +46,25 @@ static bool find_signer(const struct scep_signed *found, struct cert **ret, stru
     return true;
 }
 
-/* The signer's certificate with a key that CMS can use, alone in a list. */
-static STACK_OF(X509) *signer_list(const struct cert *signer)
+/* The attribute has to name the type of the content (RFC 5652 section 11.1); OpenSSL only looks
+ * whether it is there. */
+static bool content_type_fine(struct bytes attributes)
+{
+    const ASN1_OBJECT *data = OBJ_nid2obj(NID_pkcs7_data);
+    struct bytes oid;
+    return scep_attr_find(attributes, SCEP_ATTR_CONTENT_TYPE, &oid) &&
+           bytes_equal(oid, bytes_of(OBJ_get0_data(data), OBJ_length(data)));
+}
+
+/* The signer's certificate with a key that CMS can use, alone in a list; the list is empty if
+ * OpenSSL finds fault with it. */
+static STACK_OF(X509) * signer_list(const struct cert *signer)
 {
     struct bytes der = cert_der_get(signer);
     const unsigned char *p = der.ptr;
     X509 *x509 = d2i_X509(NULL, &p, (long)der.len);
     STACK_OF(X509) *list = sk_X509_new_null();
-    if (!x509 || !list || !sk_X509_push(list, x509))
+    if (!list || (x509 && !sk_X509_push(list, x509)))
         err_no_memory();
     return list;
 }
@@ -130,8 +141,9 @@ bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum
         return err_set(err, ERR_PEER, "a message signed with %s and %s, which is not allowed",
                        OBJ_nid2sn(found.digest), OBJ_nid2sn(found.signature));
     }
-    return find_signer(&found, &msg->signer, err) &&
-           verify(der, msg->signer, &msg->content, err);
+    if (!content_type_fine(found.attributes))
+        return err_set(err, ERR_PEER, "a message whose contentType attribute is not data");
+    return find_signer(&found, &msg->signer, err) && verify(der, msg->signer, &msg->content, err);
 }
 
 void scep_msg_free(struct scep_msg *msg)

@@ -77,8 +77,12 @@ static bool local_prepare(struct upstream *up, const struct up_order *order, str
 {
     struct local *local = local_of(up);
     struct tbs_issuer issuer = {local->issuer, local->signature};
+    size_t start = handle->len;
     err->kind = ERR_NONE;
-    return tbs_encode(local->options, &issuer, order, handle, err);
+    bool ok = tbs_encode(local->options, &issuer, order, handle, err);
+    if (!ok)
+        handle->len = start;
+    return ok;
 }
 
 /* Certificate { tbs, algorithm, BIT STRING } (RFC 5280 section 4.1). */
@@ -130,16 +134,25 @@ static bool local_chain(struct upstream *up, const struct cfg_certs **ret, struc
     return true;
 }
 
+/* BN_hex2bn alone would stop at the first other character and take a sign. */
+static ASN1_INTEGER *serial_of(const char *hex)
+{
+    BIGNUM *number = NULL;
+    ASN1_INTEGER *serial = NULL;
+    size_t len = strspn(hex, "0123456789abcdef");
+    if (len && !hex[len] && len < CERT_SERIAL_TEXT_MAX && BN_hex2bn(&number, hex) == (int)len)
+        serial = BN_to_ASN1_INTEGER(number, NULL);
+    BN_free(number);
+    return serial;
+}
+
 static bool crl_add(X509_CRL *crl, const struct up_revoked *revoked)
 {
     X509_REVOKED *entry = X509_REVOKED_new();
-    BIGNUM *number = NULL;
     ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
     ASN1_TIME *at = ASN1_TIME_set(NULL, revoked->at);
-    ASN1_INTEGER *serial = NULL;
-    bool ok = entry && reason && at && BN_hex2bn(&number, revoked->serial) &&
-              (serial = BN_to_ASN1_INTEGER(number, NULL)) &&
-              X509_REVOKED_set_serialNumber(entry, serial) &&
+    ASN1_INTEGER *serial = serial_of(revoked->serial);
+    bool ok = entry && reason && at && serial && X509_REVOKED_set_serialNumber(entry, serial) &&
               X509_REVOKED_set_revocationDate(entry, at) &&
               ASN1_ENUMERATED_set(reason, revoked->reason) &&
               (revoked->reason == 0 ||
@@ -150,7 +163,6 @@ static bool crl_add(X509_CRL *crl, const struct up_revoked *revoked)
     ASN1_INTEGER_free(serial);
     ASN1_TIME_free(at);
     ASN1_ENUMERATED_free(reason);
-    BN_free(number);
     return ok;
 }
 

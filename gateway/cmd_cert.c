@@ -1,0 +1,383 @@
+#include "base/clock.h"
+#include "base/pem.h"
+#include "base/text.h"
+#include "gateway/cli.h"
+#include "gateway/cmd.h"
+#include "gateway/wire.h"
+
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define FINGERPRINT_PREFIX_MIN 8
+
+static const char usage[] =
+    "usage: scepter cert list [-c FILE] [--profile P] [--upstream U] [--expires-within 30d]\n"
+    "                         [--revoked] [--json]\n"
+    "       scepter cert show [-c FILE] SERIAL|FINGERPRINT [--pem|--json]\n"
+    "       scepter cert revoke [-c FILE] SERIAL|FINGERPRINT [--reason superseded]\n"
+    "       scepter cert crl [-c FILE] --upstream U [--pem]\n"
+    "\n"
+    "The inventory: every certificate that was issued through this gateway. A fingerprint is "
+    "SHA-256\n"
+    "in hex; its first 8 characters or more will do. crl writes the CRL of a local CA.\n"
+    "Reasons: unspecified keyCompromise affiliationChanged superseded cessationOfOperation.\n";
+
+static const struct option options[] = {
+    {"profile", required_argument, NULL, 'p'},
+    {"upstream", required_argument, NULL, 'u'},
+    {"expires-within", required_argument, NULL, 'e'},
+    {"revoked", no_argument, NULL, 'r'},
+    {"reason", required_argument, NULL, 'R'},
+    {"pem", no_argument, NULL, 'P'},
+    {0},
+};
+
+/* RFC 5280 section 5.3.1 */
+static const struct {
+    const char *name;
+    int code;
+} reasons[] = {
+    {"unspecified", 0}, {"keyCompromise", 1},        {"affiliationChanged", 3},
+    {"superseded", 4},  {"cessationOfOperation", 5},
+};
+
+struct wish {
+    struct store_filter filter;
+    int reason;
+    bool pem;
+};
+
+static bool take_reason(const char *value, int *ret)
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (strcasecmp(reasons[i].name, value) == 0) {
+            *ret = reasons[i].code;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take(int option, const char *value, void *arg)
+{
+    struct wish *wish = arg;
+    int64_t seconds;
+    switch (option) {
+    case 'p':
+        wish->filter.profile = value;
+        return true;
+    case 'u':
+        wish->filter.upstream = value;
+        return true;
+    case 'e':
+        if (!text_duration(value, &seconds))
+            return false;
+        wish->filter.expires_before = clock_now() + seconds;
+        return true;
+    case 'r':
+        wish->filter.revoked_only = true;
+        return true;
+    case 'R':
+        return take_reason(value, &wish->reason);
+    default:
+        wish->pem = true;
+        return true;
+    }
+}
+
+static void set_time(struct json *json, const char *key, int64_t at)
+{
+    char text[TEXT_TIME_MAX];
+    text_time(at, text);
+    json_set_text(json, key, at ? text : NULL);
+}
+
+static struct json *json_of(const struct store_cert *cert)
+{
+    struct json *json = json_new_object();
+    json_set_text(json, "serial", cert->serial);
+    json_set_text(json, "fingerprint", cert->fingerprint);
+    json_set_text(json, "subject", cert->subject);
+    json_set_text(json, "sans", cert->sans);
+    json_set_text(json, "profile", cert->profile);
+    json_set_text(json, "upstream", cert->upstream);
+    json_set_text(json, "request", cert->request);
+    set_time(json, "not_before", cert->not_before);
+    set_time(json, "not_after", cert->not_after);
+    set_time(json, "issued_at", cert->issued_at);
+    set_time(json, "delivered_at", cert->delivered_at);
+    set_time(json, "revoked_at", cert->revoked_at);
+    json_set_text(json, "replaced_by", cert->replaced_by[0] ? cert->replaced_by : NULL);
+    return json;
+}
+
+static const char *state_of(const struct store_cert *cert)
+{
+    if (cert->revoked_at)
+        return "revoked";
+    if (cert->not_after < clock_now())
+        return "expired";
+    return cert->replaced_by[0] ? "replaced" : "valid";
+}
+
+static bool list_json(const struct store_cert *cert, void *arg)
+{
+    json_append(arg, json_of(cert));
+    return true;
+}
+
+static bool list_text(const struct store_cert *cert, void *arg)
+{
+    char end[TEXT_TIME_MAX];
+    (void)arg;
+    text_time(cert->not_after, end);
+    printf("%-40s  %-8s  %s  %-12s  ", cert->serial, state_of(cert), end, cert->profile);
+    cli_print_safe(cert->subject);
+    putchar('\n');
+    return true;
+}
+
+static int complain(const struct cli *cli, const struct err *err)
+{
+    cli_complain(cli, "%s", err->text);
+    return err->kind == ERR_LOCAL ? CMD_UNREACHABLE : CMD_REFUSED;
+}
+
+static int cert_list(struct cli *cli, const struct wish *wish)
+{
+    struct err err = {0};
+    struct json *array = cli->json ? json_new_array() : NULL;
+    if (!array)
+        printf("%-40s  %-8s  %-20s  %-12s  %s\n", "SERIAL", "STATE", "NOT AFTER", "PROFILE",
+               "SUBJECT");
+    bool ok = cli->store->vt->cert_list(cli->store, &wish->filter, array ? list_json : list_text,
+                                        array, &err);
+    if (ok && array)
+        cli_print_json(array);
+    else
+        json_free(array);
+    return ok ? CMD_OK : complain(cli, &err);
+}
+
+/* The one certificate that a word names. */
+struct found {
+    struct store_cert cert;
+    unsigned count;
+};
+
+static bool keep(const struct store_cert *cert, void *arg)
+{
+    struct found *found = arg;
+    if (found->count++ == 0) {
+        found->cert = *cert;
+        found->cert.der = (struct buf){0};
+        if (!buf_set(&found->cert.der, buf_bytes(&cert->der)))
+            err_no_memory();
+    }
+    return found->count < 2;
+}
+
+/* Lower-case hex without colons, as openssl and browsers write it either way. */
+static void plain_hex(const char *word, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; *word && n + 1 < size; word++)
+        if (*word != ':')
+            out[n++] = (char)(*word >= 'A' && *word <= 'F' ? *word + 32 : *word);
+    out[n] = 0;
+}
+
+static int find(struct cli *cli, const char *word, struct found *found)
+{
+    char hex[160];
+    struct store_filter filter = {.serial = hex};
+    struct err err = {0};
+    plain_hex(word, hex, sizeof hex);
+    if (strlen(hex) < FINGERPRINT_PREFIX_MIN || strspn(hex, "0123456789abcdef") != strlen(hex)) {
+        cli_complain(cli, "\"%s\" is neither a serial number nor a fingerprint", word);
+        return CMD_REFUSED;
+    }
+    if (!cli->store->vt->cert_list(cli->store, &filter, keep, found, &err))
+        return complain(cli, &err);
+    if (found->count == 1)
+        return CMD_OK;
+    cli_complain(cli,
+                 found->count ? "\"%s\" names several certificates: use the fingerprint"
+                              : "no certificate \"%s\" was issued here",
+                 word);
+    return CMD_REFUSED;
+}
+
+static void show_text(const struct store_cert *cert)
+{
+    static const char *const labels[] = {"Issued", "Delivered", "Not before", "Not after",
+                                         "Revoked"};
+    const int64_t times[] = {cert->issued_at, cert->delivered_at, cert->not_before, cert->not_after,
+                             cert->revoked_at};
+    char text[TEXT_TIME_MAX];
+    printf("Serial:       %s\nFingerprint:  %s\nState:        %s\nSubject:      ", cert->serial,
+           cert->fingerprint, state_of(cert));
+    cli_print_safe(cert->subject);
+    printf("\nSANs:         ");
+    cli_print_safe(cert->sans);
+    printf("\nProfile:      %s\nUpstream:     %s\nRequest:      %s\n", cert->profile,
+           cert->upstream, cert->request);
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        text_time(times[i], text);
+        printf("%s:%*s%s\n", labels[i], (int)(13 - strlen(labels[i])), "", times[i] ? text : "-");
+    }
+    if (cert->replaced_by[0])
+        printf("Replaced by:  %s\n", cert->replaced_by);
+}
+
+static int print_pem(const char *label, struct bytes der)
+{
+    struct buf pem = {0};
+    bool ok = pem_add(&pem, label, der);
+    if (ok)
+        fputs(buf_str(&pem), stdout);
+    buf_free(&pem);
+    return ok ? CMD_OK : CMD_REFUSED;
+}
+
+static int cert_show(struct cli *cli, const struct wish *wish, const char *word)
+{
+    struct found found = {0};
+    int code = find(cli, word, &found);
+    if (code == CMD_OK && wish->pem)
+        code = print_pem("CERTIFICATE", buf_bytes(&found.cert.der));
+    else if (code == CMD_OK && cli->json)
+        cli_print_json(json_of(&found.cert));
+    else if (code == CMD_OK)
+        show_text(&found.cert);
+    store_cert_clear(&found.cert);
+    return code;
+}
+
+static int cert_revoke(struct cli *cli, const struct wish *wish, const char *word)
+{
+    struct found found = {0};
+    struct err err = {0};
+    bool done = false;
+    int code = find(cli, word, &found);
+    if (code == CMD_OK) {
+        struct audit_event event = {.event = "revoked",
+                                    .request = found.cert.request,
+                                    .profile = found.cert.profile,
+                                    .origin = "cli",
+                                    .subject = found.cert.subject,
+                                    .detail = found.cert.serial};
+        struct store_revoke revoke = {found.cert.fingerprint, wish->reason, &event};
+        if (!cli->store->vt->cert_revoke(cli->store, &revoke, &done, &err))
+            code = complain(cli, &err);
+        else if (!done)
+            cli_complain(cli, "certificate %s was revoked before", found.cert.serial);
+        else
+            printf("revoked %s\n", found.cert.serial);
+    }
+    store_cert_clear(&found.cert);
+    return code == CMD_OK && !done ? CMD_REFUSED : code;
+}
+
+struct revoked_list {
+    struct up_revoked *items;
+    size_t count;
+    int64_t now;
+};
+
+/* Certificates that have expired need no entry any more (RFC 5280 section 3.3). */
+static bool collect(const struct store_cert *cert, void *arg)
+{
+    struct revoked_list *list = arg;
+    if (cert->not_after < list->now)
+        return true;
+    list->items = mem_resize(list->items, list->count + 1, sizeof *list->items);
+    list->items[list->count++] = (struct up_revoked){
+        .serial = mem_strdup(cert->serial), .at = cert->revoked_at, .reason = cert->revoked_reason};
+    return true;
+}
+
+static int write_crl(struct cli *cli, const struct wish *wish, struct upstream *up)
+{
+    struct store_filter filter = {.upstream = up->name, .revoked_only = true};
+    struct revoked_list list = {.now = clock_now()};
+    struct buf der = {0};
+    struct err err = {0};
+    int code = CMD_OK;
+    if (!cli->store->vt->cert_list(cli->store, &filter, collect, &list, &err) ||
+        !up->vt->crl(up, list.items, list.count, &der, &err))
+        code = complain(cli, &err);
+    else if (wish->pem)
+        code = print_pem("X509 CRL", buf_bytes(&der));
+    else
+        fwrite(der.ptr, 1, der.len, stdout);
+    for (size_t i = 0; i < list.count; i++)
+        free((char *)(uintptr_t)list.items[i].serial);
+    free(list.items);
+    buf_free(&der);
+    return code;
+}
+
+static int cert_crl(struct cli *cli, const struct wish *wish)
+{
+    struct ra_settings *settings = NULL;
+    struct upstream *up = NULL;
+    struct err err = {0};
+    int code = CMD_REFUSED;
+    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
+        return complain(cli, &err);
+    for (size_t i = 0; i < cli->cfg->upstream_count; i++)
+        if (strcmp(cli->cfg->upstreams[i].name, wish->filter.upstream) == 0)
+            up = settings->upstreams[i];
+    if (!up)
+        cli_complain(cli, "there is no upstream \"%s\" in %s", wish->filter.upstream, cli->conf);
+    else if (!up->vt->crl)
+        cli_complain(cli, "upstream \"%s\" makes its own CRLs", up->name);
+    else
+        code = write_crl(cli, wish, up);
+    ra_settings_free(settings);
+    return code;
+}
+
+static int run(struct cli *cli, const struct wish *wish, const char *verb, const char *word)
+{
+    if (strcmp(verb, "list") == 0)
+        return cert_list(cli, wish);
+    if (strcmp(verb, "crl") == 0)
+        return cert_crl(cli, wish);
+    if (strcmp(verb, "show") == 0)
+        return cert_show(cli, wish, word);
+    return cert_revoke(cli, wish, word);
+}
+
+/* Whether verb and words fit together. */
+static bool words_fit(const char *verb, int words, const struct wish *wish)
+{
+    if (strcmp(verb, "list") == 0)
+        return words == 0;
+    if (strcmp(verb, "crl") == 0)
+        return words == 0 && wish->filter.upstream;
+    return (strcmp(verb, "show") == 0 || strcmp(verb, "revoke") == 0) && words == 1;
+}
+
+int cmd_cert(int argc, char **argv)
+{
+    struct cli cli = {.name = "cert", .usage = usage};
+    struct wish wish = {0};
+    bool named = argc > 1 && argv[1][0] != '-';
+    if (!cli_parse(&cli, argc - named, argv + named, options, take, &wish))
+        return cli_parse_exit(&cli);
+    int words = argc - named - optind;
+    if (!named || !words_fit(argv[1], words, &wish)) {
+        fputs(usage, stderr);
+        return CMD_USAGE;
+    }
+    int code = cli_open(&cli);
+    if (code == CMD_OK)
+        code = run(&cli, &wish, argv[1], words ? argv[named + optind] : NULL);
+    cli_close(&cli);
+    return code;
+}

@@ -1,0 +1,131 @@
+#include "base/clock.h"
+#include "base/text.h"
+#include "gateway/cli.h"
+#include "gateway/cmd.h"
+#include "ra/challenge/challenge.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define USES_MAX 1000000
+
+static const char usage[] =
+    "usage: scepter challenge create [-c FILE] --profile P [--subject NAME] [--san NAME]...\n"
+    "                                [--ttl 1h] [--uses 1] [--json]\n"
+    "\n"
+    "Prints a one-time challenge: the challengePassword of SCEP, the Basic password of EST.\n"
+    "\n"
+    "  --subject NAME  binds it to a subject, such as CN=router-1,O=Example\n"
+    "  --san NAME      binds it to subjectAltNames, such as dns:router-1.example; several by "
+    "commas\n"
+    "                  or by repeating. A challenge bound to a subject alone allows no SAN\n"
+    "  --ttl TIME      how long it lives (the profile's challenge.ttl)\n"
+    "  --uses N        how often it may be used (the profile's challenge.uses)\n";
+
+static const struct option options[] = {
+    {"profile", required_argument, NULL, 'p'}, {"subject", required_argument, NULL, 's'},
+    {"san", required_argument, NULL, 'a'},     {"ttl", required_argument, NULL, 't'},
+    {"uses", required_argument, NULL, 'u'},    {0},
+};
+
+struct wish {
+    const char *profile, *subject;
+    const char *sans[NAMES_SAN_MAX];
+    size_t san_count;
+    int64_t ttl, uses;
+};
+
+static bool take_sans(struct wish *wish, const char *value)
+{
+    /* The options live as long as the process: so may their copies. */
+    for (char *p = mem_strdup(value); *p;) {
+        if (wish->san_count == NAMES_SAN_MAX)
+            return false;
+        wish->sans[wish->san_count++] = p;
+        p += strcspn(p, ",");
+        if (*p)
+            *p++ = 0;
+    }
+    return true;
+}
+
+static bool take(int option, const char *value, void *arg)
+{
+    struct wish *wish = arg;
+    char *end;
+    switch (option) {
+    case 'p':
+        wish->profile = value;
+        return true;
+    case 's':
+        wish->subject = value;
+        return true;
+    case 'a':
+        return take_sans(wish, value);
+    case 't':
+        return text_duration(value, &wish->ttl) && wish->ttl > 0;
+    default:
+        wish->uses = strtol(value, &end, 10);
+        return !*end && wish->uses > 0 && wish->uses <= USES_MAX;
+    }
+}
+
+static void print(const struct cli *cli, const char *secret, int64_t expires)
+{
+    char time[TEXT_TIME_MAX];
+    if (!cli->json) {
+        printf("%s\n", secret);
+        return;
+    }
+    struct json *json = json_new_object();
+    text_time(expires, time);
+    json_set_text(json, "challenge", secret);
+    json_set_text(json, "expires", time);
+    cli_print_json(json);
+}
+
+static int create(struct cli *cli, struct wish *wish)
+{
+    char secret[CHALLENGE_LEN + 1];
+    struct err err = {0};
+    const struct cfg_profile *profile = cfg_profile_get(cli->cfg, wish->profile);
+    if (!profile) {
+        cli_complain(cli, "there is no profile \"%s\" in %s", wish->profile, cli->conf);
+        return CMD_REFUSED;
+    }
+    struct challenge_mint mint = {
+        .profile = profile,
+        .subject = wish->subject,
+        .sans = wish->sans,
+        .san_count = wish->san_count,
+        .ttl = wish->ttl ? wish->ttl : profile->challenge.ttl,
+        .uses = (int)(wish->uses ? wish->uses : profile->challenge.uses),
+    };
+    if (!challenge_create(cli->store, &mint, secret, &err)) {
+        cli_complain(cli, "%s", err.text);
+        return err.kind == ERR_LOCAL ? CMD_UNREACHABLE : CMD_REFUSED;
+    }
+    print(cli, secret, clock_now() + mint.ttl);
+    OPENSSL_cleanse(secret, sizeof secret);
+    return CMD_OK;
+}
+
+int cmd_challenge(int argc, char **argv)
+{
+    struct cli cli = {.name = "challenge create", .usage = usage};
+    struct wish wish = {0};
+    bool named = argc > 1 && strcmp(argv[1], "create") == 0;
+    if (!cli_parse(&cli, argc - named, argv + named, options, take, &wish))
+        return cli_parse_exit(&cli);
+    if (!named || !wish.profile || optind != argc - named) {
+        fputs(usage, stderr);
+        return CMD_USAGE;
+    }
+    int code = cli_open(&cli);
+    if (code == CMD_OK)
+        code = create(&cli, &wish);
+    cli_close(&cli);
+    return code;
+}

@@ -1,0 +1,59 @@
+#include "config/reference.h"
+#include "gateway/cli.h"
+#include "gateway/cmd.h"
+#include "gateway/wire.h"
+
+#include <stdio.h>
+
+static const char usage[] = "usage: scepter check [-c FILE]\n"
+                            "       scepter check --reference | --schema\n"
+                            "\n"
+                            "Validates a configuration and prints every fault with file, line and "
+                            "column. Exits 0 if there\n"
+                            "is none, 1 otherwise. --reference prints the description of every key "
+                            "in Markdown, --schema a\n"
+                            "JSON Schema for editors.\n";
+
+static const struct option options[] = {
+    {"reference", no_argument, NULL, 'r'},
+    {"schema", no_argument, NULL, 's'},
+    {0},
+};
+
+static bool take(int option, const char *value, void *arg)
+{
+    int *what = arg;
+    (void)value;
+    *what = option;
+    return true;
+}
+
+static int print(bool (*write)(const struct cfg_kinds *kinds, struct buf *out))
+{
+    struct buf text = {0};
+    bool ok = write(wire_kinds(), &text);
+    if (ok)
+        fputs(buf_str(&text), stdout);
+    buf_free(&text);
+    return ok ? CMD_OK : CMD_REFUSED;
+}
+
+int cmd_check(int argc, char **argv)
+{
+    struct cli cli = {.name = "check", .usage = usage};
+    struct buf faults = {0};
+    struct cfg *cfg = NULL;
+    int what = 0;
+    if (!cli_parse(&cli, argc, argv, options, take, &what))
+        return cli_parse_exit(&cli);
+    if (what)
+        return print(what == 'r' ? cfg_reference_write : cfg_schema_write);
+    bool ok = cfg_load(cli.conf, wire_kinds(), &cfg, &faults);
+    if (ok)
+        printf("%s: ok\n", cli.conf);
+    else
+        fputs(buf_str(&faults), stderr);
+    buf_free(&faults);
+    cfg_free(cfg);
+    return ok ? CMD_OK : CMD_REFUSED;
+}

@@ -1,0 +1,27 @@
+#include "gateway/cli.h"
+#include "gateway/cmd.h"
+#include "gateway/wire.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+
+static const char usage[] = "usage: scepter version [--json]\n";
+
+int cmd_version(int argc, char **argv)
+{
+    struct cli cli = {.name = "version", .usage = usage};
+    if (!cli_parse(&cli, argc, argv, NULL, NULL, NULL))
+        return cli_parse_exit(&cli);
+    if (!cli.json) {
+        printf("scepter %s\n%s\nstores: %s\nupstreams: %s\n", SCEPTER_VERSION,
+               OpenSSL_version(OPENSSL_VERSION), store_kinds(), wire_kind_names());
+        return CMD_OK;
+    }
+    struct json *json = json_new_object();
+    json_set_text(json, "version", SCEPTER_VERSION);
+    json_set_text(json, "openssl", OpenSSL_version(OPENSSL_VERSION));
+    json_set_text(json, "stores", store_kinds());
+    json_set_text(json, "upstreams", wire_kind_names());
+    cli_print_json(json);
+    return CMD_OK;
+}

@@ -1,0 +1,232 @@
+#include "gateway/front.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "est/door.h"
+#include "gateway/admin.h"
+#include "gateway/route.h"
+#include "scep/door.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct front {
+    struct ra *ra;
+    struct metrics *metrics;
+    pthread_mutex_t mutex; /* guards settings, the pointer */
+    struct ra_settings *settings;
+};
+
+/* What `done` needs to know of a request; one worker handles one request at a time. */
+static _Thread_local struct {
+    const char *door;
+    char profile[65];
+    struct ra_note note;
+    char delivers[RA_ID_LEN + 1];
+    int64_t started;
+} current;
+
+struct front *front_new(struct ra *ra, struct metrics *metrics, struct ra_settings *settings)
+{
+    struct front *front = mem_zalloc(sizeof *front);
+    front->ra = ra;
+    front->metrics = metrics;
+    front->settings = settings;
+    pthread_mutex_init(&front->mutex, NULL);
+    return front;
+}
+
+void front_free(struct front *front)
+{
+    if (!front)
+        return;
+    ra_settings_free(front->settings);
+    pthread_mutex_destroy(&front->mutex);
+    free(front);
+}
+
+struct ra_settings *front_settings(struct front *front)
+{
+    pthread_mutex_lock(&front->mutex);
+    struct ra_settings *settings = ra_settings_ref(front->settings);
+    pthread_mutex_unlock(&front->mutex);
+    return settings;
+}
+
+void front_reload(struct front *front, struct ra_settings *settings)
+{
+    pthread_mutex_lock(&front->mutex);
+    struct ra_settings *old = front->settings;
+    front->settings = settings;
+    pthread_mutex_unlock(&front->mutex);
+    ra_settings_free(old);
+}
+
+static void begin(const char *door)
+{
+    memset(&current, 0, sizeof current);
+    current.door = door;
+    current.started = clock_mono_ms();
+}
+
+static void answer_plain(struct http_response *response, int status, const char *text)
+{
+    response->status = status;
+    response->content_type = "text/plain";
+    if (!buf_add_str(&response->body, text))
+        buf_clear(&response->body);
+}
+
+static void answer_nobody(struct http_response *response, const char *detail)
+{
+    current.note = (struct ra_note){.operation = "-", .outcome = "refused", .reason = "no-profile"};
+    memcpy(current.note.detail, detail, strlen(detail) + 1);
+    answer_plain(response, 404, "not found\n");
+}
+
+static void scep_handle(void *arg, const struct http_request *request,
+                        struct http_response *response)
+{
+    struct front *front = arg;
+    struct ra_settings *settings = front_settings(front);
+    const struct cfg_profile *profile = route_scep(settings->cfg, request->path);
+    begin("scep");
+    if (!profile) {
+        answer_nobody(response, "no profile has this SCEP path");
+    } else {
+        struct scep_reply *reply = mem_zalloc(sizeof *reply);
+        struct scep_call call = {
+            .settings = settings,
+            .profile = profile,
+            .query = request->query,
+            .post = strcmp(request->method, "POST") == 0,
+            .body = request->body,
+            .origin = request->peer,
+        };
+        memcpy(current.profile, profile->name, strnlen(profile->name, 64));
+        scep_door_handle(front->ra, &call, reply);
+        response->status = reply->status;
+        response->content_type = reply->content_type;
+        response->body = reply->body;
+        reply->body = (struct buf){0}; /* handed over */
+        current.note = reply->note;
+        memcpy(current.delivers, reply->delivers, sizeof current.delivers);
+        scep_reply_clear(reply);
+        free(reply);
+    }
+    ra_settings_free(settings);
+}
+
+static void est_answer(struct est_reply *reply, struct http_response *response)
+{
+    response->status = reply->status;
+    response->content_type = reply->content_type;
+    response->base64 = reply->base64;
+    response->retry_after = reply->retry_after;
+    response->authenticate = reply->authenticate;
+    response->allow = reply->allow;
+    response->body = reply->body;
+    response->no_store = true;
+    reply->body = (struct buf){0}; /* handed over */
+}
+
+static void est_handle(void *arg, const struct http_request *request,
+                       struct http_response *response)
+{
+    struct front *front = arg;
+    struct ra_settings *settings = front_settings(front);
+    char label[EST_LABEL_MAX + 1];
+    enum est_op op;
+    const struct cfg_profile *profile = route_est(settings->cfg, request->path, &op, label);
+    begin("est");
+    if (!profile) {
+        answer_nobody(response, "no profile has this EST path");
+    } else {
+        struct est_reply *reply = mem_zalloc(sizeof *reply);
+        unsigned agents;
+        struct est_call call = {
+            .settings = settings,
+            .profile = profile,
+            .label = label,
+            .op = op,
+            .method = request->method,
+            .content_type = http_header_get(request->headers, "Content-Type", NULL),
+            .body = request->body,
+            .peer = request->certificate,
+            .origin = request->peer,
+        };
+        call.authorization =
+            http_header_get(request->headers, "Authorization", &call.authorizations);
+        (void)http_header_get(request->headers, "User-Agent", &agents);
+        call.user_agent = agents > 0;
+        memcpy(current.profile, profile->name, strnlen(profile->name, 64));
+        est_door_handle(front->ra, &call, reply);
+        est_answer(reply, response);
+        current.note = reply->note;
+        memcpy(current.delivers, reply->delivers, sizeof current.delivers);
+        est_reply_clear(reply);
+        free(reply);
+    }
+    ra_settings_free(settings);
+}
+
+/* One line per request. */
+static void log_request(const struct http_request *request, const struct http_response *response,
+                        int64_t milliseconds)
+{
+    const struct ra_note *note = &current.note;
+    struct log_line line;
+    log_begin(&line, note->fault ? LOG_ERROR : LOG_INFO, "request");
+    log_str(&line, "id", note->request_id[0] ? note->request_id : NULL);
+    log_str(&line, "client", request->peer);
+    log_str(&line, "door", current.door);
+    log_str(&line, "profile", current.profile[0] ? current.profile : NULL);
+    log_str(&line, "operation", note->operation);
+    log_str(&line, "transaction", note->txn[0] ? note->txn : NULL);
+    log_str(&line, "subject", note->subject[0] ? note->subject : NULL);
+    log_str(&line, "outcome", note->outcome);
+    log_str(&line, "reason", note->reason);
+    log_str(&line, "detail", note->detail[0] ? note->detail : NULL);
+    log_num(&line, "status", response->status);
+    log_num(&line, "ms", milliseconds);
+    if (!response->sent)
+        log_str(&line, "delivery", "failed");
+    log_end(&line);
+}
+
+static void door_done(void *arg, const struct http_request *request,
+                      const struct http_response *response)
+{
+    struct front *front = arg;
+    int64_t milliseconds = clock_mono_ms() - current.started;
+    if (response->sent && current.delivers[0])
+        ra_delivered(front->ra, current.delivers);
+    metrics_count(front->metrics, current.door, &current.note, milliseconds);
+    log_request(request, response, milliseconds);
+}
+
+static void admin_handle(void *arg, const struct http_request *request,
+                         struct http_response *response)
+{
+    struct front *front = arg;
+    struct ra_settings *settings = front_settings(front);
+    struct admin admin = {ra_store_get(front->ra), settings, front->metrics};
+    admin_answer(&admin, request, response);
+    ra_settings_free(settings);
+}
+
+struct http_handler front_scep(struct front *front)
+{
+    return (struct http_handler){scep_handle, door_done, front};
+}
+
+struct http_handler front_est(struct front *front)
+{
+    return (struct http_handler){est_handle, door_done, front};
+}
+
+struct http_handler front_admin(struct front *front)
+{
+    return (struct http_handler){admin_handle, NULL, front};
+}

@@ -1,0 +1,54 @@
+#include "gateway/cmd.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+} commands[] = {
+    {"init", cmd_init, "make a working tree: CA, RA, server certificate, configuration"},
+    {"serve", cmd_serve, "run the gateway in the foreground"},
+    {"check", cmd_check, "validate a configuration; every fault with its line"},
+    {"challenge", cmd_challenge, "create one-time challenges"},
+    {"cert", cmd_cert, "list, show and revoke certificates; make a CRL"},
+    {"request", cmd_request, "list and show requests"},
+    {"audit", cmd_audit, "verify the audit trail"},
+    {"version", cmd_version, "version, OpenSSL, kinds of store and upstream CA"},
+};
+
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: scepter COMMAND [OPTION]...\n\n", out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].does);
+    fputs("\n`scepter COMMAND --help` tells more. Exit codes: 0 done, 1 refused or invalid, 2 "
+          "usage,\n"
+          "3 could not reach the gateway or the store.\n",
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        print_usage(stderr);
+        return CMD_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return CMD_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        return cmd_version(1, argv + 1);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "scepter: there is no command \"%s\"\n\n", argv[1]);
+    print_usage(stderr);
+    return CMD_USAGE;
+}

@@ -1,0 +1,182 @@
+#include "gateway/metrics.h"
+
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERIES_MAX 256 /* doors x operations x outcomes x reasons that occur */
+#define BUCKETS 8
+
+static const int bounds_ms[BUCKETS] = {5, 10, 25, 50, 100, 500, 2000, 10000};
+
+struct series {
+    const char *door, *operation, *outcome, *reason; /* static text */
+    uint64_t count;
+};
+
+struct metrics {
+    pthread_mutex_t mutex;
+    struct series series[SERIES_MAX];
+    size_t series_count;
+    uint64_t buckets[BUCKETS + 1];
+    uint64_t total_ms, total;
+    uint64_t reloads[2]; /* failed, done */
+};
+
+struct metrics *metrics_new(void)
+{
+    struct metrics *metrics = mem_zalloc(sizeof *metrics);
+    pthread_mutex_init(&metrics->mutex, NULL);
+    return metrics;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+    if (!metrics)
+        return;
+    pthread_mutex_destroy(&metrics->mutex);
+    free(metrics);
+}
+
+static const char *or_none(const char *text)
+{
+    return text ? text : "none";
+}
+
+static struct series *series_of(struct metrics *metrics, const struct series *key)
+{
+    for (size_t i = 0; i < metrics->series_count; i++) {
+        struct series *s = &metrics->series[i];
+        if (strcmp(s->door, key->door) == 0 && strcmp(s->operation, key->operation) == 0 &&
+            strcmp(s->outcome, key->outcome) == 0 && strcmp(s->reason, key->reason) == 0)
+            return s;
+    }
+    if (metrics->series_count == SERIES_MAX)
+        return NULL;
+    metrics->series[metrics->series_count] = *key;
+    return &metrics->series[metrics->series_count++];
+}
+
+void metrics_count(struct metrics *metrics, const char *door, const struct ra_note *note,
+                   int64_t milliseconds)
+{
+    struct series key = {door, or_none(note->operation), or_none(note->outcome),
+                         or_none(note->reason), 0};
+    unsigned bucket = 0;
+    while (bucket < BUCKETS && milliseconds > bounds_ms[bucket])
+        bucket++;
+    pthread_mutex_lock(&metrics->mutex);
+    struct series *series = series_of(metrics, &key);
+    if (series)
+        series->count++;
+    metrics->buckets[bucket]++;
+    metrics->total++;
+    metrics->total_ms += (uint64_t)milliseconds;
+    pthread_mutex_unlock(&metrics->mutex);
+}
+
+void metrics_reload(struct metrics *metrics, bool ok)
+{
+    pthread_mutex_lock(&metrics->mutex);
+    metrics->reloads[ok]++;
+    pthread_mutex_unlock(&metrics->mutex);
+}
+
+static bool print_requests(const struct metrics *metrics, struct buf *out)
+{
+    bool ok = buf_add_str(out, "# HELP scepter_requests_total Requests answered.\n"
+                               "# TYPE scepter_requests_total counter\n");
+    for (size_t i = 0; i < metrics->series_count && ok; i++) {
+        const struct series *s = &metrics->series[i];
+        ok =
+            buf_add_fmt(out,
+                        "scepter_requests_total{door=\"%s\",operation=\"%s\",outcome=\"%s\","
+                        "reason=\"%s\"} %llu\n",
+                        s->door, s->operation, s->outcome, s->reason, (unsigned long long)s->count);
+    }
+    return ok;
+}
+
+static bool print_durations(const struct metrics *metrics, struct buf *out)
+{
+    uint64_t sum = 0;
+    bool ok = buf_add_str(out, "# HELP scepter_request_seconds Time from request to reply.\n"
+                               "# TYPE scepter_request_seconds histogram\n");
+    for (unsigned i = 0; i < BUCKETS && ok; i++) {
+        sum += metrics->buckets[i];
+        ok = buf_add_fmt(out, "scepter_request_seconds_bucket{le=\"%g\"} %llu\n",
+                         bounds_ms[i] / 1000.0, (unsigned long long)sum);
+    }
+    return ok && buf_add_fmt(out,
+                             "scepter_request_seconds_bucket{le=\"+Inf\"} %llu\n"
+                             "scepter_request_seconds_sum %g\n"
+                             "scepter_request_seconds_count %llu\n",
+                             (unsigned long long)metrics->total, (double)metrics->total_ms / 1000.0,
+                             (unsigned long long)metrics->total);
+}
+
+static bool print_states(struct store *store, struct buf *out)
+{
+    int64_t counts[TXN_STATE_COUNT];
+    struct err err;
+    if (!store->vt->request_counts(store, counts, &err))
+        return true; /* /readyz tells of a broken store */
+    bool ok = buf_add_str(out, "# HELP scepter_stored_requests Requests in the store by state.\n"
+                               "# TYPE scepter_stored_requests gauge\n");
+    for (unsigned i = 0; i < TXN_STATE_COUNT && ok; i++)
+        ok = buf_add_fmt(out, "scepter_stored_requests{state=\"%s\"} %lld\n",
+                         txn_state_name((enum txn_state)i), (long long)counts[i]);
+    return ok;
+}
+
+static bool print_end(struct buf *out, const char *role, const char *name,
+                      const struct cfg_certs *certs)
+{
+    return !certs->count ||
+           buf_add_fmt(out, "scepter_certificate_not_after_seconds{role=\"%s\",name=\"%s\"} %lld\n",
+                       role, name, (long long)cert_not_after_get(certs->items[0]));
+}
+
+static bool print_ends(const struct ra_settings *settings, struct buf *out)
+{
+    const struct cfg *cfg = settings->cfg;
+    struct err err;
+    bool ok = buf_add_str(out, "# HELP scepter_certificate_not_after_seconds When our own "
+                               "certificates end.\n"
+                               "# TYPE scepter_certificate_not_after_seconds gauge\n") &&
+              print_end(out, "tls", "server", &cfg->tls.identity.chain);
+    for (size_t i = 0; i < cfg->ra_count && ok; i++)
+        ok = print_end(out, "ra", cfg->ras[i].name, &cfg->ras[i].chain);
+    for (size_t i = 0; i < cfg->upstream_count && ok; i++) {
+        struct upstream *up = settings->upstreams[i];
+        const struct cfg_certs *chain;
+        if (up->vt->chain && up->vt->chain(up, &chain, &err))
+            ok = print_end(out, "upstream", up->name, chain);
+    }
+    return ok;
+}
+
+bool metrics_print(struct metrics *metrics, struct store *store, const struct ra_settings *settings,
+                   struct buf *out)
+{
+    pthread_mutex_lock(&metrics->mutex);
+    bool ok = buf_add_fmt(out,
+                          "# HELP scepter_info The running version.\n"
+                          "# TYPE scepter_info gauge\n"
+                          "scepter_info{version=\"%s\",openssl=\"%s\"} 1\n"
+                          "# HELP scepter_generation Configurations taken since the start.\n"
+                          "# TYPE scepter_generation gauge\n"
+                          "scepter_generation %llu\n"
+                          "# HELP scepter_reloads_total Reloads by result.\n"
+                          "# TYPE scepter_reloads_total counter\n"
+                          "scepter_reloads_total{result=\"failed\"} %llu\n"
+                          "scepter_reloads_total{result=\"done\"} %llu\n",
+                          SCEPTER_VERSION, OpenSSL_version(OPENSSL_VERSION_STRING),
+                          (unsigned long long)settings->generation,
+                          (unsigned long long)metrics->reloads[0],
+                          (unsigned long long)metrics->reloads[1]) &&
+              print_requests(metrics, out) && print_durations(metrics, out);
+    pthread_mutex_unlock(&metrics->mutex);
+    return ok && print_states(store, out) && print_ends(settings, out);
+}

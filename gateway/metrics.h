@@ -1,0 +1,22 @@
+/* Counters, in Prometheus' text form. Labels come from closed sets only. */
+#ifndef GATEWAY_METRICS_H
+#define GATEWAY_METRICS_H
+
+#include "ra/note.h"
+#include "ra/ra.h"
+
+struct metrics;
+
+struct metrics *metrics_new(void) MUST_USE;
+void metrics_free(struct metrics *metrics);
+
+/* One request. door: "scep" or "est"; what note points to is static text. Thread-safe. */
+void metrics_count(struct metrics *metrics, const char *door, const struct ra_note *note,
+                   int64_t milliseconds);
+void metrics_reload(struct metrics *metrics, bool ok);
+
+/* Everything, with the store's counts and the ends of our own certificates. */
+bool metrics_print(struct metrics *metrics, struct store *store, const struct ra_settings *settings,
+                   struct buf *out) MUST_USE;
+
+#endif

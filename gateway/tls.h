@@ -1,0 +1,28 @@
+/* TLS contexts that a reload can change under running listeners. */
+#ifndef GATEWAY_TLS_H
+#define GATEWAY_TLS_H
+
+#include "config/config.h"
+
+#include <openssl/ssl.h>
+
+struct tls;
+
+enum tls_ask {
+    TLS_ASK_NEVER = 0, /* SCEP: Apple devices stall on a certificate request */
+    TLS_ASK_OPTIONAL,  /* EST, admin: a certificate proves possession of its key, nothing more */
+};
+
+/* cfg is only read. The caller frees *ret. */
+bool tls_new(const struct cfg *cfg, enum tls_ask ask, struct tls **ret, struct err *err) MUST_USE;
+/* From the next handshake on, certificate, versions and hints of this configuration count. On
+ * failure the old ones stay. */
+bool tls_reload(struct tls *tls, const struct cfg *cfg, struct err *err) MUST_USE;
+/* The context that a listener is started with; lives as long as tls. */
+SSL_CTX *tls_ctx_get(const struct tls *tls);
+void tls_free(struct tls *tls); /* after its listeners have stopped; NULL is allowed */
+
+/* Start-up self-test: a handshake and a request to our own listener. */
+bool tls_self_test(const struct cfg_url *url, struct err *err) MUST_USE;
+
+#endif

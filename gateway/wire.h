@@ -1,0 +1,16 @@
+/* The one list of kinds, and the object graph built from a configuration. */
+#ifndef GATEWAY_WIRE_H
+#define GATEWAY_WIRE_H
+
+#include "ra/ra.h"
+
+/* The kinds of upstream CA, for cfg_load. */
+const struct cfg_kinds *wire_kinds(void);
+/* Their names, separated by spaces. */
+const char *wire_kind_names(void);
+
+/* Opens the connectors of a configuration. Takes cfg over, also on failure. */
+bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **ret,
+                   struct err *err) MUST_USE;
+
+#endif
