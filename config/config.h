@@ -87,6 +87,9 @@ struct cfg_kinds {
  * occur in it. On success the caller owns one count of *ret. */
 bool cfg_load(const char *path, const struct cfg_kinds *kinds, struct cfg **ret,
               struct buf *faults_text) MUST_USE;
+/* The same for a file's content; path is what it would be called. */
+bool cfg_load_text(struct bytes text, const char *path, const struct cfg_kinds *kinds,
+                   struct cfg **ret, struct buf *faults_text) MUST_USE;
 struct cfg *cfg_ref(struct cfg *cfg);
 void cfg_free(struct cfg *cfg); /* drops one count; NULL is allowed */
 

@@ -28,7 +28,7 @@ struct cfg_strings {
 struct cfg_route {
     bool match_key;     /* the entry has match.key */
     enum spki_kind key; /* only CSRs with this kind of key */
-    const char *label;  /* EST label or NULL for any */
+    char *label;        /* EST label or NULL for any */
     size_t upstream;    /* index into cfg.upstreams */
 };
 

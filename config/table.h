@@ -3,7 +3,8 @@
 #ifndef CONFIG_TABLE_H
 #define CONFIG_TABLE_H
 
-#include "base/bytes.h"
+#include "config/node.h"
+#include "config/profile.h"
 
 enum cfg_type {
     CFG_STRING = 0, /* char * */
@@ -12,29 +13,59 @@ enum cfg_type {
     CFG_DURATION,   /* int64_t seconds within min..max */
     CFG_SIZE,       /* int64_t bytes within min..max */
     CFG_ENUM,       /* int, one of words (in their order) */
-    CFG_STRINGS,    /* struct cfg_strings */
+    CFG_STRINGS,    /* struct cfg_strings, each one of words if there are any; no two equal */
     CFG_CERT_FILE,  /* struct cfg_certs: a PEM file with one or more certificates */
     CFG_CERT_FILES, /* struct cfg_certs: a list of such files */
     CFG_KEY_FILE,   /* EVP_PKEY *: a PEM private key that only its owner can read */
     CFG_SECTION,    /* an embedded struct, its keys in sub */
-    CFG_CUSTOM,     /* read does it */
+    CFG_LIST,       /* an array of structs and its count: a list of sections */
+    CFG_MAP,        /* the same: a map of names to sections; the struct begins with char *name */
+    CFG_CUSTOM,     /* read does it; without read the loader does it elsewhere */
 };
 
-struct cfg_node;   /* config/node.h: a YAML node that remembers file, line and column */
-struct cfg_faults; /* config/node.h */
+/* For a key that is judged and not kept. */
+#define CFG_NO_FIELD SIZE_MAX
 
 struct cfg_key {
     const char *name; /* NULL ends the table */
     enum cfg_type type;
-    size_t offset; /* into the struct that the table fills */
     bool required;
-    int64_t min, max;          /* for numbers; both 0: any from 0 */
-    const char *def;           /* as it would be written, or NULL */
-    const char *const *words;  /* CFG_ENUM: ends with NULL */
-    const struct cfg_key *sub; /* CFG_SECTION */
+    size_t offset;    /* into the struct that the table fills */
+    int64_t min, max; /* numbers: the range, both 0: any from 0; lists: at least min items */
+    const char *def;  /* as it would be written, or NULL: zero */
+    const char *const *words;  /* CFG_ENUM, CFG_STRINGS: ends with NULL */
+    const struct cfg_key *sub; /* CFG_SECTION, CFG_LIST, CFG_MAP */
     const char *meaning;       /* one sentence for the reference */
-    const char *form;          /* CFG_CUSTOM and others: how it is written, for the reference */
+    const char *form;          /* how it is written ("a path such as /x"); CFG_STRINGS: one item */
+    const char *json;          /* CFG_CUSTOM: its JSON Schema */
+    size_t count_offset;       /* CFG_LIST, CFG_MAP: of the size_t that counts the items */
+    size_t item_size;          /* CFG_LIST, CFG_MAP */
+    /* CFG_STRING, items of CFG_STRINGS: what is wrong with it ("is no path"), or NULL if nothing.
+     * May set *stored to what is kept instead, allocated. May be NULL. */
+    const char *(*check)(const char *text, char **stored);
+    /* CFG_CUSTOM. False: there is a fault. */
     bool (*read)(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+    void (*clear)(void *field); /* CFG_CUSTOM: frees what read allocated; also if it did not run */
+    /* CFG_SECTION, items of CFG_LIST and CFG_MAP that are written: what concerns several keys. */
+    void (*judge)(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 };
+
+/* Fills the zeroed struct at base from a map; node NULL fills in the defaults only. A key named
+ * `also` (or NULL) is somebody else's and not unknown. */
+void cfg_table_fill(const struct cfg_key *keys, const struct cfg_node *node, void *base,
+                    const char *also, struct cfg_faults *faults);
+/* Frees what cfg_table_fill allocated inside the struct. */
+void cfg_table_clear(const struct cfg_key *keys, void *base);
+
+/* The fault if a map's entry has a key that cannot be a name: names stand in logs and rows. */
+void cfg_name_check(const struct cfg_node *node, struct cfg_faults *faults);
+
+/* How the key is written, for a fault or the reference: "a duration from 1m to 30d". */
+void cfg_key_form(const struct cfg_key *key, struct buf *out);
+
+/* For a judge: the fault if the key is not that of the first certificate. node is the section with
+ * `key` in it. True if chain and key are there and belong together. */
+bool cfg_judge_pair(const struct cfg_certs *chain, const EVP_PKEY *key, const struct cfg_node *node,
+                    struct cfg_faults *faults);
 
 #endif

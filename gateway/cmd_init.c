@@ -63,7 +63,7 @@ static const char configuration[] =
     "    # No subject entry: any subject. To allow only some: subject: {CN: "
     "\"^[a-z0-9-]{1,32}$\"}\n"
     "    san: {dns: [\"*\"], ip: [0.0.0.0/0, \"::/0\"], email: [\"*\"], max: 8}\n"
-    "    eku: [clientAuth, serverAuth, ikeIntermediate]\n"
+    "    eku: [clientAuth, ikeIntermediate]\n"
     "    challenge: {kinds: [one-time], ttl: 1h, uses: 1}\n"
     "    renewal: {grace_after_expiry: 0d, same_key: allow}\n"
     "    scep: {paths: [/scep/default, /cgi-bin/pkiclient.exe], ra: [main], chain: leaf}\n"

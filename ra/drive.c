@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SUBMIT_MS 30000
+#define SUBMIT_MS 25000 /* shorter than a lease: who claims after it meets nobody */
 #define BACKOFF_FIRST_SECONDS 5
 #define BACKOFF_MAX_SECONDS 600
 #define SUSPECT_AGAIN_SECONDS 60
@@ -72,18 +72,23 @@ static bool check_reply(const struct ra_drive *drive, const struct up_reply *rep
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
     const struct cfg_certs *chain = NULL;
+    if (!reply->cert)
+        return err_set(err, ERR_BUG, "%s says issued and gives no certificate", up->name);
     if (up->vt->chain && !up->vt->chain(up, &chain, err))
         return false;
     return policy_check_issued(drive->profile, drive->csr, reply->cert, chain, err);
 }
 
 /* The certificate is checked and recorded before anyone hears of it. One that is wrong, or whose
- * serial number was seen before, makes the request SUSPECT: an operator must look. */
-static bool record_cert(const struct ra_drive *drive, struct up_reply *reply, struct err *err)
+ * serial number was seen before, makes the request SUSPECT: an operator must look. *accepted is
+ * false then. */
+static bool record_cert(const struct ra_drive *drive, struct up_reply *reply, bool *accepted,
+                        struct err *err)
 {
     char detail[128];
     struct err wrong = {0};
     enum store_write result = STORE_DONE;
+    *accepted = true;
     if (check_reply(drive, reply, &wrong)) {
         snprintf(detail, sizeof detail, "serial %s by %s", cert_serial_get(reply->cert),
                  drive->row->upstream);
@@ -102,39 +107,51 @@ static bool record_cert(const struct ra_drive *drive, struct up_reply *reply, st
         err_set(&wrong, ERR_UPSTREAM, "the CA used serial number %s twice",
                 cert_serial_get(reply->cert));
     }
+    *accepted = false;
     snprintf(reply->reason, sizeof reply->reason, "%.250s", wrong.text);
     return move_to(drive, TXN_SUSPECT, clock_now() + SUSPECT_AGAIN_SECONDS, reply, err);
 }
 
-static bool confirm_cert(const struct ra_drive *drive, const struct up_reply *reply,
+static bool confirm_cert(const struct ra_drive *drive, const struct up_reply *reply, bool accept,
                          struct err *err)
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
     return !up->vt->confirm ||
-           up->vt->confirm(up, buf_bytes(&reply->cookie), true, clock_mono_ms() + SUBMIT_MS, err);
+           up->vt->confirm(up, buf_bytes(&reply->cookie), accept, clock_mono_ms() + SUBMIT_MS, err);
+}
+
+/* Where a request goes of which nobody knows what became. What waits at the CA can be asked for
+ * again; what may have left is sent again only if that cannot issue twice. */
+static enum txn_state state_unknown(const struct ra_drive *drive)
+{
+    const struct upstream *up = drive->settings->upstreams[drive->upstream];
+    if (drive->row->state == TXN_WAITING)
+        return TXN_WAITING;
+    return up->vt->caps & UP_RESUBMIT_SAFE ? TXN_ORDERED : TXN_SUSPECT;
 }
 
 static bool apply(const struct ra_drive *drive, enum up_result result, struct up_reply *reply,
                   struct err *err)
 {
-    const struct upstream *up = drive->settings->upstreams[drive->upstream];
-    bool again = up->vt->caps & UP_RESUBMIT_SAFE;
+    enum txn_state state = drive->row->state;
+    bool accepted;
     int64_t wait = reply->retry_after ? reply->retry_after : backoff(drive->row->attempt);
     int64_t next_at = clock_now() + wait;
     switch (result) {
     case UP_ISSUED:
-        return record_cert(drive, reply, err);
+        return record_cert(drive, reply, &accepted, err);
     case UP_UNCONFIRMED:
-        return record_cert(drive, reply, err) && confirm_cert(drive, reply, err);
-    case UP_PENDING:
-        return move_to(drive, TXN_WAITING, next_at, reply, err);
+        return record_cert(drive, reply, &accepted, err) &&
+               confirm_cert(drive, reply, accepted, err);
+    case UP_PENDING: /* of a suspect: its certificate is yet to be recovered */
+        return move_to(drive, state == TXN_SUSPECT ? TXN_SUSPECT : TXN_WAITING, next_at, reply,
+                       err);
     case UP_REFUSED:
         return move_to(drive, TXN_REFUSED, 0, reply, err);
     case UP_RETRY: /* nothing happened: as before, later */
-        return move_to(drive, drive->row->state, next_at, reply, err);
+        return move_to(drive, state, next_at, reply, err);
     default:
-        return again ? move_to(drive, TXN_ORDERED, next_at, reply, err)
-                     : move_to(drive, TXN_SUSPECT, next_at, reply, err);
+        return move_to(drive, state_unknown(drive), next_at, reply, err);
     }
 }
 
@@ -145,14 +162,17 @@ static enum up_result ask(const struct ra_drive *drive, const struct up_order *o
     struct upstream *up = drive->settings->upstreams[drive->upstream];
     const struct store_request *row = drive->row;
     int64_t deadline = clock_mono_ms() + SUBMIT_MS;
-    /* A later attempt at an ORDERED row: the first may have left before a crash. */
-    bool first = row->state == TXN_ORDERED && row->attempt == 1;
+    bool may_send = drive->fresh || (up->vt->caps & UP_RESUBMIT_SAFE);
     if (row->state == TXN_WAITING && up->vt->poll)
         return up->vt->poll(up, order, buf_bytes(&row->cookie), deadline, reply);
-    if (row->state == TXN_ORDERED && (first || (up->vt->caps & UP_RESUBMIT_SAFE)))
+    if (row->state == TXN_ORDERED && may_send)
         return up->vt->submit(up, order, buf_bytes(&row->handle), deadline, reply);
-    if (up->vt->recover)
-        return up->vt->recover(up, order, buf_bytes(&row->handle), deadline, reply);
+    if (up->vt->recover) {
+        /* "Later" is no answer to what became of it. */
+        enum up_result result =
+            up->vt->recover(up, order, buf_bytes(&row->handle), deadline, reply);
+        return result == UP_RETRY ? UP_UNKNOWN : result;
+    }
     snprintf(reply->reason, sizeof reply->reason, "%s cannot say what became of it", up->name);
     return UP_UNKNOWN;
 }

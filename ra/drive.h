@@ -4,7 +4,9 @@
 
 #include "ra/ra.h"
 
-/* Everything borrowed. The caller holds the row's lease with row->attempt. */
+/* Everything borrowed. The caller holds the row's lease with row->attempt. fresh: nothing has been
+ * sent for this row that is not known to have had no effect; only then may it be sent to a CA that
+ * would issue twice. */
 struct ra_drive {
     struct store *store;
     const struct ra_settings *settings;
@@ -12,6 +14,7 @@ struct ra_drive {
     size_t upstream; /* index into the settings' upstreams */
     const struct store_request *row;
     const struct csr *csr;
+    bool fresh;
 };
 
 /* Submits, polls or recovers, by the row's state, and writes what came of it. Fills outcome. */

@@ -1,5 +1,7 @@
 #include "ra/policy_ext.h"
 
+#include "base/der.h"
+
 #include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,9 +12,12 @@
 #define OID_CLIENT_AUTH "1.3.6.1.5.5.7.3.2"
 #define OID_MS_SID "1.3.6.1.4.1.311.25.2"
 #define SKI_MAX 64
+#define VALUE_DEPTH_MAX 16
+#define VALUE_ELEMENTS_MAX 4096
 
 /* RFC 5280 section 4.2.1.3, bits 0 to 4: what an end entity may do with its key. */
-static const char *const usage_names[9] = {
+#define USAGE_BITS 9
+static const char *const usage_names[USAGE_BITS] = {
     "digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement",
     "keyCertSign",      "cRLSign",        "encipherOnly",    "decipherOnly",
 };
@@ -70,9 +75,10 @@ static void judge_usage(X509_EXTENSION *extension, struct policy_result *result)
         policy_refuse(result, RA_BAD_EXTENSION, "a malformed keyUsage");
         return;
     }
-    for (int i = USAGE_ALLOWED_BITS; i < 9; i++)
+    for (int i = USAGE_ALLOWED_BITS; i < 8 * ASN1_STRING_length(bits); i++)
         if (ASN1_BIT_STRING_get_bit(bits, i))
-            policy_refuse(result, RA_BAD_EXTENSION, "keyUsage %s is not allowed", usage_names[i]);
+            policy_refuse(result, RA_BAD_EXTENSION, "keyUsage %s is not allowed",
+                          i < USAGE_BITS ? usage_names[i] : "of an unknown bit");
     ASN1_BIT_STRING_free(bits);
 }
 
@@ -106,6 +112,14 @@ static void judge_other(const struct cfg_profile *profile, const char *oid,
     policy_refuse(result, RA_BAD_EXTENSION, "extension %s is not allowed", oid);
 }
 
+/* Whether a value is one element and nothing after it, which OpenSSL's decoders do not ask. */
+static bool is_whole(X509_EXTENSION *extension)
+{
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    struct bytes der = bytes_of(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+    return der_check(der, VALUE_DEPTH_MAX, VALUE_ELEMENTS_MAX);
+}
+
 void policy_judge_extensions(const struct cfg_profile *profile, const struct csr *csr,
                              struct policy_result *result)
 {
@@ -132,6 +146,11 @@ void policy_judge_extensions(const struct cfg_profile *profile, const struct csr
         default:
             policy_oid(object, oid);
             judge_other(profile, oid, result);
+            continue;
+        }
+        if (result->verdict != POLICY_REFUSE && !is_whole(extension)) {
+            policy_oid(object, oid);
+            policy_refuse(result, RA_BAD_EXTENSION, "extension %s is malformed", oid);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "ra/challenge/challenge.h"
+#include "ra/drive.h"
 
 #include <openssl/sha.h>
 #include <stdarg.h>
@@ -48,6 +49,23 @@ void ra_case_clear(struct ra_case *c)
     c->held.found = false;
 }
 
+/* The chain of the CA that issued it, if that CA is still there: a trust anchor may be above it. */
+static bool chains(const struct ra_request *request, const struct store_cert *held, struct err *err)
+{
+    const struct ra_settings *settings = request->settings;
+    const struct cfg_certs *chain = NULL;
+    struct trust_terms terms = {.at = clock_now(), .ignore_expiry = true};
+    size_t at;
+    if (ra_upstream_find(settings, held->upstream, &at)) {
+        struct upstream *up = settings->upstreams[at];
+        if (up->vt->chain && up->vt->chain(up, &chain, err) && chain) {
+            terms.extra = chain->items;
+            terms.extra_count = chain->count;
+        }
+    }
+    return trust_check(request->profile->trust, request->evidence.holder, &terms, err);
+}
+
 /* Every rule of renewal by possession. Leaves outcome untouched if they all hold. */
 static void judge_renewal(const struct ra_request *request, const struct ra_held *held,
                           struct ra_outcome *outcome)
@@ -55,7 +73,6 @@ static void judge_renewal(const struct ra_request *request, const struct ra_held
     const struct cfg_renewal *rule = &request->profile->renewal;
     const struct cert *holder = request->evidence.holder;
     int64_t now = clock_now(), end = held->cert.not_after;
-    struct trust_terms terms = {.at = now, .ignore_expiry = true};
     struct err err;
     if (held->cert.revoked_at)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s has been revoked", held->cert.serial);
@@ -66,7 +83,7 @@ static void judge_renewal(const struct ra_request *request, const struct ra_held
     else if (rule->window && now < end - rule->window)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s may not be renewed yet",
                   held->cert.serial);
-    else if (!trust_check(request->profile->trust, holder, &terms, &err))
+    else if (!chains(request, &held->cert, &err))
         ra_refuse(outcome, RA_BAD_RENEWAL, "%s", err.text);
     else if (!names_subject_equal(cert_names_get(holder), csr_names_get(request->csr)))
         ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for the subject \"%s\"",
@@ -119,7 +136,7 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
             snprintf((*ret)->renews, sizeof(*ret)->renews, "%s", held->cert.fingerprint);
             return true;
         }
-        if (request->op == RA_RENEW || !evidence->challenge.len) {
+        if (request->op == RA_RENEW || (!evidence->principal && !evidence->challenge.len)) {
             *outcome = renewal;
             return true;
         }

@@ -86,8 +86,21 @@ static bool wait_row(struct ra *ra, const char *id, struct store_request *row, s
     }
 }
 
-/* Takes a row that nobody drives, whose time has come, and drives it. *claimed is false if somebody
- * else was faster or its profile or upstream no longer exist. */
+/* The claimed row as it is now. fresh: whoever drove it before put it back in good order, so what
+ * it sent had no effect. */
+static bool reread(struct ra *ra, struct store_request *row, int attempt, bool *fresh,
+                   struct err *err)
+{
+    char id[RA_ID_LEN + 1];
+    *fresh = row->lease_until == 0 && attempt == row->attempt + 1;
+    memcpy(id, row->id, sizeof id);
+    store_request_clear(row);
+    return ra->store->vt->request_by_id(ra->store, id, row, err) &&
+           (row->id[0] || err_set(err, ERR_LOCAL, "request %s has gone from the store", id));
+}
+
+/* Takes a row that nobody drives, whose time has come, and drives it. If somebody else was faster,
+ * or its profile or upstream no longer exist, the outcome is what the row says. */
 static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
                             struct store_request *row, struct ra_outcome *outcome, struct err *err)
 {
@@ -103,7 +116,8 @@ static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
         return false;
     if (!attempt)
         return ra_outcome_of_row(settings, row, outcome, err);
-    row->attempt = attempt;
+    if (!reread(ra, row, attempt, &drive.fresh, err))
+        return false;
     if (!drive.profile || !ra_upstream_find(settings, row->upstream, &drive.upstream)) {
         struct audit_event event = {.event = "orphaned", .request = row->id};
         struct store_move move = {
@@ -150,7 +164,7 @@ static bool submit_poll(struct ra *ra, const struct ra_request *request, struct 
     struct store_request row = {0};
     uint8_t prover[RA_DIGEST_LEN];
     struct store_txn_key key = {request->profile->name, request->txn, prover};
-    if (ra_request_prover(request, prover) &&
+    if (request->txn.len && ra_request_prover(request, prover) &&
         !ra->store->vt->request_by_txn(ra->store, &key, &row, err))
         return false;
     if (!row.id[0]) {
@@ -167,11 +181,12 @@ static bool submit_poll(struct ra *ra, const struct ra_request *request, struct 
 struct ordering {
     const struct ra_request *request;
     const struct ra_authorization *authorization;
+    const uint8_t *dedup;
     size_t upstream;
     struct store_request row;
 };
 
-static bool fill_row(struct ordering *ordering, const struct cert *renews, struct err *err)
+static bool fill_row(struct ordering *ordering, struct err *err)
 {
     const struct ra_request *request = ordering->request;
     struct store_request *row = &ordering->row;
@@ -193,8 +208,8 @@ static bool fill_row(struct ordering *ordering, const struct cert *renews, struc
     row->txn.max = RA_TXN_MAX;
     if (!buf_set(&row->txn, request->txn))
         return err_set(err, ERR_PEER, "a transactionID of %zu octets", request->txn.len);
+    memcpy(row->dedup, ordering->dedup, sizeof row->dedup);
     return buf_set(&row->csr, csr_der_get(request->csr)) &&
-           ra_request_dedup(request, renews, row->dedup, err) &&
            (ra_request_prover(request, row->prover) ||
             err_set(err, ERR_BUG, "a request without evidence"));
 }
@@ -212,7 +227,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     enum store_order_result result;
     if (!up->vt->prepare(up, &up_order, &row->handle, err))
         return false;
-    snprintf(detail, sizeof detail, "%s by %s from %s%s%s", ra_op_name(row->op),
+    snprintf(detail, sizeof detail, "%s by %s from %s%s%.100s", ra_op_name(row->op),
              ra_authorization_by(ordering->authorization), up->name,
              *ignored ? "; ignored extensions: " : "", ignored);
     struct audit_event event = {"ordered",   row->id,      row->profile,
@@ -236,7 +251,8 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
                              .profile = request->profile,
                              .upstream = ordering->upstream,
                              .row = row,
-                             .csr = request->csr};
+                             .csr = request->csr,
+                             .fresh = true};
     return drive_row(ra, &drive, outcome, err);
 }
 
@@ -254,12 +270,10 @@ static bool refuse_audited(struct ra *ra, const struct ra_request *request,
     return ra->store->vt->audit_add(ra->store, &event, err);
 }
 
-static bool judge_and_order(struct ra *ra, const struct ra_request *request,
-                            const struct ra_authorization *authorization,
-                            struct ra_outcome *outcome, struct err *err)
+static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_outcome *outcome,
+                            struct err *err)
 {
-    struct ordering ordering = {.request = request, .authorization = authorization};
-    bool renewal = *ra_authorization_renews(authorization);
+    const struct ra_request *request = ordering->request;
     struct policy_result *policy = mem_zalloc(sizeof *policy);
     size_t route;
     bool ok;
@@ -271,26 +285,25 @@ static bool judge_and_order(struct ra *ra, const struct ra_request *request,
         ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
         ok = refuse_audited(ra, request, outcome, err);
     } else {
-        ordering.upstream = request->profile->routes[route].upstream;
-        ok = fill_row(&ordering, renewal ? request->evidence.holder : NULL, err) &&
-             order_and_drive(ra, &ordering, policy->ignored, outcome, err);
+        ordering->upstream = request->profile->routes[route].upstream;
+        ok =
+            fill_row(ordering, err) && order_and_drive(ra, ordering, policy->ignored, outcome, err);
     }
-    store_request_clear(&ordering.row);
+    store_request_clear(&ordering->row);
     free(policy);
     return ok;
 }
 
 /* Is this a repetition that its row can answer? */
-static bool find_repeated(const struct ra_case *c, char id[RA_ID_LEN + 1], struct err *err)
+static bool find_repeated(const struct ra_case *c, const uint8_t *dedup, char id[RA_ID_LEN + 1],
+                          struct err *err)
 {
     const struct ra_request *request = c->request;
     int64_t since = clock_now() - request->profile->retry_window;
-    uint8_t dedup[RA_DIGEST_LEN];
     struct store_request row = {0};
     bool may = false;
     *id = 0;
-    if (!ra_request_dedup(request, c->held.found ? request->evidence.holder : NULL, dedup, err) ||
-        !c->store->vt->request_by_dedup(c->store, dedup, since, &row, err))
+    if (!c->store->vt->request_by_dedup(c->store, dedup, since, &row, err))
         return false;
     bool ok = !row.id[0] || ra_may_repeat(c->store, request, row.id, &may, err);
     if (ok && may)
@@ -299,31 +312,69 @@ static bool find_repeated(const struct ra_case *c, char id[RA_ID_LEN + 1], struc
     return ok;
 }
 
+/* Proves, judges and orders what is not a repetition. */
+static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
+                       struct ra_outcome *outcome, struct err *err)
+{
+    struct ra_authorization *authorization;
+    char id[RA_ID_LEN + 1];
+    if (!ra_prove(c, &authorization, outcome, err))
+        return false;
+    struct ordering ordering = {
+        .request = c->request, .authorization = authorization, .dedup = dedup};
+    bool ok = true;
+    if (authorization) {
+        ok = judge_and_order(ra, &ordering, outcome, err);
+    } else if (outcome->reason == RA_BAD_CHALLENGE) {
+        /* The same request, a moment ago, may have spent the challenge since we looked. */
+        ok = find_repeated(c, dedup, id, err);
+        if (ok && *id) {
+            *outcome = (struct ra_outcome){.status = RA_PENDING};
+            ok = answer_row(ra, c->request->settings, id, outcome, err);
+        }
+    }
+    ra_authorization_free(authorization);
+    return ok;
+}
+
 bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcome *outcome,
                struct err *err)
 {
-    struct ra_authorization *authorization = NULL;
-    struct ra_case c = {.store = ra->store, .request = request};
-    uint8_t prover[RA_DIGEST_LEN];
+    struct ra_case c;
+    uint8_t prover[RA_DIGEST_LEN], dedup[RA_DIGEST_LEN];
     char id[RA_ID_LEN + 1];
     *outcome = (struct ra_outcome){.status = RA_PENDING};
+    c.store = ra->store;
+    c.request = request;
     if (request->op == RA_POLL)
         return submit_poll(ra, request, outcome, err);
     if (!ra_request_prover(request, prover)) {
         ra_refuse(outcome, RA_NO_EVIDENCE, "neither a certificate nor a secret was presented");
         return true;
     }
-    bool ok = ra_case_open(&c, err) && find_repeated(&c, id, err);
-    if (ok && *id) {
-        ok = answer_row(ra, request->settings, id, outcome, err);
-    } else if (ok) {
-        ok = ra_prove(&c, &authorization, outcome, err);
-        if (ok && authorization)
-            ok = judge_and_order(ra, request, authorization, outcome, err);
-    }
-    ra_authorization_free(authorization);
+    if (!ra_case_open(&c, err))
+        return false;
+    bool ok =
+        ra_request_dedup(request, c.held.found ? request->evidence.holder : NULL, dedup, err) &&
+        find_repeated(&c, dedup, id, err);
+    if (ok)
+        ok = *id ? answer_row(ra, request->settings, id, outcome, err)
+                 : submit_new(ra, &c, dedup, outcome, err);
     ra_case_clear(&c);
     return ok;
+}
+
+/* Claims and drives one row; one that is faulty does not stop the others. */
+static bool sweep_row(struct ra *ra, const struct ra_settings *settings, const char *id,
+                      struct err *err)
+{
+    struct store_request row = {0};
+    struct ra_outcome outcome = {0};
+    bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err) &&
+              (!row.id[0] || claim_and_drive(ra, settings, &row, &outcome, err));
+    ra_outcome_clear(&outcome);
+    store_request_clear(&row);
+    return ok || err_within(err, "driving request %s", id);
 }
 
 bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, struct err *err)
@@ -332,16 +383,11 @@ bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, 
     due.ids = mem_zalloc(SWEEP_MAX * sizeof *due.ids);
     *moved = 0;
     bool ok = ra->store->vt->request_due(ra->store, clock_now(), &due, err);
-    for (size_t i = 0; i < due.count && ok; i++) {
-        struct store_request row = {0};
-        struct ra_outcome outcome = {0};
-        ok = ra->store->vt->request_by_id(ra->store, due.ids[i], &row, err);
-        if (ok && row.id[0]) {
-            ok = claim_and_drive(ra, settings, &row, &outcome, err);
-            *moved += ok;
-        }
-        ra_outcome_clear(&outcome);
-        store_request_clear(&row);
+    for (size_t i = 0; i < due.count; i++) {
+        if (sweep_row(ra, settings, due.ids[i], err))
+            ++*moved;
+        else
+            ok = false;
     }
     free(due.ids);
     return ok;

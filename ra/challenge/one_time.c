@@ -63,11 +63,11 @@ static bool judge_names(const struct store_challenge *row, const struct ra_reque
     if (!bound_names(row, &bound, err))
         return false;
     if (row->subject[0] && !names_subject_equal(&bound, asked))
-        snprintf(ret->detail, sizeof ret->detail, "the challenge is for \"%s\", the CSR for \"%s\"",
+        snprintf(ret->detail, sizeof ret->detail, "the challenge is for \"%.100s\", the CSR for \"%.100s\"",
                  row->subject, asked->subject_text);
     else if (!names_san_equal(&bound, asked))
         snprintf(ret->detail, sizeof ret->detail,
-                 "the challenge is for the SANs \"%s\", the CSR has others", row->sans);
+                 "the challenge is for the SANs \"%.180s\", the CSR has others", row->sans);
     else if (request->evidence.user.len && !user_is_bound(&bound, request->evidence.user))
         refuse(ret, "the user name is not the device that the challenge is for");
     else
@@ -113,6 +113,18 @@ static bool draw_secret(char out[CHALLENGE_LEN + 1], struct err *err)
     return true;
 }
 
+/* What will be read back must be what was asked for: a comma in a SAN would come back as two. */
+static bool reads_back(const struct store_challenge *row, const struct names *names)
+{
+    struct names again;
+    struct err err;
+    if (!bound_names(row, &again, &err))
+        return false;
+    bool same = names_subject_equal(&again, names) && names_san_equal(&again, names);
+    names_clear(&again);
+    return same;
+}
+
 /* The names as they will be compared: parsed once now, so that a typing error shows now. */
 static bool take_names(const struct challenge_mint *mint, struct store_challenge *row,
                        struct err *err)
@@ -126,10 +138,13 @@ static bool take_names(const struct challenge_mint *mint, struct store_challenge
     if (fits) {
         snprintf(row->subject, sizeof row->subject, "%s", names.subject_text);
         snprintf(row->sans, sizeof row->sans, "%s", buf_str(&sans));
+        fits = reads_back(row, &names);
     }
     names_clear(&names);
     buf_free(&sans);
-    return fits || err_set(err, ERR_PEER, "the names of the challenge are too long");
+    return fits || err_set(err, ERR_PEER,
+                           "the names of the challenge are too long, or a SAN of it "
+                           "holds a comma");
 }
 
 bool challenge_create(struct store *store, const struct challenge_mint *mint,

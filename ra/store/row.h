@@ -28,7 +28,7 @@ struct store_request {
     int64_t created, updated;
     int64_t next_at; /* not before this time should the connector be asked again */
     int attempt;     /* fences writes */
-    int64_t lease_until;
+    int64_t lease_until; /* 0: nobody drives it, and who did put it back in good order */
     struct buf cert; /* DER, when ISSUED */
     bool cert_live;  /* neither revoked nor replaced since */
 };

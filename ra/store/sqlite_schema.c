@@ -65,7 +65,7 @@ static bool steps_run(struct db *db, int from, struct err *err)
 
 bool db_migrate(struct db *db, struct err *err)
 {
-    int version;
+    int version = 0;
     if (!db_exec(db, "BEGIN IMMEDIATE", err))
         return false;
     bool ok = version_get(db, &version, err);

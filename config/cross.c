@@ -1,0 +1,252 @@
+#include "config/cross.h"
+
+#include "config/word.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LISTENERS_MAX 192
+#define NEAR_MAX 256
+
+/* A listener's URL and where it is written. */
+struct listener {
+    const struct cfg_url *url;
+    const struct cfg_node *node;
+};
+
+static const struct cfg_node *list_get(const struct cfg_node *node, const char *key)
+{
+    const struct cfg_node *list = cfg_node_get(node, key);
+    return list && list->kind == CFG_NODE_LIST ? list : NULL;
+}
+
+static bool is_text(const struct cfg_node *node)
+{
+    return node->kind == CFG_NODE_SCALAR && !cfg_node_is_empty(node);
+}
+
+/* Which entry of the map has the name that stands in the node. */
+static bool name_find(const struct cfg_node *map, const struct cfg_node *name, size_t *ret)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        if (strcmp(map->items[i]->key, name->text) == 0) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fault_name(const struct cfg_node *map, const struct cfg_node *name, const char *what,
+                       struct cfg_faults *faults)
+{
+    const char *names[NEAR_MAX];
+    size_t count = 0;
+    for (; count < map->count && count < NEAR_MAX; count++)
+        names[count] = map->items[count]->key;
+    const char *near = cfg_word_near(name->text, names, count);
+    struct buf expected = {0};
+    bool room = near ? buf_add_str(&expected, near) : buf_add_str(&expected, "one of ");
+    if (room && !near)
+        cfg_node_names(map, &expected);
+    cfg_fault_value(faults, name, what, buf_str(&expected));
+    buf_free(&expected);
+}
+
+/* The one name in a route's upstream; NULL with a fault. */
+static const struct cfg_node *route_name(const struct cfg_node *node, struct cfg_faults *faults)
+{
+    static const char form[] = "the name of an upstream";
+    if (node->kind == CFG_NODE_LIST && node->count > 1) {
+        cfg_fault(faults, node, "names several, pools are not available; expected %s", form);
+        return NULL;
+    }
+    if (node->kind == CFG_NODE_LIST && node->count == 1)
+        node = node->items[0];
+    if (is_text(node))
+        return node;
+    if (node->kind != CFG_NODE_BAD)
+        cfg_fault_key(faults, node, NULL, "names nothing; expected %s", form);
+    return NULL;
+}
+
+static void resolve_routes(struct cfg_profile *profile, const struct cfg_node *node,
+                           const struct cfg_node *upstreams, struct cfg_faults *faults)
+{
+    const struct cfg_node *routes = list_get(node, "routes");
+    for (size_t i = 0; i < profile->route_count; i++) {
+        const struct cfg_node *at = cfg_node_get(routes->items[i], "upstream");
+        const struct cfg_node *name = at ? route_name(at, faults) : NULL;
+        if (name && !name_find(upstreams, name, &profile->routes[i].upstream))
+            fault_name(upstreams, name, "is no upstream", faults);
+    }
+}
+
+static bool index_is_new(const struct cfg_scep *scep, size_t index)
+{
+    for (size_t i = 0; i < scep->ra_count; i++) {
+        if (scep->ra[i] == index)
+            return false;
+    }
+    return true;
+}
+
+static void resolve_ra(struct cfg_scep *scep, const struct cfg_node *item,
+                       const struct cfg_node *ras, struct cfg_faults *faults)
+{
+    size_t index;
+    if (!is_text(item)) {
+        if (item->kind != CFG_NODE_BAD)
+            cfg_fault(faults, item, "is no name; expected an entry of ra");
+    } else if (!name_find(ras, item, &index)) {
+        fault_name(ras, item, "is no entry of ra", faults);
+    } else if (!index_is_new(scep, index)) {
+        cfg_fault_value(faults, item, "occurs twice", NULL);
+    } else {
+        scep->ra[scep->ra_count++] = index;
+    }
+}
+
+static void resolve_ras(struct cfg_profile *profile, const struct cfg_node *node,
+                        const struct cfg_node *ras, struct cfg_faults *faults)
+{
+    const struct cfg_node *list = cfg_node_get(cfg_node_get(node, "scep"), "ra");
+    if (!list || list->kind == CFG_NODE_BAD)
+        return;
+    if (list->kind != CFG_NODE_LIST || !list->count) {
+        cfg_fault_key(faults, list, NULL, "%s; expected a list of names of entries of ra",
+                      list->kind == CFG_NODE_LIST ? "holds nothing" : "is no list");
+        return;
+    }
+    if (!ras || ras->kind != CFG_NODE_MAP || !ras->count) {
+        if (!ras || ras->kind == CFG_NODE_MAP)
+            cfg_fault(faults, list,
+                      "names entries of ra, and there are none; expected a section "
+                      "ra in the file");
+        return;
+    }
+    profile->scep.ra = mem_zalloc(list->count * sizeof(size_t));
+    for (size_t i = 0; i < list->count; i++)
+        resolve_ra(&profile->scep, list->items[i], ras, faults);
+}
+
+void cfg_cross_resolve(struct cfg *cfg, const struct cfg_node *root, struct cfg_faults *faults)
+{
+    const struct cfg_node *profiles = cfg_node_get(root, "profiles");
+    const struct cfg_node *upstreams = cfg_node_get(root, "upstreams");
+    for (size_t i = 0; i < cfg->profile_count; i++) {
+        const struct cfg_node *node = profiles->items[i];
+        if (upstreams && upstreams->kind == CFG_NODE_MAP && upstreams->count)
+            resolve_routes(&cfg->profiles[i], node, upstreams, faults);
+        resolve_ras(&cfg->profiles[i], node, cfg_node_get(root, "ra"), faults);
+    }
+}
+
+static size_t listeners_add(const struct cfg_urls *urls, const struct cfg_node *list,
+                            struct listener *all, size_t count)
+{
+    for (size_t i = 0; i < urls->count && count < LISTENERS_MAX; i++) {
+        if (urls->items[i].host)
+            all[count++] = (struct listener){&urls->items[i], list->items[i]};
+    }
+    return count;
+}
+
+static bool same_socket(const struct cfg_url *a, const struct cfg_url *b)
+{
+    static const char any[] = "0.0.0.0";
+    return a->port == b->port && (strcmp(a->host, b->host) == 0 || strcmp(a->host, any) == 0 ||
+                                  strcmp(b->host, any) == 0);
+}
+
+static void check_listeners(const struct cfg *cfg, const struct cfg_node *listen,
+                            struct cfg_faults *faults)
+{
+    struct listener all[LISTENERS_MAX];
+    size_t count = listeners_add(&cfg->listen.scep, cfg_node_get(listen, "scep"), all, 0);
+    count = listeners_add(&cfg->listen.est, cfg_node_get(listen, "est"), all, count);
+    count = listeners_add(&cfg->listen.admin, cfg_node_get(listen, "admin"), all, count);
+    bool told = cfg->tls_given;
+    for (size_t i = 0; i < count; i++) {
+        bool used = false;
+        for (size_t j = 0; j < i && !used; j++)
+            used = same_socket(all[i].url, all[j].url);
+        if (used)
+            cfg_fault_value(faults, all[i].node, "has a port that is used already", "another port");
+        if (all[i].url->tls && !told)
+            cfg_fault_value(faults, all[i].node, "needs a certificate",
+                            "a section tls in the file");
+        told = told || all[i].url->tls;
+    }
+}
+
+/* A door of a profile without a listener, or a listener without a profile behind it. */
+static void check_door(const struct cfg_node *root, const char *door, struct cfg_faults *faults)
+{
+    const struct cfg_node *listen = cfg_node_get(root, "listen");
+    const struct cfg_node *profiles = cfg_node_get(root, "profiles");
+    const struct cfg_node *listener = cfg_node_get(listen, door);
+    bool used = false;
+    if (!listen || listen->kind != CFG_NODE_MAP || !profiles || profiles->kind != CFG_NODE_MAP)
+        return;
+    for (size_t i = 0; i < profiles->count; i++) {
+        const struct cfg_node *at = cfg_node_get(profiles->items[i], door);
+        if (at && !listener)
+            cfg_fault_key(faults, at, NULL, "has no listener; expected listen.%s", door);
+        used = used || at;
+    }
+    if (listener && !used && profiles->count)
+        cfg_fault_key(faults, listener, NULL, "serves no profile; expected one with %s", door);
+}
+
+/* Which profile before this one has the text in that list of that section; NULL: none. */
+static const char *taken_by(const struct cfg_node *profiles, size_t before,
+                            const char *const way[2], const char *text)
+{
+    for (size_t i = 0; i < before; i++) {
+        const struct cfg_node *list = list_get(cfg_node_get(profiles->items[i], way[0]), way[1]);
+        for (size_t j = 0; list && j < list->count; j++) {
+            const struct cfg_node *item = list->items[j];
+            if (item->kind == CFG_NODE_SCALAR && strcmp(item->text, text) == 0)
+                return profiles->items[i]->key;
+        }
+    }
+    return NULL;
+}
+
+/* An URL leads to one profile. */
+static void check_unique(const struct cfg_node *profiles, const char *const way[2],
+                         struct cfg_faults *faults)
+{
+    for (size_t i = 0; i < profiles->count; i++) {
+        const struct cfg_node *list = list_get(cfg_node_get(profiles->items[i], way[0]), way[1]);
+        for (size_t j = 0; list && j < list->count; j++) {
+            const struct cfg_node *item = list->items[j];
+            const char *other =
+                item->kind == CFG_NODE_SCALAR ? taken_by(profiles, i, way, item->text) : NULL;
+            if (other)
+                cfg_fault(faults, item,
+                          "belongs to the profile %s already (\"%s\"); expected one "
+                          "that no profile has",
+                          other, item->text);
+        }
+    }
+}
+
+void cfg_cross_check(const struct cfg *cfg, const struct cfg_node *root, struct cfg_faults *faults)
+{
+    static const char *const paths[2] = {"scep", "paths"}, *const labels[2] = {"est", "labels"};
+    const struct cfg_node *listen = cfg_node_get(root, "listen");
+    const struct cfg_node *profiles = cfg_node_get(root, "profiles");
+    if (listen && listen->kind == CFG_NODE_MAP) {
+        if (!cfg_node_get(listen, "scep") && !cfg_node_get(listen, "est"))
+            cfg_fault_key(faults, listen, NULL, "opens no door; expected scep, est or both");
+        check_listeners(cfg, listen, faults);
+    }
+    check_door(root, "scep", faults);
+    check_door(root, "est", faults);
+    if (profiles && profiles->kind == CFG_NODE_MAP) {
+        check_unique(profiles, paths, faults);
+        check_unique(profiles, labels, faults);
+    }
+}

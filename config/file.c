@@ -1,0 +1,266 @@
+#include "config/file.h"
+
+#include "base/pem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LINES_FILE_MAX ((size_t)1 << 20)
+#define LINES_MAX ((size_t)10000)
+#define SECRETS_MAX ((size_t)16)
+#define SECRET_MIN ((size_t)12)
+#define SECRET_MAX ((size_t)256)
+#define USER_NAME_MAX ((size_t)64)
+
+static const char certs_form[] = "a PEM file with certificates";
+static const char key_form[] = "a PEM file with an unencrypted private key";
+static const char secrets_form[] = "a file with one secret a line";
+static const char users_form[] = "a file with NAME:HASH lines";
+
+/* The file's absolute path if it is a file that we may read; NULL if there is a fault. show: the
+ * name may occur in the fault; it may not where a secret could stand in its place. */
+static char *usable(const struct cfg_node *node, const char *form, bool show,
+                    struct cfg_faults *faults)
+{
+    if (node->kind != CFG_NODE_SCALAR || !*node->text) {
+        if (node->kind != CFG_NODE_BAD)
+            cfg_fault(faults, node, "is no file name; expected %s", form);
+        return NULL;
+    }
+    char what[256];
+    struct stat st;
+    char *path = cfg_path_resolve(faults, node->text);
+    if (stat(path, &st) != 0 || access(path, R_OK) != 0)
+        snprintf(what, sizeof what, "cannot be read: %s", strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        snprintf(what, sizeof what, "is no regular file");
+    else
+        return path;
+    if (show)
+        cfg_fault_value(faults, node, what, form);
+    else
+        cfg_fault(faults, node, "%s; expected %s", what, form);
+    free(path);
+    return NULL;
+}
+
+/* A service's secrets often belong to root and the service's group. */
+static bool guarded(const struct cfg_node *node, const char *path, struct cfg_faults *faults)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        cfg_fault(faults, node, "cannot be read: %s", strerror(errno));
+        return false;
+    }
+    mode_t open = st.st_uid == 0 ? 0037 : 0077;
+    if (!(st.st_mode & open))
+        return true;
+    char what[64];
+    snprintf(what, sizeof what, "is open to others, its mode is %04o", st.st_mode & 07777);
+    cfg_fault_value(faults, node, what, "mode 0600 or 0400, or 0640 if it is root's");
+    return false;
+}
+
+bool cfg_file_certs(const struct cfg_node *node, struct cfg_certs *certs, struct cfg_faults *faults)
+{
+    struct cert **more = NULL;
+    size_t count = 0;
+    struct err err;
+    char *path = usable(node, certs_form, true, faults);
+    if (!path)
+        return false;
+    bool ok = pem_certs_load(path, &more, &count, &err);
+    free(path);
+    if (!ok) {
+        char what[sizeof err.text + 32];
+        snprintf(what, sizeof what, "cannot be used: %s", err.text);
+        cfg_fault_value(faults, node, what, certs_form);
+        return false;
+    }
+    certs->items = mem_resize(certs->items, certs->count + count, sizeof(struct cert *));
+    memcpy(certs->items + certs->count, more, count * sizeof(struct cert *));
+    certs->count += count;
+    free(more);
+    return true;
+}
+
+bool cfg_file_key(const struct cfg_node *node, EVP_PKEY **ret, struct cfg_faults *faults)
+{
+    struct err err;
+    if (node->kind == CFG_NODE_SCALAR && strncmp(node->text, "pkcs11:", 7) == 0) {
+        cfg_fault(faults, node, "keys in tokens are not available; expected %s", key_form);
+        return false;
+    }
+    char *path = usable(node, key_form, true, faults);
+    if (!path)
+        return false;
+    bool ok = guarded(node, path, faults);
+    if (ok && !pem_key_load(path, ret, &err)) {
+        cfg_fault_value(faults, node, "holds no key that can be used", key_form);
+        ok = false;
+    }
+    free(path);
+    return ok;
+}
+
+/* The next line without its end; false at the end of the text. */
+static bool line_take(struct bytes *cur, struct bytes *line)
+{
+    if (!cur->len)
+        return false;
+    bytes_take_until(cur, '\n', line);
+    *line = bytes_trim(*line);
+    return true;
+}
+
+/* What is wrong with a secret, without the secret. */
+static const char *secret_fault(struct bytes line)
+{
+    if (line.len < SECRET_MIN)
+        return "is shorter than 12 characters";
+    if (line.len > SECRET_MAX)
+        return "is longer than 256 characters";
+    for (size_t i = 0; i < line.len; i++) {
+        if (line.ptr[i] <= 0x20 || line.ptr[i] >= 0x7f)
+            return "holds something other than printable ASCII without spaces";
+    }
+    return NULL;
+}
+
+static bool secrets_add(struct cfg_challenge *challenge, struct bytes text,
+                        const struct cfg_node *node, struct cfg_faults *faults)
+{
+    struct bytes line;
+    bool ok = true;
+    for (size_t number = 1; ok && line_take(&text, &line); number++) {
+        const char *wrong = line.len ? secret_fault(line) : NULL;
+        if (line.len && !wrong && challenge->fixed_count == SECRETS_MAX)
+            wrong = "is one secret too many";
+        if (wrong) {
+            cfg_fault(faults, node, "line %zu %s; expected %s", number, wrong, secrets_form);
+            ok = false;
+        } else if (line.len) {
+            challenge->fixed =
+                mem_resize(challenge->fixed, challenge->fixed_count + 1, sizeof *challenge->fixed);
+            struct buf *secret = &challenge->fixed[challenge->fixed_count++];
+            *secret = BUF_SECRET(SECRET_MAX);
+            ok = buf_set(secret, line);
+        }
+    }
+    if (ok && !challenge->fixed_count)
+        cfg_fault(faults, node, "holds no secret; expected %s", secrets_form);
+    return ok && challenge->fixed_count;
+}
+
+bool cfg_file_secrets(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    struct buf text = BUF_SECRET(LINES_FILE_MAX);
+    struct err err;
+    char *path = usable(node, secrets_form, false, faults);
+    bool ok = path && guarded(node, path, faults);
+    if (ok && !pem_file_read(path, LINES_FILE_MAX, &text, &err)) {
+        cfg_fault(faults, node, "%s; expected %s", err.text, secrets_form);
+        ok = false;
+    }
+    ok = ok && secrets_add(field, buf_bytes(&text), node, faults);
+    buf_free(&text);
+    free(path);
+    return ok;
+}
+
+void cfg_file_secrets_clear(void *field)
+{
+    struct cfg_challenge *challenge = field;
+    for (size_t i = 0; i < challenge->fixed_count; i++)
+        buf_free(&challenge->fixed[i]);
+    free(challenge->fixed);
+    challenge->fixed = NULL;
+    challenge->fixed_count = 0;
+}
+
+static bool name_is_fine(struct bytes name)
+{
+    bool fine = name.len && name.len <= USER_NAME_MAX;
+    for (size_t i = 0; i < name.len; i++)
+        fine = fine && name.ptr[i] >= 0x20 && name.ptr[i] < 0x7f;
+    return fine;
+}
+
+static bool hash_is_fine(struct bytes hash)
+{
+    static const char *const methods[] = {"$5$", "$6$", "$y$", "$2b$"};
+    bool known = false;
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        known = known || (bytes_starts(hash, methods[i]) && hash.len > 20 && hash.len < 384);
+    for (size_t i = 0; i < hash.len; i++)
+        known = known && hash.ptr[i] > 0x20 && hash.ptr[i] < 0x7f && hash.ptr[i] != ':';
+    return known;
+}
+
+/* What is wrong with a line, without the line: it may hold a password in the clear. */
+static const char *user_add(struct cfg_est *est, struct bytes line)
+{
+    struct bytes name;
+    if (!bytes_take_until(&line, ':', &name) || !name_is_fine(name))
+        return "is not NAME:HASH";
+    if (!hash_is_fine(line))
+        return "has no hash of the kinds $y$, $6$, $5$ or $2b$";
+    if (est->user_count == LINES_MAX)
+        return "is one user too many";
+    for (size_t i = 0; i < est->user_count; i++) {
+        if (bytes_equal_str(name, est->users[i].name))
+            return "names a user that was named before";
+    }
+    est->users = mem_resize(est->users, est->user_count + 1, sizeof *est->users);
+    est->users[est->user_count++] =
+        (struct cfg_user){.name = bytes_to_str(name), .hash = bytes_to_str(line)};
+    return NULL;
+}
+
+static bool users_add(struct cfg_est *est, struct bytes text, const struct cfg_node *node,
+                      struct cfg_faults *faults)
+{
+    struct bytes line;
+    for (size_t number = 1; line_take(&text, &line); number++) {
+        const char *wrong = line.len && line.ptr[0] != '#' ? user_add(est, line) : NULL;
+        if (wrong) {
+            cfg_fault(faults, node, "line %zu %s; expected %s", number, wrong, users_form);
+            return false;
+        }
+    }
+    if (!est->user_count)
+        cfg_fault(faults, node, "holds no user; expected %s", users_form);
+    return est->user_count;
+}
+
+bool cfg_file_users(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    struct buf text = BUF_SECRET(LINES_FILE_MAX);
+    struct err err;
+    char *path = usable(node, users_form, false, faults);
+    bool ok = path;
+    if (ok && !pem_file_read(path, LINES_FILE_MAX, &text, &err)) {
+        cfg_fault(faults, node, "%s; expected %s", err.text, users_form);
+        ok = false;
+    }
+    ok = ok && users_add(field, buf_bytes(&text), node, faults);
+    buf_free(&text);
+    free(path);
+    return ok;
+}
+
+void cfg_file_users_clear(void *field)
+{
+    struct cfg_est *est = field;
+    for (size_t i = 0; i < est->user_count; i++) {
+        free(est->users[i].name);
+        mem_free_secret_str(est->users[i].hash);
+    }
+    free(est->users);
+    est->users = NULL;
+    est->user_count = 0;
+}

@@ -1,0 +1,144 @@
+#include "config/judge.h"
+
+#include "config/config.h"
+#include "config/table.h"
+
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#define RSA_BITS_MIN 2048
+#define RSA_BITS_MAX 4096
+
+void cfg_judge_tls(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct cfg_tls *tls = field;
+    (void)cfg_judge_pair(&tls->identity.chain, tls->identity.key, node, faults);
+}
+
+/* Devices encrypt to the RA's certificate and verify what it signed (RFC 8894 section 2.2). */
+void cfg_judge_ra(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct cfg_identity *ra = field;
+    if (!cfg_judge_pair(&ra->chain, ra->key, node, faults))
+        return;
+    if (EVP_PKEY_get_base_id(ra->key) != EVP_PKEY_RSA)
+        cfg_fault_value(faults, cfg_node_get(node, "key"), "is no RSA key",
+                        "one, since SCEP devices encrypt to it");
+    uint32_t usage = X509_get_key_usage(cert_x509_get(ra->chain.items[0]));
+    uint32_t need = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT;
+    if ((usage & need) != need)
+        cfg_fault_value(faults, cfg_node_get(node, "certificate"),
+                        "has a keyUsage that does not suit SCEP",
+                        "digitalSignature and keyEncipherment in it");
+}
+
+void cfg_judge_keys(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct cfg_keys *keys = field;
+    if (!cfg_node_get(node, "rsa") && !cfg_node_get(node, "ec") && !keys->ed25519)
+        cfg_fault_key(faults, node, NULL, "allows no key; expected rsa, ec or ed25519");
+}
+
+void cfg_judge_match(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    struct cfg_route *route = field;
+    (void)faults;
+    route->match_key = cfg_node_get(node, "key");
+}
+
+void cfg_judge_challenge(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct cfg_challenge *challenge = field;
+    bool file = cfg_node_get(node, "fixed_file");
+    const struct cfg_node *kinds = cfg_node_get(node, "kinds");
+    if (challenge->kinds[CFG_CHALLENGE_FIXED] && !file)
+        cfg_fault_key(faults, node, "fixed_file",
+                      "is missing; expected a file with one secret a line, since kinds has fixed");
+    if (kinds && kinds->kind == CFG_NODE_LIST && !challenge->kinds[CFG_CHALLENGE_FIXED] && file)
+        cfg_fault_key(faults, cfg_node_get(node, "fixed_file"), NULL,
+                      "is not used; expected fixed in kinds");
+}
+
+void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct cfg_est *est = field;
+    const struct cfg_node *users = cfg_node_get(node, "users");
+    if (users && !est->auth_basic)
+        cfg_fault_key(faults, users, NULL, "is not used; expected basic in auth");
+}
+
+static void default_keys(struct cfg_keys *keys)
+{
+    static const char *const curves[] = {"P-256", "P-384", "P-521"};
+    keys->any = true;
+    keys->rsa_min = RSA_BITS_MIN;
+    keys->rsa_max = RSA_BITS_MAX;
+    keys->ec.items = mem_zalloc(sizeof curves);
+    for (size_t i = 0; i < sizeof curves / sizeof curves[0]; i++)
+        keys->ec.items[keys->ec.count++] = mem_strdup(curves[i]);
+}
+
+static bool route_matches_all(const struct cfg_route *route)
+{
+    return !route->match_key && !route->label;
+}
+
+static bool strings_hold(const struct cfg_strings *strings, const char *text)
+{
+    for (size_t i = 0; i < strings->count; i++) {
+        if (strcmp(strings->items[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* First match wins: only the last route may match everything, and it has to. */
+static void judge_routes(const struct cfg_profile *profile, struct cfg_faults *faults,
+                         const struct cfg_node *node)
+{
+    for (size_t i = 0; i < profile->route_count; i++) {
+        const struct cfg_route *route = &profile->routes[i];
+        const struct cfg_node *match = cfg_node_get(node->items[i], "match");
+        bool last = i + 1 == profile->route_count;
+        /* A match with faults of its own is not empty, whatever is left of it. */
+        bool all = route_matches_all(route) && (!match || !match->count);
+        if (!last && all)
+            cfg_fault(faults, node->items[i],
+                      "matches everything; expected only the last route to do so");
+        if (last && !all)
+            cfg_fault(faults, match,
+                      "leaves requests without a route; expected the last route to "
+                      "have no match");
+        if (route->label && !strings_hold(&profile->est.labels, route->label))
+            cfg_fault_value(faults, cfg_node_get(match, "label"), "is not among est.labels",
+                            "one of them");
+    }
+}
+
+static void judge_basic(const struct cfg_profile *profile, struct cfg_faults *faults,
+                        const struct cfg_node *node)
+{
+    const struct cfg_node *est = cfg_node_get(node, "est");
+    if (profile->est.auth_basic && !cfg_node_get(est, "users") && !cfg_node_get(node, "challenge"))
+        cfg_fault(faults, cfg_node_get(est, "auth"),
+                  "has basic and nothing to check a password against; expected est.users or "
+                  "challenge");
+}
+
+void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    struct cfg_profile *profile = field;
+    const struct cfg_node *routes = cfg_node_get(node, "routes");
+    profile->scep_enabled = cfg_node_get(node, "scep");
+    profile->est.enabled = cfg_node_get(node, "est");
+    profile->san_given = cfg_node_get(node, "san");
+    if (!cfg_node_get(node, "keys"))
+        default_keys(&profile->keys);
+    if (!profile->scep_enabled && !profile->est.enabled)
+        cfg_fault_key(faults, node, NULL, "has no door; expected scep, est or both");
+    if (routes && routes->kind == CFG_NODE_LIST)
+        judge_routes(profile, faults, routes);
+    judge_basic(profile, faults, node);
+    if (profile->trust_certs.count)
+        profile->trust = trust_new(profile->trust_certs.items, profile->trust_certs.count);
+}

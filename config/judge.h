@@ -1,0 +1,16 @@
+/* What concerns several keys of one section (the judge of a row, config/table.h). */
+#ifndef CONFIG_JUDGE_H
+#define CONFIG_JUDGE_H
+
+#include "config/node.h"
+
+/* field: struct cfg_tls, cfg_identity, cfg_keys, cfg_route, cfg_challenge, cfg_est, cfg_profile. */
+void cfg_judge_tls(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+void cfg_judge_ra(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+void cfg_judge_keys(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+void cfg_judge_match(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+void cfg_judge_challenge(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+
+#endif

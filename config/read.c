@@ -1,0 +1,383 @@
+#include "config/read.h"
+
+#include "config/pattern.h"
+#include "config/word.h"
+
+#include <arpa/inet.h>
+#include <openssl/objects.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define RSA_BITS_MIN 2048
+#define RSA_BITS_MAX SPKI_RSA_BITS_MAX
+#define SUBJECT_MAX 64
+#define LIST_MAX 64
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static const char url_form[] = "http://ADDRESS:PORT or https://ADDRESS:PORT";
+static const char url_tls_form[] = "https://ADDRESS:PORT";
+
+static const char *list_of(const struct cfg_node *node, size_t i, const char *form,
+                           struct cfg_faults *faults)
+{
+    const struct cfg_node *item = node->items[i];
+    if (item->kind == CFG_NODE_SCALAR && !cfg_node_is_empty(item))
+        return item->text;
+    if (item->kind != CFG_NODE_BAD)
+        cfg_fault(faults, item, "is no text; expected %s", form);
+    return NULL;
+}
+
+static bool is_list(const struct cfg_node *node, const char *form, struct cfg_faults *faults)
+{
+    if (node->kind == CFG_NODE_LIST && node->count && node->count <= LIST_MAX)
+        return true;
+    if (cfg_node_is_empty(node))
+        cfg_fault_key(faults, node, NULL, "is empty; expected a list, each item %s", form);
+    else
+        cfg_fault(faults, node, "%s; expected a list, each item %s",
+                  node->kind != CFG_NODE_LIST ? "is no list"
+                  : node->count               ? "holds too much"
+                                              : "holds nothing",
+                  form);
+    return false;
+}
+
+/* Decimal without a sign, to the end of the text. */
+static bool number(const char *text, long max, long *ret)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9' || strlen(text) > 9)
+        return false;
+    *ret = strtol(text, &end, 10);
+    return !*end && *ret <= max;
+}
+
+/* scheme://address:port, nothing else. What is wrong, or NULL. */
+static const char *url_parse(const char *text, bool tls_only, struct cfg_url *ret)
+{
+    struct in_addr ignored;
+    char host[INET_ADDRSTRLEN];
+    long port;
+    bool tls = strncmp(text, "https://", 8) == 0;
+    if (!tls && strncmp(text, "http://", 7) != 0)
+        return "is no URL of a listener";
+    if (!tls && tls_only)
+        return "is not https";
+    const char *address = text + (tls ? 8 : 7);
+    if (address[0] == '[')
+        return "holds an IPv6 address, which is not supported yet";
+    const char *colon = strchr(address, ':');
+    if (!colon || !number(colon + 1, 65535, &port) || port == 0)
+        return "has no port from 1 to 65535 at its end";
+    size_t len = (size_t)(colon - address);
+    snprintf(host, sizeof host, "%.*s", (int)(len < sizeof host ? len : 0), address);
+    if (inet_pton(AF_INET, host, &ignored) != 1)
+        return "holds no IPv4 address, and names are not supported yet";
+    *ret = (struct cfg_url){.tls = tls, .host = mem_strdup(host), .port = (uint16_t)port};
+    return NULL;
+}
+
+static bool urls_read(const struct cfg_node *node, bool tls_only, struct cfg_urls *urls,
+                      struct cfg_faults *faults)
+{
+    const char *form = tls_only ? url_tls_form : url_form;
+    bool ok = true;
+    if (!is_list(node, form, faults))
+        return false;
+    /* A faulty item keeps its place, so that items and nodes go together. */
+    urls->items = mem_zalloc(node->count * sizeof *urls->items);
+    urls->count = node->count;
+    for (size_t i = 0; i < node->count; i++) {
+        const char *text = list_of(node, i, form, faults);
+        const char *wrong = text ? url_parse(text, tls_only, &urls->items[i]) : NULL;
+        if (wrong)
+            cfg_fault_value(faults, node->items[i], wrong, form);
+        ok = ok && text && !wrong;
+    }
+    return ok;
+}
+
+bool cfg_read_urls(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    return urls_read(node, false, field, faults);
+}
+
+bool cfg_read_urls_tls(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    return urls_read(node, true, field, faults);
+}
+
+void cfg_read_urls_clear(void *field)
+{
+    struct cfg_urls *urls = field;
+    for (size_t i = 0; i < urls->count; i++)
+        free(urls->items[i].host);
+    free(urls->items);
+    *urls = (struct cfg_urls){0};
+}
+
+bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    static const char form[] = "sqlite:PATH";
+    struct stat st;
+    const char *text = node->kind == CFG_NODE_SCALAR ? node->text : "";
+    if (strncmp(text, "sqlite:", 7) != 0 || !text[7] || strncmp(text, "sqlite://", 9) == 0) {
+        /* Not shown: the URL of a database may hold a password. */
+        cfg_fault(faults, node, "is no store of a known kind; expected %s", form);
+        return false;
+    }
+    char *path = cfg_path_resolve(faults, text + 7);
+    char *folder = mem_strdup(path);
+    *(strrchr(folder, '/') + 1) = 0;
+    bool ok = stat(folder, &st) == 0 && S_ISDIR(st.st_mode);
+    if (!ok)
+        cfg_fault_value(faults, node, "lies in a folder that does not exist", form);
+    struct buf url = {0};
+    if (ok && buf_add_fmt(&url, "sqlite:%s", path))
+        *(char **)field = mem_strdup(buf_str(&url));
+    buf_free(&url);
+    free(folder);
+    free(path);
+    return ok;
+}
+
+void cfg_read_store_clear(void *field)
+{
+    free(*(char **)field);
+}
+
+bool cfg_read_rsa(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    struct cfg_keys *keys = field;
+    long min = 0, max = 0;
+    char first[16] = "";
+    const char *text = node->kind == CFG_NODE_SCALAR ? node->text : "";
+    const char *dash = strchr(text, '-');
+    size_t len = dash ? (size_t)(dash - text) : strlen(text);
+    snprintf(first, sizeof first, "%.*s", (int)(len < sizeof first ? len : 0), text);
+    if (!number(first, RSA_BITS_MAX, &min) ||
+        !number(dash ? dash + 1 : first, RSA_BITS_MAX, &max) || min < RSA_BITS_MIN || max < min) {
+        cfg_fault_value(faults, node, "is no range of RSA key sizes",
+                        "bits such as 2048-4096 or 3072, from 2048 to 8192");
+        return false;
+    }
+    keys->rsa_min = min;
+    keys->rsa_max = max;
+    return true;
+}
+
+/* The name that names_parse gives the attribute type; NULL if it can be no part of a subject. */
+static char *attribute_type(const char *text)
+{
+    static const int known[] = {
+        NID_commonName,
+        NID_surname,
+        NID_serialNumber,
+        NID_countryName,
+        NID_localityName,
+        NID_stateOrProvinceName,
+        NID_streetAddress,
+        NID_organizationName,
+        NID_organizationalUnitName,
+        NID_title,
+        NID_description,
+        NID_businessCategory,
+        NID_postalCode,
+        NID_postOfficeBox,
+        NID_telephoneNumber,
+        NID_name,
+        NID_givenName,
+        NID_initials,
+        NID_generationQualifier,
+        NID_dnQualifier,
+        NID_pseudonym,
+        NID_pkcs9_emailAddress,
+        NID_pkcs9_unstructuredName,
+        NID_pkcs9_unstructuredAddress,
+        NID_userId,
+        NID_domainComponent,
+        NID_organizationIdentifier,
+    };
+    for (size_t i = 0; i < COUNT(known); i++) {
+        if (strcmp(text, OBJ_nid2sn(known[i])) == 0)
+            return mem_strdup(text);
+    }
+    ASN1_OBJECT *object = OBJ_txt2obj(text, 1);
+    int nid = object ? OBJ_obj2nid(object) : NID_undef;
+    char dotted[128] = "";
+    if (object && OBJ_obj2txt(dotted, sizeof dotted, object, 1) >= (int)sizeof dotted)
+        dotted[0] = 0;
+    ASN1_OBJECT_free(object);
+    if (!dotted[0])
+        return NULL;
+    return mem_strdup(nid == NID_undef ? dotted : OBJ_nid2sn(nid));
+}
+
+static const char *attribute_near(const char *text)
+{
+    static const char *const others[][2] = {
+        {"commonName", "CN"},
+        {"surname", "SN"},
+        {"countryName", "C"},
+        {"country", "C"},
+        {"localityName", "L"},
+        {"locality", "L"},
+        {"stateOrProvinceName", "ST"},
+        {"S", "ST"},
+        {"organizationName", "O"},
+        {"organization", "O"},
+        {"organizationalUnitName", "OU"},
+        {"organizationalUnit", "OU"},
+        {"givenName", "GN"},
+        {"G", "GN"},
+        {"userId", "UID"},
+        {"domainComponent", "DC"},
+        {"email", "emailAddress"},
+        {"E", "emailAddress"},
+        {"serial", "serialNumber"},
+        {"cn", "CN"},
+        {"o", "O"},
+        {"ou", "OU"},
+    };
+    for (size_t i = 0; i < COUNT(others); i++) {
+        if (strcmp(text, others[i][0]) == 0)
+            return others[i][1];
+    }
+    return NULL;
+}
+
+static bool type_read(const struct cfg_node *item, struct cfg_subject *ret,
+                      struct cfg_faults *faults)
+{
+    static const char form[] = "CN, O, OU, serialNumber or another attribute, or a dotted OID";
+    ret->type = attribute_type(item->key);
+    const char *near = ret->type ? NULL : attribute_near(item->key);
+    if (near)
+        cfg_fault_key(faults, item, NULL, "is no attribute type; did you mean %s?", near);
+    else if (!ret->type)
+        cfg_fault_key(faults, item, NULL, "is no attribute type; expected %s", form);
+    return ret->type;
+}
+
+static bool subject_read(const struct cfg_node *item, struct cfg_subject *ret,
+                         struct cfg_faults *faults)
+{
+    static const char form[] = "a regular expression";
+    struct err err;
+    if (!type_read(item, ret, faults))
+        return false;
+    if (item->kind != CFG_NODE_SCALAR || cfg_node_is_empty(item)) {
+        if (item->kind != CFG_NODE_BAD)
+            cfg_fault_key(faults, item, NULL, "is no text; expected %s", form);
+        return false;
+    }
+    if (!cfg_pattern_compile(item->text, &ret->regex, &err)) {
+        cfg_fault_value(faults, item, err.text, form);
+        return false;
+    }
+    ret->pattern = mem_strdup(item->text);
+    return true;
+}
+
+static bool type_is_new(const struct cfg_profile *profile, const struct cfg_subject *one,
+                        const struct cfg_node *item, struct cfg_faults *faults)
+{
+    for (size_t i = 0; i < profile->subject_count; i++) {
+        if (strcmp(profile->subject[i].type, one->type) == 0) {
+            cfg_fault_key(faults, item, NULL, "names %s once more", one->type);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void subject_clear(struct cfg_subject *one)
+{
+    if (one->pattern)
+        regfree(&one->regex);
+    free(one->pattern);
+    free(one->type);
+}
+
+bool cfg_read_subject(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    struct cfg_profile *profile = field;
+    bool ok = true;
+    if (node->kind != CFG_NODE_MAP || !node->count || node->count > SUBJECT_MAX) {
+        cfg_fault(faults, node, "%s; expected 1 to %d attribute types with a pattern each",
+                  node->kind != CFG_NODE_MAP ? "is no map"
+                  : node->count              ? "holds too much"
+                                             : "holds nothing",
+                  SUBJECT_MAX);
+        return false;
+    }
+    profile->subject = mem_zalloc(node->count * sizeof *profile->subject);
+    for (size_t i = 0; i < node->count; i++) {
+        struct cfg_subject one = {0};
+        bool fine = subject_read(node->items[i], &one, faults) &&
+                    type_is_new(profile, &one, node->items[i], faults);
+        if (fine)
+            profile->subject[profile->subject_count++] = one;
+        else
+            subject_clear(&one);
+        ok = ok && fine;
+    }
+    return ok;
+}
+
+void cfg_read_subject_clear(void *field)
+{
+    struct cfg_profile *profile = field;
+    for (size_t i = 0; i < profile->subject_count; i++)
+        subject_clear(&profile->subject[i]);
+    free(profile->subject);
+    profile->subject = NULL;
+    profile->subject_count = 0;
+}
+
+/* A list of words, each once: flags[i] says that words[i] is in it. */
+static bool words_read(const struct cfg_node *node, const char *const *words, bool *flags,
+                       struct cfg_faults *faults)
+{
+    char form[64];
+    bool ok = true;
+    snprintf(form, sizeof form, "%s or %s", words[0], words[1]);
+    if (!is_list(node, form, faults))
+        return false;
+    for (size_t i = 0; i < node->count; i++) {
+        const char *text = list_of(node, i, form, faults);
+        size_t w = 0;
+        while (text && w < 2 && strcmp(text, words[w]) != 0)
+            w++;
+        if (text && w == 2)
+            cfg_fault_value(faults, node->items[i], "is unknown", form);
+        else if (text && flags[w])
+            cfg_fault_value(faults, node->items[i], "occurs twice", NULL);
+        else if (text)
+            flags[w] = true;
+        ok = ok && text && w < 2;
+    }
+    return ok;
+}
+
+bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    static const char *const words[CFG_CHALLENGE_KIND_COUNT] = {
+        [CFG_CHALLENGE_FIXED] = "fixed", [CFG_CHALLENGE_ONE_TIME] = "one-time"};
+    struct cfg_challenge *challenge = field;
+    return words_read(node, words, challenge->kinds, faults);
+}
+
+bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    static const char *const words[] = {"certificate", "basic"};
+    struct cfg_est *est = field;
+    bool flags[2] = {false, false};
+    bool ok = words_read(node, words, flags, faults);
+    est->auth_certificate = flags[0];
+    est->auth_basic = flags[1];
+    return ok;
+}

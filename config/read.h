@@ -1,0 +1,37 @@
+/* Values with a syntax of their own: the readers and checks that the tables name. */
+#ifndef CONFIG_READ_H
+#define CONFIG_READ_H
+
+#include "config/config.h"
+#include "config/node.h"
+
+/* Readers (config/table.h). False: there is a fault. What field is, is said with each. */
+
+/* struct cfg_urls */
+bool cfg_read_urls(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+/* The same; only https. */
+bool cfg_read_urls_tls(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_read_urls_clear(void *field);
+/* char *: "sqlite:" and an absolute path whose folder exists. */
+bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_read_store_clear(void *field);
+/* struct cfg_keys: "2048-4096" or "3072". */
+bool cfg_read_rsa(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+/* struct cfg_profile: subject and subject_count. */
+bool cfg_read_subject(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_read_subject_clear(void *field);
+/* struct cfg_challenge: kinds. */
+bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+/* struct cfg_est: auth_certificate and auth_basic. */
+bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+
+/* Checks (config/table.h): what is wrong, or NULL. */
+const char *cfg_check_eku(const char *text, char **stored);       /* stored dotted */
+const char *cfg_check_extension(const char *text, char **stored); /* stored dotted */
+const char *cfg_check_dns(const char *text, char **stored);
+const char *cfg_check_ip(const char *text, char **stored);
+const char *cfg_check_glob(const char *text, char **stored);
+const char *cfg_check_path(const char *text, char **stored);
+const char *cfg_check_label(const char *text, char **stored);
+
+#endif

@@ -1,0 +1,528 @@
+#include "config/schema.h"
+
+#include "base/names.h"
+#include "config/config.h"
+#include "config/file.h"
+#include "config/judge.h"
+#include "config/read.h"
+
+#include <stddef.h>
+
+#define MINUTE INT64_C(60)
+#define HOUR INT64_C(3600)
+#define DAY INT64_C(86400)
+#define KIB INT64_C(1024)
+#define MIB (INT64_C(1024) * 1024)
+
+#define JSON_URLS(scheme)                                                                          \
+    "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\", \"pattern\": "       \
+    "\"^" scheme "://[0-9.]+:[0-9]+$\"}}"
+#define JSON_WORDS(a, b)                                                                           \
+    "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"enum\": [\"" a "\", \"" b "\"]}}"
+#define JSON_FILE "{\"type\": \"string\"}"
+
+static const struct cfg_key listen_keys[] = {
+    {.name = "scep",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_listen, scep),
+     .meaning = "Where SCEP is served; it never asks for a TLS client certificate.",
+     .form = "a list, each item http://ADDRESS:PORT or https://ADDRESS:PORT",
+     .json = JSON_URLS("https?"),
+     .read = cfg_read_urls,
+     .clear = cfg_read_urls_clear},
+    {.name = "est",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_listen, est),
+     .meaning = "Where EST is served.",
+     .form = "a list, each item https://ADDRESS:PORT",
+     .json = JSON_URLS("https"),
+     .read = cfg_read_urls_tls,
+     .clear = cfg_read_urls_clear},
+    {.name = "admin",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_listen, admin),
+     .meaning = "Where health, metrics and the admin API are served; not for devices.",
+     .form = "a list, each item https://ADDRESS:PORT",
+     .json = JSON_URLS("https"),
+     .read = cfg_read_urls_tls,
+     .clear = cfg_read_urls_clear},
+    {0},
+};
+
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+
+static const struct cfg_key tls_keys[] = {
+    {.name = "certificate",
+     .type = CFG_CERT_FILE,
+     .offset = offsetof(struct cfg_tls, identity.chain),
+     .required = true,
+     .meaning = "The server's certificate, followed by its chain."},
+    {.name = "key",
+     .type = CFG_KEY_FILE,
+     .offset = offsetof(struct cfg_tls, identity.key),
+     .required = true,
+     .meaning = "Its private key."},
+    {.name = "min_version",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_tls, min_version),
+     .def = "1.2",
+     .words = tls_versions,
+     .meaning = "The oldest version of TLS that is spoken."},
+    {0},
+};
+
+static const struct cfg_key ra_keys[] = {
+    {.name = "certificate",
+     .type = CFG_CERT_FILE,
+     .offset = offsetof(struct cfg_identity, chain),
+     .required = true,
+     .meaning = "The RA's certificate, followed by its chain; its keyUsage, if it has one, holds "
+                "digitalSignature and keyEncipherment."},
+    {.name = "key",
+     .type = CFG_KEY_FILE,
+     .offset = offsetof(struct cfg_identity, key),
+     .required = true,
+     .meaning = "Its private key, an RSA key."},
+    {0},
+};
+
+static const struct cfg_key limits_keys[] = {
+    {.name = "body",
+     .type = CFG_SIZE,
+     .offset = offsetof(struct cfg_limits, body),
+     .min = 16 * KIB,
+     .max = 16 * MIB,
+     .def = "128KiB",
+     .meaning = "The largest request body that is read."},
+    {.name = "threads",
+     .type = CFG_INT,
+     .offset = offsetof(struct cfg_limits, threads),
+     .min = 2,
+     .max = 1024,
+     .def = "64",
+     .meaning = "Requests that one listener works on at the same time."},
+    {0},
+};
+
+/* In the order of enum spki_kind. */
+static const char *const key_kinds[] = {
+    [SPKI_RSA] = "rsa", [SPKI_EC] = "ec", [SPKI_ED25519] = "ed25519", NULL};
+
+static const struct cfg_key match_keys[] = {
+    {.name = "key",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_route, key),
+     .words = key_kinds,
+     .meaning = "Requests for a key of this kind."},
+    {.name = "label",
+     .type = CFG_STRING,
+     .offset = offsetof(struct cfg_route, label),
+     .meaning = "Requests that came by this EST label.",
+     .form = "one of the profile's est.labels",
+     .check = cfg_check_label},
+    {0},
+};
+
+static const struct cfg_key route_keys[] = {
+    {.name = "match",
+     .type = CFG_SECTION,
+     .offset = 0,
+     .sub = match_keys,
+     .meaning = "Which requests go this way; everything if it is left out.",
+     .judge = cfg_judge_match},
+    {.name = "upstream",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .required = true,
+     .meaning = "The upstream CA that is asked.",
+     .form = "the name of an upstream, or a list with one",
+     .json = "{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"array\", \"minItems\": 1, "
+             "\"maxItems\": 1, \"items\": {\"type\": \"string\"}}]}"},
+    {0},
+};
+
+static const char *const curves[] = {"P-256", "P-384", "P-521", NULL};
+
+static const struct cfg_key keys_keys[] = {
+    {.name = "rsa",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "Sizes of RSA keys; left out: no RSA keys.",
+     .form = "bits such as 2048-4096 or 3072, from 2048 to 8192",
+     .json = "{\"oneOf\": [{\"type\": \"integer\", \"minimum\": 2048, \"maximum\": 8192}, "
+             "{\"type\": \"string\", \"pattern\": \"^[0-9]+(-[0-9]+)?$\"}]}",
+     .read = cfg_read_rsa},
+    {.name = "ec",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_keys, ec),
+     .min = 1,
+     .words = curves,
+     .meaning = "Curves of EC keys; left out: no EC keys."},
+    {.name = "ed25519",
+     .type = CFG_BOOL,
+     .offset = offsetof(struct cfg_keys, ed25519),
+     .def = "false",
+     .meaning = "Whether Ed25519 keys are allowed."},
+    {0},
+};
+
+static const struct cfg_key san_keys[] = {
+    {.name = "dns",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_san, dns),
+     .meaning = "DNS names that are allowed.",
+     .form = "a name, in which * stands for characters other than dots, or * for any",
+     .check = cfg_check_dns},
+    {.name = "ip",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_san, ip),
+     .meaning = "IP addresses that are allowed.",
+     .form = "an address or a network such as 10.0.0.0/8 or 2001:db8::/32",
+     .check = cfg_check_ip},
+    {.name = "email",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_san, email),
+     .meaning = "Mail addresses that are allowed.",
+     .form = "an address, in which * stands for characters other than dots, or * for any",
+     .check = cfg_check_glob},
+    {.name = "uri",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_san, uri),
+     .meaning = "URIs that are allowed.",
+     .form = "a URI, in which * stands for characters other than dots, or * for any",
+     .check = cfg_check_glob},
+    {.name = "max",
+     .type = CFG_INT,
+     .offset = offsetof(struct cfg_san, max),
+     .min = 1,
+     .max = NAMES_SAN_MAX,
+     .def = "8",
+     .meaning = "The most names of all kinds that one request may hold."},
+    {0},
+};
+
+static const struct cfg_key challenge_keys[] = {
+    {.name = "kinds",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .required = true,
+     .meaning = "Which challenges prove that a device may enroll: one of fixed_file, or one that "
+                "was made for this device.",
+     .form = "a list of fixed, one-time",
+     .json = JSON_WORDS("fixed", "one-time"),
+     .read = cfg_read_kinds},
+    {.name = "fixed_file",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "The fixed challenges, each of at least 12 characters; several overlap during a "
+                "change. Required if kinds has fixed.",
+     .form = "a file with one secret a line, of mode 0600 or 0400, or 0640 if it is root's",
+     .json = JSON_FILE,
+     .read = cfg_file_secrets,
+     .clear = cfg_file_secrets_clear},
+    {.name = "ttl",
+     .type = CFG_DURATION,
+     .offset = offsetof(struct cfg_challenge, ttl),
+     .min = 1,
+     .max = 365 * DAY,
+     .def = "1h",
+     .meaning = "How long a one-time challenge lives."},
+    {.name = "uses",
+     .type = CFG_INT,
+     .offset = offsetof(struct cfg_challenge, uses),
+     .min = 1,
+     .max = 1000,
+     .def = "1",
+     .meaning = "How many devices may enroll with a one-time challenge."},
+    {0},
+};
+
+/* In the order of enum cfg_same_key. */
+static const char *const same_key_words[] = {
+    [CFG_SAME_KEY_ALLOW] = "allow", [CFG_SAME_KEY_REFUSE] = "refuse", NULL};
+
+static const struct cfg_key renewal_keys[] = {
+    {.name = "window",
+     .type = CFG_DURATION,
+     .offset = offsetof(struct cfg_renewal, window),
+     .max = 3650 * DAY,
+     .def = "0d",
+     .meaning = "How long before its end a certificate may be renewed; 0d: at any time."},
+    {.name = "grace_after_expiry",
+     .type = CFG_DURATION,
+     .offset = offsetof(struct cfg_renewal, grace_after_expiry),
+     .max = 3650 * DAY,
+     .def = "0d",
+     .meaning = "How long after its end it may still be renewed."},
+    {.name = "same_key",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_renewal, same_key),
+     .def = "allow",
+     .words = same_key_words,
+     .meaning = "Whether a renewal may keep the key."},
+    {0},
+};
+
+static const char *const quorum_words[] = {"0", NULL};
+
+static const struct cfg_key approval_keys[] = {
+    {.name = "quorum",
+     .type = CFG_ENUM,
+     .offset = CFG_NO_FIELD,
+     .words = quorum_words,
+     .def = "0",
+     .meaning = "How many operators must approve a request; approval is not available yet."},
+    {0},
+};
+
+/* In the order of enum cfg_scep_chain and enum cfg_scep_legacy. */
+static const char *const chain_words[] = {
+    [CFG_CHAIN_LEAF] = "leaf", [CFG_CHAIN_ISSUER] = "issuer", [CFG_CHAIN_FULL] = "full", NULL};
+static const char *const legacy_words[] = {
+    [CFG_LEGACY_NONE] = "none", [CFG_LEGACY_DES3_SHA1] = "des3-sha1", NULL};
+
+static const struct cfg_key scep_keys[] = {
+    {.name = "paths",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_scep, paths),
+     .required = true,
+     .min = 1,
+     .meaning = "The paths of the profile's URLs; what follows at a / is ignored.",
+     .form = "a path such as /scep/vpn",
+     .check = cfg_check_path},
+    {.name = "ra",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .required = true,
+     .meaning = "The first signs replies, all decrypt requests: that is how a change of keys "
+                "overlaps.",
+     .form = "a list, each item the name of an entry of ra",
+     .json = "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}}"},
+    {.name = "chain",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_scep, chain),
+     .def = "leaf",
+     .words = chain_words,
+     .meaning = "What a reply holds: the certificate, and its issuer, and the whole chain."},
+    {.name = "legacy",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_scep, legacy),
+     .def = "none",
+     .words = legacy_words,
+     .meaning = "Whether devices that know only triple DES and SHA-1 are served."},
+    {0},
+};
+
+static const char *const none_words[] = {"none", NULL};
+static const char *const off_words[] = {"off", NULL};
+
+static const struct cfg_key est_keys[] = {
+    {.name = "labels",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_est, labels),
+     .required = true,
+     .min = 1,
+     .meaning = "The labels in the profile's URLs; \"\" is the URL without a label.",
+     .form = "1 to 64 of A-Z a-z 0-9 . _ ~ - and no operation's name, or \"\"",
+     .check = cfg_check_label},
+    {.name = "auth",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .def = "[certificate]",
+     .meaning = "How a device may prove itself: by a certificate of this profile, or by a password "
+                "that is a challenge or belongs to one of users.",
+     .form = "a list of certificate, basic",
+     .json = JSON_WORDS("certificate", "basic"),
+     .read = cfg_read_auth},
+    {.name = "users",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "Users for HTTP Basic with salted hashes as mkpasswd makes them ($y$, $6$, $5$ or "
+                "$2b$).",
+     .form = "a file with NAME:HASH lines",
+     .json = JSON_FILE,
+     .read = cfg_file_users,
+     .clear = cfg_file_users_clear},
+    {.name = "binding",
+     .type = CFG_ENUM,
+     .offset = CFG_NO_FIELD,
+     .words = none_words,
+     .def = "none",
+     .meaning = "Whether the request must be bound to the TLS connection; not available yet."},
+    {.name = "keygen",
+     .type = CFG_ENUM,
+     .offset = CFG_NO_FIELD,
+     .words = off_words,
+     .def = "off",
+     .meaning = "Whether keys are made for devices; not available yet."},
+    {0},
+};
+
+static const struct cfg_key owner_keys[] = {
+    {.name = "contact",
+     .type = CFG_STRING,
+     .offset = offsetof(struct cfg_profile, owner_contact),
+     .meaning = "Who answers for this profile."},
+    {.name = "technical",
+     .type = CFG_STRING,
+     .offset = offsetof(struct cfg_profile, owner_technical),
+     .meaning = "Who runs it."},
+    {0},
+};
+
+static const struct cfg_key profile_keys[] = {
+    {.name = "routes",
+     .type = CFG_LIST,
+     .offset = offsetof(struct cfg_profile, routes),
+     .required = true,
+     .min = 1,
+     .sub = route_keys,
+     .meaning = "Which upstream CA is asked: the first route that matches. The last one matches "
+                "everything.",
+     .count_offset = offsetof(struct cfg_profile, route_count),
+     .item_size = sizeof(struct cfg_route)},
+    {.name = "trust",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct cfg_profile, trust_certs),
+     .required = true,
+     .min = 1,
+     .meaning =
+         "What an issued certificate must chain to, and what a renewing device may present."},
+    {.name = "keys",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_profile, keys),
+     .sub = keys_keys,
+     .meaning = "Which keys are allowed; left out: RSA of 2048 to 4096 bits, P-256, P-384, P-521.",
+     .judge = cfg_judge_keys},
+    {.name = "subject",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning =
+         "What a subject may hold: nothing but these attribute types, and each value matches "
+         "its pattern whole (POSIX extended); left out: any subject.",
+     .form = "a map of attribute types (CN, O, ..., or a dotted OID) to regular expressions",
+     .json = "{\"type\": \"object\", \"minProperties\": 1, "
+             "\"additionalProperties\": {\"type\": [\"string\", \"number\"]}}",
+     .read = cfg_read_subject,
+     .clear = cfg_read_subject_clear},
+    {.name = "san",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_profile, san),
+     .sub = san_keys,
+     .meaning = "Which subjectAltNames are allowed; left out: none."},
+    {.name = "eku",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_profile, eku),
+     .min = 1,
+     .def = "[clientAuth]",
+     .meaning = "Extended key usages that are allowed, and that a CA under our command issues.",
+     .form = "clientAuth, serverAuth, ikeIntermediate or another usage, or a dotted OID",
+     .check = cfg_check_eku},
+    {.name = "ignore_extensions",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_profile, ignore_extensions),
+     .meaning = "Requested extensions that are passed over; any other that is not judged is "
+                "refused.",
+     .form = "a dotted OID or OpenSSL's name of a harmless extension",
+     .check = cfg_check_extension},
+    {.name = "validity",
+     .type = CFG_DURATION,
+     .offset = offsetof(struct cfg_profile, validity),
+     .min = 1,
+     .max = 36500 * DAY,
+     .meaning = "The longest life of a certificate; left out: as the upstream CA has it."},
+    {.name = "retry_window",
+     .type = CFG_DURATION,
+     .offset = offsetof(struct cfg_profile, retry_window),
+     .min = MINUTE,
+     .max = 30 * DAY,
+     .def = "24h",
+     .meaning = "How long a repeated request gets the answer of the first."},
+    {.name = "challenge",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_profile, challenge),
+     .sub = challenge_keys,
+     .meaning = "Secrets with which new devices enroll; left out: none.",
+     .judge = cfg_judge_challenge},
+    {.name = "renewal",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_profile, renewal),
+     .sub = renewal_keys,
+     .meaning = "When a device may renew by its certificate."},
+    {.name = "approval",
+     .type = CFG_SECTION,
+     .offset = 0,
+     .sub = approval_keys,
+     .meaning = "Requests that wait for an operator."},
+    {.name = "scep",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_profile, scep),
+     .sub = scep_keys,
+     .meaning = "How the profile is reached over SCEP; left out: not at all."},
+    {.name = "est",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_profile, est),
+     .sub = est_keys,
+     .meaning = "How the profile is reached over EST; left out: not at all.",
+     .judge = cfg_judge_est},
+    {.name = "owner",
+     .type = CFG_SECTION,
+     .offset = 0,
+     .sub = owner_keys,
+     .meaning = "Whom to ask about this profile."},
+    {0},
+};
+
+const struct cfg_key cfg_schema[] = {
+    {.name = "listen",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg, listen),
+     .required = true,
+     .sub = listen_keys,
+     .meaning = "Addresses and ports, at least one for SCEP or EST."},
+    {.name = "tls",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg, tls),
+     .sub = tls_keys,
+     .meaning = "How TLS is spoken; required if anything is served by https.",
+     .judge = cfg_judge_tls},
+    {.name = "limits",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg, limits),
+     .sub = limits_keys,
+     .meaning = "Ceilings for what comes from the network."},
+    {.name = "store",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg, store),
+     .required = true,
+     .meaning = "Where requests, certificates and the audit trail are kept; the folder exists.",
+     .form = "sqlite:PATH",
+     .json = "{\"type\": \"string\", \"pattern\": \"^sqlite:\"}",
+     .read = cfg_read_store,
+     .clear = cfg_read_store_clear},
+    {.name = "ra",
+     .type = CFG_MAP,
+     .offset = offsetof(struct cfg, ras),
+     .sub = ra_keys,
+     .meaning = "Identities that decrypt and sign SCEP, by name.",
+     .count_offset = offsetof(struct cfg, ra_count),
+     .item_size = sizeof(struct cfg_identity),
+     .judge = cfg_judge_ra},
+    {.name = "upstreams",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .required = true,
+     .meaning = "The CAs that issue, by name; what an entry holds depends on its type.",
+     .form = "a map of names, each with a type"},
+    {.name = "profiles",
+     .type = CFG_MAP,
+     .offset = offsetof(struct cfg, profiles),
+     .required = true,
+     .min = 1,
+     .sub = profile_keys,
+     .meaning = "Who may have which certificate, and by which doors.",
+     .count_offset = offsetof(struct cfg, profile_count),
+     .item_size = sizeof(struct cfg_profile),
+     .judge = cfg_judge_profile},
+    {0},
+};

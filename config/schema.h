@@ -1,0 +1,10 @@
+/* The tables of the whole file. */
+#ifndef CONFIG_SCHEMA_H
+#define CONFIG_SCHEMA_H
+
+#include "config/table.h"
+
+/* struct cfg. The rows listen, tls, ... in the order of the reference. */
+extern const struct cfg_key cfg_schema[];
+
+#endif

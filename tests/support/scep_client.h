@@ -1,0 +1,38 @@
+/* The options of scep_client, and its way of enrolling many devices. */
+#ifndef TESTS_SUPPORT_SCEP_CLIENT_H
+#define TESTS_SUPPORT_SCEP_CLIENT_H
+
+#include "tests/support/scep_peer.h"
+
+#define CLIENT_SANS_MAX 16
+
+enum client_exit {
+    CLIENT_SUCCESS = 0,
+    CLIENT_OTHER = 1, /* no reply that could be used */
+    CLIENT_FAILURE = 2,
+    CLIENT_PENDING = 3,
+    CLIENT_USAGE = 4,
+};
+
+struct client_options {
+    struct peer_url url;
+    const char *challenge; /* or NULL */
+    char *challenge_read;  /* the same, if it came from a file */
+    const char *subject;
+    const char *sans[CLIENT_SANS_MAX];
+    size_t san_count;
+    const char *key_path, *key_type;
+    const char *renew_cert, *renew_key;
+    const char *out_path, *key_out_path, *signer_out_path;
+    const char *txn, *type;
+    const char *save_path, *send_path;
+    const char *challenges_path, *journal_path;
+    long count, parallel, repeat;
+    bool poll, no_send, concurrent;
+    struct scep_algs algs;
+};
+
+/* --count: one line in the journal for each certificate that came. */
+int client_bulk(const struct client_options *options);
+
+#endif
