@@ -51,7 +51,7 @@ bool err_within(struct err *err, const char *fmt, ...)
 
     va_list args;
     va_start(args, fmt);
-    char what[sizeof err->text / 2];
+    char what[sizeof err->text / 4];
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
 

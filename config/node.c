@@ -89,6 +89,10 @@ static bool take_key(struct builder *b, const yaml_event_t *event)
         cfg_fault_at(b->faults, line, column, "a key that is not text; expected a name");
         return false;
     }
+    if (b->open->count == CFG_MAP_MAX) {
+        cfg_fault_at(b->faults, line, column, "more than %zu keys in one map", CFG_MAP_MAX);
+        return false;
+    }
     struct bytes text = bytes_of(event->data.scalar.value, event->data.scalar.length);
     char *key = text.len && text.len <= CFG_KEY_MAX ? bytes_to_str(text) : NULL;
     if (!key) {

@@ -7,7 +7,8 @@
 #define CFG_FILE_MAX ((size_t)1 << 20)
 #define CFG_NODES_MAX ((size_t)50000)
 #define CFG_DEPTH_MAX ((size_t)32)
-#define CFG_KEY_MAX ((size_t)128) /* bytes of a map's key */
+#define CFG_MAP_MAX ((size_t)4096) /* keys of one map */
+#define CFG_KEY_MAX ((size_t)128)  /* bytes of a map's key */
 
 enum cfg_node_kind {
     CFG_NODE_BAD = 0, /* already reported: whoever meets it says nothing */

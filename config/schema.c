@@ -214,7 +214,8 @@ static const struct cfg_key challenge_keys[] = {
     {.name = "fixed_file",
      .type = CFG_CUSTOM,
      .offset = 0,
-     .meaning = "The fixed challenges, each of at least 12 characters; several overlap during a "
+     .meaning = "The fixed challenges, at most 16, each of at least 12 characters; several overlap "
+                "during a "
                 "change. Required if kinds has fixed.",
      .form = "a file with one secret a line, of mode 0600 or 0400, or 0640 if it is root's",
      .json = JSON_FILE,
@@ -303,7 +304,8 @@ static const struct cfg_key scep_keys[] = {
      .offset = offsetof(struct cfg_scep, chain),
      .def = "leaf",
      .words = chain_words,
-     .meaning = "What a reply holds: the certificate, and its issuer, and the whole chain."},
+     .meaning = "How much a reply holds: the certificate alone, with its issuer, or with the "
+                "whole chain."},
     {.name = "legacy",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, legacy),
@@ -397,9 +399,8 @@ static const struct cfg_key profile_keys[] = {
     {.name = "subject",
      .type = CFG_CUSTOM,
      .offset = 0,
-     .meaning =
-         "What a subject may hold: nothing but these attribute types, and each value matches "
-         "its pattern whole (POSIX extended); left out: any subject.",
+     .meaning = "What a subject holds: each of these attribute types and no other, every value "
+                "matching its pattern whole (POSIX extended); left out: any subject.",
      .form = "a map of attribute types (CN, O, ..., or a dotted OID) to regular expressions",
      .json = "{\"type\": \"object\", \"minProperties\": 1, "
              "\"additionalProperties\": {\"type\": [\"string\", \"number\"]}}",

@@ -43,12 +43,11 @@ static void all_options(const struct option *mine, struct option *list)
     memcpy(&list[n], common, sizeof common);
 }
 
-bool cli_parse(struct cli *cli, int argc, char **argv, const struct option *options,
-               bool (*take)(int option, const char *value, void *arg), void *arg)
+bool cli_parse(struct cli *cli, int argc, char **argv)
 {
     struct option list[OPTIONS_MAX + 4];
     int option;
-    all_options(options, list);
+    all_options(cli->options, list);
     cli->conf = DEFAULT_CONF;
     optind = 1;
     while ((option = getopt_long(argc, argv, "c:", list, NULL)) != -1) {
@@ -67,7 +66,7 @@ bool cli_parse(struct cli *cli, int argc, char **argv, const struct option *opti
             fputs(cli->usage, stderr);
             return false;
         default:
-            if (take && take(option, optarg, arg))
+            if (cli->take && cli->take(option, optarg, cli->arg))
                 break;
             cli_complain(cli, "\"%s\" will not do here", optarg ? optarg : "");
             return false;

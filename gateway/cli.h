@@ -9,19 +9,21 @@
 #include <getopt.h>
 
 struct cli {
-    const char *name;  /* "cert list", for messages */
-    const char *usage; /* whole text */
-    const char *conf;  /* -c FILE */
-    bool json;         /* --json */
+    const char *name;             /* "cert list", for messages */
+    const char *usage;            /* whole text */
+    const struct option *options; /* its own, beside -c, --config, --json and --help; or NULL */
+    /* Gets each of its own options; false if the value will not do. */
+    bool (*take)(int option, const char *value, void *arg);
+    void *arg;
+    const char *conf; /* -c FILE */
+    bool json;        /* --json */
     struct cfg *cfg;
     struct store *store;
 };
 
-/* getopt_long over `options` plus -c, --config, --json and --help. take gets every other option and
- * its argument and returns false if it will not do. CMD_OK: go on, optind is the first word.
- * Otherwise *exit is the code to end with. */
-bool cli_parse(struct cli *cli, int argc, char **argv, const struct option *options,
-               bool (*take)(int option, const char *value, void *arg), void *arg);
+/* Reads the options; optind is then the first word that is none. False: it is time to end, with
+ * cli_parse_exit. */
+bool cli_parse(struct cli *cli, int argc, char **argv) MUST_USE;
 int cli_parse_exit(const struct cli *cli); /* the code when cli_parse returned false */
 
 /* Loads the configuration and opens its store; prints what is wrong. CMD_OK or the exit code. */

@@ -34,7 +34,7 @@ int cmd_audit(int argc, char **argv)
     struct audit_summary summary = {0};
     struct err err = {0};
     bool named = argc > 1 && strcmp(argv[1], "verify") == 0;
-    if (!cli_parse(&cli, argc - named, argv + named, NULL, NULL, NULL))
+    if (!cli_parse(&cli, argc - named, argv + named))
         return cli_parse_exit(&cli);
     if (!named || optind != argc - named) {
         fputs(usage, stderr);

@@ -368,7 +368,10 @@ int cmd_cert(int argc, char **argv)
     struct cli cli = {.name = "cert", .usage = usage};
     struct wish wish = {0};
     bool named = argc > 1 && argv[1][0] != '-';
-    if (!cli_parse(&cli, argc - named, argv + named, options, take, &wish))
+    cli.options = options;
+    cli.take = take;
+    cli.arg = &wish;
+    if (!cli_parse(&cli, argc - named, argv + named))
         return cli_parse_exit(&cli);
     int words = argc - named - optind;
     if (!named || !words_fit(argv[1], words, &wish)) {

@@ -34,13 +34,17 @@ struct wish {
     const char *profile, *subject;
     const char *sans[NAMES_SAN_MAX];
     size_t san_count;
+    char *copies[NAMES_SAN_MAX]; /* what sans point into */
+    size_t copy_count;
     int64_t ttl, uses;
 };
 
 static bool take_sans(struct wish *wish, const char *value)
 {
-    /* The options live as long as the process: so may their copies. */
-    for (char *p = mem_strdup(value); *p;) {
+    if (wish->copy_count == NAMES_SAN_MAX)
+        return false;
+    char *copy = wish->copies[wish->copy_count++] = mem_strdup(value);
+    for (char *p = copy; *p;) {
         if (wish->san_count == NAMES_SAN_MAX)
             return false;
         wish->sans[wish->san_count++] = p;
@@ -112,20 +116,32 @@ static int create(struct cli *cli, struct wish *wish)
     return CMD_OK;
 }
 
-int cmd_challenge(int argc, char **argv)
+static int run(int argc, char **argv, struct wish *wish)
 {
     struct cli cli = {.name = "challenge create", .usage = usage};
-    struct wish wish = {0};
     bool named = argc > 1 && strcmp(argv[1], "create") == 0;
-    if (!cli_parse(&cli, argc - named, argv + named, options, take, &wish))
+    cli.options = options;
+    cli.take = take;
+    cli.arg = wish;
+    if (!cli_parse(&cli, argc - named, argv + named))
         return cli_parse_exit(&cli);
-    if (!named || !wish.profile || optind != argc - named) {
+    if (!named || !wish->profile || optind != argc - named) {
         fputs(usage, stderr);
         return CMD_USAGE;
     }
     int code = cli_open(&cli);
     if (code == CMD_OK)
-        code = create(&cli, &wish);
+        code = create(&cli, wish);
     cli_close(&cli);
+    return code;
+}
+
+int cmd_challenge(int argc, char **argv)
+{
+    struct wish *wish = mem_zalloc(sizeof *wish);
+    int code = run(argc, argv, wish);
+    for (size_t i = 0; i < wish->copy_count; i++)
+        free(wish->copies[i]);
+    free(wish);
     return code;
 }

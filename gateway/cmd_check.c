@@ -44,7 +44,10 @@ int cmd_check(int argc, char **argv)
     struct buf faults = {0};
     struct cfg *cfg = NULL;
     int what = 0;
-    if (!cli_parse(&cli, argc, argv, options, take, &what))
+    cli.options = options;
+    cli.take = take;
+    cli.arg = &what;
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
     if (what)
         return print(what == 'r' ? cfg_reference_write : cfg_schema_write);

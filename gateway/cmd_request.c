@@ -105,7 +105,10 @@ int cmd_request(int argc, char **argv)
     struct cli cli = {.name = "request", .usage = usage};
     struct store_filter filter = {0};
     bool named = argc > 1 && argv[1][0] != '-';
-    if (!cli_parse(&cli, argc - named, argv + named, options, take, &filter))
+    cli.options = options;
+    cli.take = take;
+    cli.arg = &filter;
+    if (!cli_parse(&cli, argc - named, argv + named))
         return cli_parse_exit(&cli);
     int words = argc - named - optind;
     bool is_list = named && strcmp(argv[1], "list") == 0 && words == 0;

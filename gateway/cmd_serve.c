@@ -259,7 +259,7 @@ int cmd_serve(int argc, char **argv)
     struct gateway gateway = {0};
     struct err err = {0};
     sigset_t signals;
-    if (!cli_parse(&cli, argc, argv, NULL, NULL, NULL))
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
     if (optind != argc) {
         fputs(usage, stderr);

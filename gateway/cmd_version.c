@@ -10,7 +10,7 @@ static const char usage[] = "usage: scepter version [--json]\n";
 int cmd_version(int argc, char **argv)
 {
     struct cli cli = {.name = "version", .usage = usage};
-    if (!cli_parse(&cli, argc, argv, NULL, NULL, NULL))
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
     if (!cli.json) {
         printf("scepter %s\n%s\nstores: %s\nupstreams: %s\n", SCEPTER_VERSION,

@@ -260,11 +260,13 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
 static bool refuse_audited(struct ra *ra, const struct ra_request *request,
                            const struct ra_outcome *outcome, struct err *err)
 {
+    char subject[sizeof((struct store_request *)0)->subject];
+    snprintf(subject, sizeof subject, "%s", csr_names_get(request->csr)->subject_text);
     struct audit_event event = {
         .event = "refused",
         .profile = request->profile->name,
         .origin = request->origin,
-        .subject = csr_names_get(request->csr)->subject_text,
+        .subject = subject,
         .detail = outcome->detail,
     };
     return ra->store->vt->audit_add(ra->store, &event, err);

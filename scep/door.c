@@ -56,6 +56,7 @@ static void answer_fault(struct scep_reply *reply, const struct err *err)
 {
     note(reply, "error", err_kind_name(err->kind), "%s", err->text);
     reply->note.fault = true;
+    reply->delivers[0] = '\0';
     answer_http(reply, 503, "try again later\n");
 }
 
@@ -224,6 +225,15 @@ static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
     }
 }
 
+/* Fine but for 3DES: not a secret, and worth telling a device. */
+static bool is_only_des3(const struct scep_msg *msg)
+{
+    struct bytes content = scep_msg_content_get(msg);
+    struct err ignored;
+    return !scep_check_enveloped(content, false, &ignored) &&
+           scep_check_enveloped(content, true, &ignored);
+}
+
 /* The same failure whichever way the content could not be read: see scep_msg_open. */
 static bool open_content(struct pkiop *op, struct buf *content)
 {
@@ -231,6 +241,10 @@ static bool open_content(struct pkiop *op, struct buf *content)
     struct scep_opener opener = {op->keys, op->key_count, legacy};
     struct err err = {0};
     int cipher;
+    if (!legacy && is_only_des3(op->msg)) {
+        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "3DES needs scep.legacy");
+        return false;
+    }
     bool ok = scep_msg_open(op->msg, &opener, content, &cipher, &err);
     if (cipher != NID_undef)
         op->algs.cipher = cipher;

@@ -20,13 +20,16 @@ bool db_exec(struct db *db, const char *sql, struct err *err)
     return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK || db_fault(db, err, sql);
 }
 
-/* SQLite would create the file with the umask's mode. */
+/* SQLite would create the file with the umask's mode. A file that exists must not be opened here:
+ * closing any descriptor of it would drop the POSIX locks of this process's other connections, and
+ * another process could then believe that it is the last one and remove the WAL under us. */
 static bool create_private(const char *path, struct err *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    else if (errno != EEXIST)
         return err_set(err, ERR_LOCAL, "store: %s: %s", path, strerror(errno));
-    close(fd);
     return true;
 }
 

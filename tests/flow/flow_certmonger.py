@@ -20,18 +20,21 @@ class Certmonger(FlowTest):
         pem = text(HELPER, "-C", "-u", self.gw.scep_url)
         blocks = [b + "-----END CERTIFICATE-----\n" for b in pem.split("-----END CERTIFICATE-----")[:-1]]
         self.assertEqual(len(blocks), 3)
-        for name, block in zip(("ra.pem", "ca.pem", "root.pem"), blocks):
+        for name, block in zip(("ra.pem", "ca.pem", "more.pem"), blocks):
             with open(os.path.join(work, name), "w", encoding="ascii") as file:
                 file.write(block.lstrip())
 
     def test_certificates(self):
-        """The helper finds RA, CA and root, in this order."""
+        """The helper finds the RA's certificate first, then root and issuing CA."""
         work = self.gw.work("cm-ca")
         self.certificates(work)
-        for mine, theirs in (("ra.pem", "ra/ra.pem"), ("ca.pem", "ca/issuing.pem"), ("root.pem", "ca/root.pem")):
-            prints = [text("openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", path)
-                      for path in (os.path.join(work, mine), self.gw.path(theirs))]
-            self.assertEqual(prints[0], prints[1], mine)
+
+        def fingerprint(path):
+            return text("openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", path)
+
+        self.assertEqual(fingerprint(os.path.join(work, "ra.pem")), fingerprint(self.gw.path("ra/ra.pem")))
+        self.assertEqual({fingerprint(os.path.join(work, name)) for name in ("ca.pem", "more.pem")},
+                         {fingerprint(self.gw.path("ca", name)) for name in ("issuing.pem", "root.pem")})
 
     def test_enroll(self):
         """The helper enrolls by GET, verifies the signed reply, and hands out an envelope that holds the certificate."""
@@ -40,7 +43,7 @@ class Certmonger(FlowTest):
         self.gw.scep_client("--subject", "/CN=monger-1", "--save-request", "request.der", "--key-out", "key.pem",
                             "--signer-out", "signer.pem", "--no-send", secret=self.gw.challenge(), cwd=work)
         run("openssl", "pkcs7", "-inform", "DER", "-in", "request.der", "-out", "request.pem", cwd=work)
-        reply = run(HELPER, "-p", "-u", self.gw.scep_url, "-r", "ra.pem", "-N", "ca.pem", "-I", "root.pem", "request.pem",
+        reply = run(HELPER, "-p", "-u", self.gw.scep_url, "-r", "ra.pem", "-N", "ca.pem", "-I", "more.pem", "request.pem",
                     cwd=work)
         with open(os.path.join(work, "envelope.pem"), "wb") as file:
             file.write(reply.stdout.replace(b"PKCS7", b"CMS"))

@@ -57,6 +57,8 @@ class Gateway:
         self.log_path = os.path.join(self.top, "log")
         self.process = None
         self.secrets = []
+        with open(self.log_path, "wb"):
+            pass
         run(SCEPTER, "init", self.dir, "--ports", f"{self.scep_port},{self.est_port},{self.admin_port}", *init_flags)
         self.root = os.path.join(self.dir, "ca/root.pem")
 

@@ -31,6 +31,13 @@ static int make_folder(void **state)
     config_dir_write(dir, "text", "this is no PEM\n", 0600);
     config_dir_write(dir, "short-secrets", "a-fixed-secret-1\nshort\n", 0600);
     config_dir_write(dir, "spaced-secrets", "a secret with spaces\n", 0600);
+    config_dir_write(dir, "many-secrets",
+                     "a-fixed-secret-01\na-fixed-secret-02\na-fixed-secret-03\na-fixed-secret-04\n"
+                     "a-fixed-secret-05\na-fixed-secret-06\na-fixed-secret-07\na-fixed-secret-08\n"
+                     "a-fixed-secret-09\na-fixed-secret-10\na-fixed-secret-11\na-fixed-secret-12\n"
+                     "a-fixed-secret-13\na-fixed-secret-14\na-fixed-secret-15\na-fixed-secret-16\n"
+                     "a-fixed-secret-17\n",
+                     0600);
     config_dir_write(dir, "open-secrets", "a-fixed-secret-1\n", 0644);
     config_dir_write(dir, "plain-users", "alice:correct-horse\n", 0600);
     config_dir_write(dir, "odd-users", "correct-horse\n", 0600);
@@ -250,7 +257,7 @@ static void test_large_file(void **state)
     buf_free(&faults);
 }
 
-/* More values than the ceiling end the reading; that many faults are all told. */
+/* More values or keys than the ceilings end the reading; thousands of faults are all told. */
 static void test_many_values(void **state)
 {
     (void)state;
@@ -267,6 +274,11 @@ static void test_many_values(void **state)
         assert_true(buf_add_fmt(&text, "key%zu: x\n", i));
     load_faulty(buf_bytes(&text), "unknown keys", &faults);
     assert_non_null(strstr(buf_str(&faults), ":2000:1: key1999: is an unknown key; "));
+    buf_clear(&faults);
+    for (size_t i = 2000; i <= CFG_MAP_MAX; i++)
+        assert_true(buf_add_fmt(&text, "key%zu: x\n", i));
+    load_faulty(buf_bytes(&text), "too many keys", &faults);
+    assert_non_null(strstr(buf_str(&faults), ":4097:1: more than 4096 keys in one map\n"));
     buf_free(&text);
     buf_free(&faults);
 }

@@ -1,0 +1,49 @@
+#include "base/pem.h"
+#include "scep/msg.h"
+
+#include <openssl/err.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A message that is accepted is whole; one that is refused can be answered or leaves nothing. */
+static void parse(struct bytes der)
+{
+    struct scep_msg *msg = NULL;
+    struct err err = {0};
+    enum scep_fail fail = SCEP_BAD_TIME;
+    bool partial;
+    bool ok = scep_msg_parse(der, &msg, &partial, &fail, &err);
+    if (!ok && (err.kind != ERR_PEER || !err.text[0]))
+        abort();
+    if ((ok || partial) != (msg != NULL))
+        abort();
+    if (msg && (!scep_msg_txn_get(msg).len || scep_msg_txn_get(msg).len > SCEP_TXN_MAX))
+        abort();
+    if (ok && (!scep_msg_signer_get(msg) || scep_msg_type_get(msg) > 99))
+        abort();
+    scep_msg_free(msg);
+}
+
+static void decode(struct bytes der)
+{
+    struct cert **certs = NULL;
+    size_t count = 0;
+    struct err err = {0};
+    if (scep_certs_decode(der, &certs, &count, &err)) {
+        if (count > SCEP_CERTS_MAX)
+            abort();
+        pem_certs_free(certs, count);
+    } else if (certs || count || err.kind != ERR_PEER) {
+        abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    parse(bytes_of(data, size));
+    decode(bytes_of(data, size));
+    if (ERR_peek_error())
+        abort();
+    return 0;
+}
