@@ -3,6 +3,7 @@
 #include "base/keyless.h"
 #include "base/text.h"
 
+#include <openssl/err.h>
 #include <openssl/sha.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -81,6 +82,7 @@ static bool take_fields(struct cert *cert, struct err *err)
         return err_openssl(err, ERR_PEER, "a certificate with a malformed validity");
     /* Caches the extensions as well, so that threads only read afterwards. */
     cert->is_ca = X509_check_ca(cert->x509) == 1;
+    ERR_clear_error(); /* of extensions that it does not like; who relies on them will be told */
     return take_serial(cert, err) && take_issuer(cert, err) && take_spki(cert, err) &&
            take_names(cert, err);
 }

@@ -42,14 +42,11 @@ static bool skip_indefinite(struct bytes *cur, struct bytes *content)
         if (tag == 0 && len == 0 && !indefinite) {
             if (--open == 0)
                 *content = bytes_of(start.ptr, (size_t)(before.ptr - start.ptr));
-        } else if (tag == 0) {
-            return false;
-        } else if (indefinite) {
-            if (++open > DER_DEPTH_MAX)
-                return false;
-        } else if (!bytes_take(cur, len, &skipped)) {
-            return false;
+            continue;
         }
+        bool fine = tag && (indefinite ? ++open <= DER_DEPTH_MAX : bytes_take(cur, len, &skipped));
+        if (!fine)
+            return false;
     }
     return true;
 }
@@ -92,7 +89,7 @@ struct level {
 /* One pass with a stack of open elements: linear however deep the nesting is. */
 bool der_check(struct bytes der, unsigned max_depth, size_t max_elements)
 {
-    struct level stack[DER_DEPTH_MAX];
+    struct level stack[DER_DEPTH_MAX] = {{0}};
     unsigned depth = 0;
     size_t elements = 0;
     struct bytes cur = der, skipped;

@@ -56,8 +56,8 @@ bool err_within(struct err *err, const char *fmt, ...)
     va_end(args);
 
     size_t len = (size_t)snprintf(err->text, sizeof err->text, "while %s: ", what);
-    snprintf(err->text + len, sizeof err->text - len, "%.*s",
-             (int)(sizeof err->text - len - 1), old);
+    snprintf(err->text + len, sizeof err->text - len, "%.*s", (int)(sizeof err->text - len - 1),
+             old);
     return false;
 }
 

@@ -164,8 +164,8 @@ void text_escape(struct bytes in, size_t max, struct buf *out)
         else
             room = buf_add_fmt(out, "\\x%02x", c);
     }
-    if (in.len > max && room)
-        room = buf_add_str(out, "...");
+    if (in.len > max && room && !buf_add_str(out, "..."))
+        return; /* cut at the buffer's end instead */
 }
 
 /* Leading digits as a number; *rest is what follows them. */

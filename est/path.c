@@ -33,6 +33,7 @@ static bool op_find(struct bytes segment, enum est_op *ret)
 
 static bool label_fine(struct bytes label)
 {
+    static const char marks[] = {'.', '_', '~', '-'};
     enum est_op op;
     if (label.len < 1 || label.len > EST_LABEL_MAX || op_find(label, &op))
         return false;
@@ -41,7 +42,7 @@ static bool label_fine(struct bytes label)
     for (size_t i = 0; i < label.len; i++) {
         uint8_t c = label.ptr[i];
         bool word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word && !memchr("._~-", c, 4))
+        if (!word && !memchr(marks, c, sizeof marks))
             return false;
     }
     return true;

@@ -190,6 +190,7 @@ static void plain_hex(const char *word, char *out, size_t size)
     out[n] = 0;
 }
 
+/* word: not NULL. */
 static int find(struct cli *cli, const char *word, struct found *found)
 {
     char hex[160];
@@ -380,7 +381,7 @@ int cmd_cert(int argc, char **argv)
     }
     int code = cli_open(&cli);
     if (code == CMD_OK)
-        code = run(&cli, &wish, argv[1], words ? argv[named + optind] : NULL);
+        code = run(&cli, &wish, argv[1], words ? argv[named + optind] : "");
     cli_close(&cli);
     return code;
 }

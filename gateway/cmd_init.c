@@ -81,10 +81,15 @@ static const char *const folders[] = {"ca", "ra", "tls", "operator", "state"};
 
 static bool parse_ports(const char *text, unsigned ports[3])
 {
-    int end = 0;
-    return sscanf(text, "%5u,%5u,%5u%n", &ports[0], &ports[1], &ports[2], &end) == 3 &&
-           !text[end] && ports[0] && ports[0] < 65536 && ports[1] && ports[1] < 65536 && ports[2] &&
-           ports[2] < 65536 && ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2];
+    for (unsigned i = 0; i < 3; i++) {
+        char *end;
+        unsigned long port = strtoul(text, &end, 10);
+        if (end == text || *end != (i < 2 ? ',' : 0) || port < 1 || port > 65535)
+            return false;
+        ports[i] = (unsigned)port;
+        text = end + 1;
+    }
+    return ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2];
 }
 
 /* What may stand in a dNSName, so that nothing else gets into the certificate. */

@@ -369,7 +369,7 @@ bool http_server_start(const struct http_conf *conf, struct http_server **ret, s
 
 static bool is_listener(const struct http_server *server, int fd)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = {0};
     int listens = 0;
     socklen_t len = sizeof listens;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens)

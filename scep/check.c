@@ -164,7 +164,7 @@ bool scep_signed_algs_known(const struct scep_signed *found)
 
 bool scep_check_signed(struct bytes der, struct err *err)
 {
-    struct scep_signed found;
+    struct scep_signed found = {0};
     return scep_signed_take(der, &found, err) &&
            (scep_signed_algs_known(&found) ||
             err_set(err, ERR_PEER, "a message signed with an algorithm that is not allowed"));

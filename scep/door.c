@@ -93,7 +93,7 @@ static void get_ca_cert(const struct scep_call *call, struct scep_reply *reply)
 {
     struct bytes certs[CHAIN_MAX];
     size_t count = 0;
-    const struct cfg_certs *chain;
+    const struct cfg_certs *chain = NULL;
     struct err err = {0};
     if (!profile_chain(call, call->profile->routes[0].upstream, &chain, &err)) {
         answer_fault(reply, &err);
@@ -173,7 +173,7 @@ static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
                           struct bytes certs[CHAIN_MAX], size_t *count, struct err *err)
 {
     enum cfg_scep_chain want = op->call->profile->scep.chain;
-    const struct cfg_certs *chain;
+    const struct cfg_certs *chain = NULL;
     certs[0] = cert_der_get(outcome->cert);
     *count = 1;
     if (want == CFG_CHAIN_LEAF || outcome->upstream == SIZE_MAX)

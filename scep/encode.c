@@ -75,7 +75,7 @@ static bool add_ciphertext(struct buf *out, const EVP_CIPHER *cipher, const uint
     bool ok = ctx && EVP_EncryptInit_ex(ctx, cipher, NULL, key, iv) == 1 &&
               EVP_EncryptUpdate(ctx, sealed, &len, content.ptr, (int)content.len) == 1 &&
               EVP_EncryptFinal_ex(ctx, sealed + len, &tail) == 1 &&
-              der_add(out, DER_CONTEXT(0), bytes_of(sealed, (size_t)(len + tail)));
+              der_add(out, DER_CONTEXT(0), bytes_of(sealed, (size_t)len + (size_t)tail));
     free(sealed);
     EVP_CIPHER_CTX_free(ctx);
     return ok;

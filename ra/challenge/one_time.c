@@ -63,8 +63,9 @@ static bool judge_names(const struct store_challenge *row, const struct ra_reque
     if (!bound_names(row, &bound, err))
         return false;
     if (row->subject[0] && !names_subject_equal(&bound, asked))
-        snprintf(ret->detail, sizeof ret->detail, "the challenge is for \"%.100s\", the CSR for \"%.100s\"",
-                 row->subject, asked->subject_text);
+        snprintf(ret->detail, sizeof ret->detail,
+                 "the challenge is for \"%.100s\", the CSR for \"%.100s\"", row->subject,
+                 asked->subject_text);
     else if (!names_san_equal(&bound, asked))
         snprintf(ret->detail, sizeof ret->detail,
                  "the challenge is for the SANs \"%.180s\", the CSR has others", row->sans);

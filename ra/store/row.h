@@ -26,11 +26,11 @@ struct store_request {
     char subject[512];
     char reason[RA_DETAIL_MAX];
     int64_t created, updated;
-    int64_t next_at; /* not before this time should the connector be asked again */
-    int attempt;     /* fences writes */
+    int64_t next_at;     /* not before this time should the connector be asked again */
+    int attempt;         /* fences writes */
     int64_t lease_until; /* 0: nobody drives it, and who did put it back in good order */
-    struct buf cert; /* DER, when ISSUED */
-    bool cert_live;  /* neither revoked nor replaced since */
+    struct buf cert;     /* DER, when ISSUED */
+    bool cert_live;      /* neither revoked nor replaced since */
 };
 
 struct store_cert {

@@ -2,6 +2,7 @@
 import http.client
 import os
 import re
+import socket
 import unittest
 
 from gateway import FlowTest
@@ -29,6 +30,9 @@ class Hostile(FlowTest):
         connection.close()
         return seen
 
+    def broken(self):
+        return [c for c in self.gw.certs() if "broken-1" in c["subject"]]
+
     def test_truncations_and_changes(self):
         """Every truncation and every single-byte change of a good PKCSReq is answered, and at most the one
         request that it was is issued."""
@@ -39,28 +43,27 @@ class Hostile(FlowTest):
             good = file.read()
         seen = self.send_all(good[:n] for n in range(len(good)))
         self.assertEqual(sum(seen.values()), len(good))
-        self.assertEqual(self.gw.certs(), [], "no truncation is issued")
+        self.assertEqual(self.broken(), [], "no truncation is issued")
 
         changed = (good[:n] + bytes([good[n] ^ (1 << n % 8)]) + good[n + 1:] for n in range(len(good)))
         seen = self.send_all(changed)
         self.assertEqual(sum(seen.values()), len(good))
         self.assertNotIn(500, seen)
-        self.assertLessEqual(len(self.gw.certs()), 1, "a change that is issued decodes to the same request")
-        self.assertLessEqual(len(self.gw.requests()), 1)
+        self.assertLessEqual(len(self.broken()), 1, "a change that is issued decodes to the same request")
+        self.assertLessEqual(len([r for r in self.gw.requests() if "broken-1" in r["subject"]]), 1)
 
         self.assertIn("status=SUCCESS", self.gw.scep_client("--send", "request.der", cwd=work).stdout.decode())
-        self.assertEqual(len(self.gw.certs()), 1)
+        self.assertEqual(len(self.broken()), 1)
         self.assertNotRegex(self.gw.log(), r"AddressSanitizer|runtime error:")
 
     def test_log_lines_cannot_be_forged(self):
-        """Line ends, quotes and escapes in a subject, a path and a user name stay inside their log line."""
+        """Line ends, quotes and escapes in a subject, a path and a query stay inside their log line."""
         work = self.gw.work("forge")
         self.gw.scep_client("--subject", "/CN=forge\x1b[2J\"x", check=False, secret=self.gw.challenge(), cwd=work)
-        connection = http.client.HTTPConnection("127.0.0.1", self.gw.scep_port, timeout=30)
-        connection.putrequest("GET", "/scep/none?operation=\x7flevel=error", skip_host=True)
-        connection.endheaders()
-        connection.getresponse().read()
-        connection.close()
+        for path in (b"/scep/default?operation=\x7f%0alevel=error", b"/scep/%0a\"x?operation=GetCACaps"):
+            with socket.create_connection(("127.0.0.1", self.gw.scep_port), timeout=30) as raw:
+                raw.sendall(b"GET " + path + b" HTTP/1.0\r\n\r\n")
+                self.assertRegex(raw.recv(4096), rb"^(HTTP/1.1 4|$)")
         for line in self.gw.log().splitlines():
             self.assertRegex(line, r"^time=\S+ level=(debug|info|warn|error) event=\S+")
             self.assertTrue(re.fullmatch(r"[\x20-\x7e]*", line), line)

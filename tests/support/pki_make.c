@@ -52,7 +52,7 @@ static X509_NAME *make_name(const char *text)
     return name;
 }
 
-static void add_extension(STACK_OF(X509_EXTENSION) *list, const char *name, const char *value)
+static void add_extension(STACK_OF(X509_EXTENSION) * list, const char *name, const char *value)
 {
     X509V3_CTX ctx;
     X509V3_set_ctx_nodb(&ctx);
@@ -61,7 +61,7 @@ static void add_extension(STACK_OF(X509_EXTENSION) *list, const char *name, cons
     MUST(extension && sk_X509_EXTENSION_push(list, extension));
 }
 
-static STACK_OF(X509_EXTENSION) *make_extensions(const struct make_spec *spec)
+static STACK_OF(X509_EXTENSION) * make_extensions(const struct make_spec *spec)
 {
     STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
     MUST(list);
@@ -104,8 +104,7 @@ X509 *make_x509(const struct make_spec *spec, EVP_PKEY *key, X509 *issuer, EVP_P
          X509_set_issuer_name(x509, issuer ? X509_get_subject_name(issuer) : subject));
     MUST(ASN1_TIME_set(X509_getm_notBefore(x509),
                        spec->not_before ? spec->not_before : now - 3600) &&
-         ASN1_TIME_set(X509_getm_notAfter(x509),
-                       spec->not_after ? spec->not_after : now + 86400));
+         ASN1_TIME_set(X509_getm_notAfter(x509), spec->not_after ? spec->not_after : now + 86400));
     MUST(X509_set_pubkey(x509, key));
     STACK_OF(X509_EXTENSION) *extensions = make_extensions(spec);
     for (int i = 0; i < sk_X509_EXTENSION_num(extensions); i++)

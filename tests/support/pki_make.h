@@ -11,10 +11,10 @@ EVP_PKEY *make_ed25519(void);
 
 /* What a certificate or a request is to hold. Zero and NULL mean: the usual. */
 struct make_spec {
-    const char *subject;    /* "CN=x,O=y", required */
-    const char *sans;       /* OpenSSL's form: "DNS:a,IP:10.0.0.1" */
-    const char *eku;        /* "clientAuth" */
-    const char *key_usage;  /* "digitalSignature,keyEncipherment" */
+    const char *subject;   /* "CN=x,O=y", required */
+    const char *sans;      /* OpenSSL's form: "DNS:a,IP:10.0.0.1" */
+    const char *eku;       /* "clientAuth" */
+    const char *key_usage; /* "digitalSignature,keyEncipherment" */
     bool ca;
     int64_t not_before, not_after; /* 0: an hour ago, in a day */
     const char *challenge;         /* requests: challengePassword */

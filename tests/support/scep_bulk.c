@@ -100,8 +100,8 @@ static bool device_ask(struct device *device, bool *pending, bool *done, struct 
 {
     struct peer_answer answer;
     struct bytes message = buf_bytes(*pending ? &device->poll : &device->request);
-    bool ok = peer_ask(&device->bulk->options->url, &device->bulk->ca, &device->peer, message,
-                       &answer, err);
+    struct peer_talk talk = {&device->bulk->options->url, &device->bulk->ca, &device->peer};
+    bool ok = peer_ask(&talk, message, &answer, err);
     *done = false;
     if (!ok) {
         *done = err->kind != ERR_UPSTREAM;

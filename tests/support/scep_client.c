@@ -170,8 +170,8 @@ static void *send_one(void *arg)
 {
     struct sending *sending = arg;
     const struct client *client = sending->client;
-    sending->ok = peer_ask(&client->options->url, &client->ca, &client->device, sending->request,
-                           &sending->answer, &sending->err);
+    struct peer_talk talk = {&client->options->url, &client->ca, &client->device};
+    sending->ok = peer_ask(&talk, sending->request, &sending->answer, &sending->err);
     return NULL;
 }
 
@@ -228,7 +228,8 @@ static int ask(const struct client *client, struct bytes request)
     struct peer_answer answer;
     struct err err = {0};
     int result;
-    if (!peer_ask(&client->options->url, &client->ca, &client->device, request, &answer, &err) ||
+    struct peer_talk talk = {&client->options->url, &client->ca, &client->device};
+    if (!peer_ask(&talk, request, &answer, &err) ||
         (answer.cert && client->options->out_path &&
          !write_cert(client->options->out_path, answer.cert, &err)))
         result = complain(&err);
@@ -264,12 +265,13 @@ static int enroll(const struct client_options *options)
 static int send_file(const struct client_options *options)
 {
     struct peer_ca ca = {0};
+    struct peer_talk talk = {&options->url, &ca, NULL};
     struct peer_answer answer = {0};
     struct buf message = {0};
     struct err err = {0};
     bool ok = pem_file_read(options->send_path, SCEP_MSG_MAX * 2, &message, &err) &&
               peer_ca_fetch(&options->url, &ca, &err) &&
-              peer_ask(&options->url, &ca, NULL, buf_bytes(&message), &answer, &err);
+              peer_ask(&talk, buf_bytes(&message), &answer, &err);
     int result = ok ? print_answer(&answer) : complain(&err);
     peer_answer_clear(&answer);
     peer_ca_clear(&ca);

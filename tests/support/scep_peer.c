@@ -323,8 +323,7 @@ static bool check_reply(const struct scep_msg *msg, const struct peer_ca *ca,
            err_set(err, ERR_PEER, "a reply with another digest");
 }
 
-static bool take_reply(struct bytes body, const struct peer_ca *ca,
-                       const struct peer_device *device, struct bytes request,
+static bool take_reply(const struct peer_talk *talk, struct bytes request, struct bytes body,
                        struct peer_answer *answer, struct err *err)
 {
     struct scep_msg *msg = NULL, *sent = NULL;
@@ -332,16 +331,16 @@ static bool take_reply(struct bytes body, const struct peer_ca *ca,
     struct err ignored;
     bool partial, unused;
     bool ok = scep_msg_parse(body, &msg, &partial, &fail, err);
-    if (device && !scep_msg_parse(request, &sent, &unused, &fail, &ignored))
+    if (talk->device && !scep_msg_parse(request, &sent, &unused, &fail, &ignored))
         ok = ok && err_set(err, ERR_BUG, "our own request: %s", ignored.text);
-    ok = ok &&
-         check_reply(msg, ca, device, sent ? scep_msg_nonce_get(sent) : (struct bytes){0}, err);
+    ok = ok && check_reply(msg, talk->ca, talk->device,
+                           sent ? scep_msg_nonce_get(sent) : (struct bytes){0}, err);
     if (ok) {
         answer->status = scep_msg_status_get(msg);
         answer->fail = scep_msg_fail_get(msg);
     }
-    if (ok && device && answer->status == SCEP_SUCCESS)
-        ok = take_cert(msg, device, answer, err);
+    if (ok && talk->device && answer->status == SCEP_SUCCESS)
+        ok = take_cert(msg, talk->device, answer, err);
     if (ok && answer->status != SCEP_SUCCESS && scep_msg_content_get(msg).len)
         ok = err_set(err, ERR_PEER, "an envelope in a reply that is no SUCCESS");
     scep_msg_free(msg);
@@ -349,18 +348,17 @@ static bool take_reply(struct bytes body, const struct peer_ca *ca,
     return ok;
 }
 
-bool peer_ask(const struct peer_url *url, const struct peer_ca *ca,
-              const struct peer_device *device, struct bytes message, struct peer_answer *answer,
+bool peer_ask(const struct peer_talk *talk, struct bytes message, struct peer_answer *answer,
               struct err *err)
 {
     struct peer_http reply;
     *answer = (struct peer_answer){.status = -1, .fail = -1};
-    bool ok = peer_http(url, "operation=PKIOperation", message, &reply, err);
+    bool ok = peer_http(talk->url, "operation=PKIOperation", message, &reply, err);
     answer->http = ok ? reply.status : 0;
     if (ok && reply.status == 200 && strcmp(reply.type, "application/x-pki-message") != 0)
         ok = err_set(err, ERR_PEER, "PKIOperation: Content-Type %s", reply.type);
     if (ok && reply.status == 200)
-        ok = take_reply(buf_bytes(&reply.body), ca, device, message, answer, err);
+        ok = take_reply(talk, message, buf_bytes(&reply.body), answer, err);
     peer_http_clear(&reply);
     return ok;
 }

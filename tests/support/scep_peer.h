@@ -65,9 +65,14 @@ struct peer_answer {
     int fail;   /* failInfo; -1: none */
     struct cert *cert;
 };
-/* Posts a message. device NULL: the reply is only read, not opened and not compared. */
-bool peer_ask(const struct peer_url *url, const struct peer_ca *ca,
-              const struct peer_device *device, struct bytes message, struct peer_answer *answer,
+/* Who talks to whom. device NULL: a reply is only read, not opened and not compared. */
+struct peer_talk {
+    const struct peer_url *url;
+    const struct peer_ca *ca;
+    const struct peer_device *device;
+};
+/* Posts a message. */
+bool peer_ask(const struct peer_talk *talk, struct bytes message, struct peer_answer *answer,
               struct err *err) MUST_USE;
 void peer_answer_clear(struct peer_answer *answer);
 

@@ -20,11 +20,12 @@ static void test_types(void **state)
         struct scep_reply reply = post_made(f, &make, NULL);
         assert_failure(f, &reply, SCEP_BAD_REQUEST);
     }
-    for (const char *first = "19"; first; first = *first == '1' ? "3" : NULL) {
+    static const char *const firsts[] = {"19", "3"};
+    for (size_t i = 0; i < 2; i++) {
         struct scep_make make = good(f);
         struct buf twice = {0};
         assert_true(scep_attr_add(&twice, SCEP_ATTR_TYPE, bytes_str("19")));
-        make.type = first;
+        make.type = firsts[i];
         make.more = buf_bytes(&twice);
         struct scep_reply reply = post_made(f, &make, NULL);
         assert_failure(f, &reply, SCEP_BAD_REQUEST);
