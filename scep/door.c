@@ -65,8 +65,10 @@ static bool profile_chain(const struct scep_call *call, size_t upstream,
                           const struct cfg_certs **ret, struct err *err)
 {
     struct upstream *up = call->settings->upstreams[upstream];
-    return up->vt->chain ? up->vt->chain(up, ret, err)
-                         : err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
+    *ret = NULL;
+    if (!up->vt->chain)
+        return err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
+    return up->vt->chain(up, ret, err) && *ret;
 }
 
 static const struct cfg_identity *ra_identity(const struct scep_call *call, size_t i)
@@ -93,7 +95,7 @@ static void get_ca_cert(const struct scep_call *call, struct scep_reply *reply)
 {
     struct bytes certs[CHAIN_MAX];
     size_t count = 0;
-    const struct cfg_certs *chain = NULL;
+    const struct cfg_certs *chain;
     struct err err = {0};
     if (!profile_chain(call, call->profile->routes[0].upstream, &chain, &err)) {
         answer_fault(reply, &err);
@@ -173,7 +175,7 @@ static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
                           struct bytes certs[CHAIN_MAX], size_t *count, struct err *err)
 {
     enum cfg_scep_chain want = op->call->profile->scep.chain;
-    const struct cfg_certs *chain = NULL;
+    const struct cfg_certs *chain;
     certs[0] = cert_der_get(outcome->cert);
     *count = 1;
     if (want == CFG_CHAIN_LEAF || outcome->upstream == SIZE_MAX)

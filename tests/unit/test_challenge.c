@@ -37,10 +37,15 @@ static bool mint(const struct world *w, const struct challenge_mint *in,
 }
 
 /* A minted challenge bound to names, and what becomes of a CSR that carries it. */
-static void check_bound(const struct world *w, const char *subject, const char *const *sans,
-                        size_t san_count, struct csr *csr, const char *text)
+#define BOUND(subject_, sans_, count_)                                                             \
+    (struct challenge_mint)                                                                        \
+    {                                                                                              \
+        .subject = subject_, .sans = sans_, .san_count = count_                                    \
+    }
+
+static void check_bound(const struct world *w, struct challenge_mint in, struct csr *csr,
+                        const char *text)
 {
-    struct challenge_mint in = {.subject = subject, .sans = sans, .san_count = san_count};
     struct ra_request request = world_request(w, csr);
     char secret[CHALLENGE_LEN + 1];
     struct err err = {0};
@@ -211,26 +216,29 @@ static void test_bound(void **state)
     struct world *w = *state;
     static const char *const sans[] = {"a.example", "dns:b.example", "10.0.0.1"};
     EVP_PKEY *key = w->key;
-    check_bound(w, "CN=r1,O=x", NULL, 0, world_csr("CN=r1,O=x", NULL, key), NULL);
-    check_bound(w, "CN=r1,O=x", NULL, 0, world_csr("CN=R1,O=X", NULL, key), NULL);
-    check_bound(w, "CN=r1", NULL, 0, world_csr("CN=r2", NULL, key), "for \"CN=r1\", the CSR for");
-    check_bound(w, "CN=r1", NULL, 0, world_csr("CN=r1,OU=y", NULL, key), "CN=r1,OU=y");
-    check_bound(w, "CN=r1", NULL, 0, world_csr("CN=r1", "DNS:a", key), "the CSR has others");
+    check_bound(w, BOUND("CN=r1,O=x", NULL, 0), world_csr("CN=r1,O=x", NULL, key), NULL);
+    check_bound(w, BOUND("CN=r1,O=x", NULL, 0), world_csr("CN=R1,O=X", NULL, key), NULL);
+    check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r2", NULL, key),
+                "for \"CN=r1\", the CSR for");
+    check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r1,OU=y", NULL, key), "CN=r1,OU=y");
+    check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r1", "DNS:a", key), "the CSR has others");
 
-    check_bound(w, "CN=r1", sans, 3,
+    check_bound(w, BOUND("CN=r1", sans, 3),
                 world_csr("CN=r1", "IP:10.0.0.1,DNS:B.example,DNS:a.example", key), NULL);
-    check_bound(w, "CN=r1", sans, 3, world_csr("CN=r1", "DNS:a.example,DNS:b.example", key),
+    check_bound(w, BOUND("CN=r1", sans, 3), world_csr("CN=r1", "DNS:a.example,DNS:b.example", key),
                 "the CSR has others");
-    check_bound(w, "CN=r1", sans, 1, world_csr("CN=r1", NULL, key), "the CSR has others");
-    check_bound(w, "CN=r1", sans, 1, world_csr("CN=r2", "DNS:a.example", key), "the CSR for");
-    check_bound(w, "CN=r1", sans, 1, world_csr("CN=r1", "DNS:a.example,DNS:c", key), "others");
-    check_bound(w, "CN=r1", sans, 1, world_csr("CN=r1", "email:a.example", key), "others");
+    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", NULL, key), "the CSR has others");
+    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r2", "DNS:a.example", key),
+                "the CSR for");
+    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", "DNS:a.example,DNS:c", key),
+                "others");
+    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", "email:a.example", key), "others");
 
     /* SANs alone leave the subject to policy. */
-    check_bound(w, NULL, sans, 1, world_csr("CN=whoever", "DNS:a.example", key), NULL);
-    check_bound(w, "", sans, 1, world_csr("CN=whoever", "DNS:b.example", key), "others");
-    check_bound(w, "CN=a\\,b", NULL, 0, world_csr("CN=a\\,b", NULL, key), NULL);
-    check_bound(w, "CN=a\\,b", NULL, 0, world_csr("CN=a", NULL, key), "the CSR for");
+    check_bound(w, BOUND(NULL, sans, 1), world_csr("CN=whoever", "DNS:a.example", key), NULL);
+    check_bound(w, BOUND("", sans, 1), world_csr("CN=whoever", "DNS:b.example", key), "others");
+    check_bound(w, BOUND("CN=a\\,b", NULL, 0), world_csr("CN=a\\,b", NULL, key), NULL);
+    check_bound(w, BOUND("CN=a\\,b", NULL, 0), world_csr("CN=a", NULL, key), "the CSR for");
 }
 
 /* On EST the user name must be the device that the challenge is for; unbound it may be anything. */

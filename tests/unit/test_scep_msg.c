@@ -543,6 +543,45 @@ static void test_algorithms(void **state)
     }
 }
 
+/* The signer's RSA key is the same key however its SubjectPublicKeyInfo is written: the certificate
+ * is not covered by the signature, so whoever repeats a message may rewrite it. */
+static void test_rewritten_key(void **state)
+{
+    struct fixture *f = *state;
+    const struct spki *spki = cert_spki_get(f->device);
+    struct bytes cur = buf_bytes(&spki->der);
+    struct der outer, algorithm, oid, bits;
+    struct buf bare = {0}, longer = {0}, odd = {0};
+    struct spki again;
+    struct err err;
+    assert_true(der_take(&cur, &outer) && der_take(&outer.content, &algorithm) &&
+                der_take(&outer.content, &bits) && der_take(&algorithm.content, &oid));
+    assert_true(der_add(&bare, DER_SEQUENCE, oid.whole) && buf_add(&bare, bits.whole) &&
+                der_wrap(&bare, 0, DER_SEQUENCE));
+    assert_true(spki_parse(buf_bytes(&bare), &again, &err));
+    assert_true(spki_equal(spki, &again));
+    spki_clear(&again);
+
+    uint8_t head[] = {DER_SEQUENCE, 0x83, 0, 0, 0};
+    size_t len = algorithm.whole.len + bits.whole.len;
+    head[3] = (uint8_t)(len >> 8);
+    head[4] = (uint8_t)len;
+    assert_true(buf_add(&longer, bytes_of(head, sizeof head)) &&
+                buf_add(&longer, algorithm.whole) && buf_add(&longer, bits.whole));
+    assert_true(spki_parse(buf_bytes(&longer), &again, &err));
+    assert_true(spki_equal(spki, &again));
+    spki_clear(&again);
+
+    assert_true(buf_add(&odd, oid.whole) && der_add(&odd, DER_INTEGER, bytes_str("x")) &&
+                der_wrap(&odd, 0, DER_SEQUENCE) && buf_add(&odd, bits.whole) &&
+                der_wrap(&odd, 0, DER_SEQUENCE));
+    assert_false(spki_parse(buf_bytes(&odd), &again, &err));
+    assert_false(spki_equal(spki, cert_spki_get(f->victim)));
+    buf_free(&bare);
+    buf_free(&longer);
+    buf_free(&odd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,7 +592,7 @@ int main(void)
         cmocka_unit_test(test_high_serial), cmocka_unit_test(test_types),
         cmocka_unit_test(test_odd_types),   cmocka_unit_test(test_transaction),
         cmocka_unit_test(test_nonce),       cmocka_unit_test(test_signature),
-        cmocka_unit_test(test_algorithms),
+        cmocka_unit_test(test_algorithms),  cmocka_unit_test(test_rewritten_key),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
