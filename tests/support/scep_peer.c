@@ -319,7 +319,9 @@ static bool check_reply(const struct scep_msg *msg, const struct peer_ca *ca,
         return err_set(err, ERR_PEER, "a reply with another transactionID");
     if (!bytes_equal(scep_msg_recipient_nonce_get(msg), nonce))
         return err_set(err, ERR_PEER, "a reply whose recipientNonce is not our senderNonce");
-    return scep_msg_algs_get(msg).digest == device->algs.digest ||
+    /* A refusal may come with a better digest than the one that it refuses. */
+    return scep_msg_status_get(msg) == SCEP_FAILURE ||
+           scep_msg_algs_get(msg).digest == device->algs.digest ||
            err_set(err, ERR_PEER, "a reply with another digest");
 }
 

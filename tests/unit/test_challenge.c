@@ -40,7 +40,7 @@ static bool mint(const struct world *w, const struct challenge_mint *in,
 #define BOUND(subject_, sans_, count_)                                                             \
     (struct challenge_mint)                                                                        \
     {                                                                                              \
-        .subject = subject_, .sans = sans_, .san_count = count_                                    \
+        .subject = (subject_), .sans = (sans_), .san_count = (count_)                              \
     }
 
 static void check_bound(const struct world *w, struct challenge_mint in, struct csr *csr,
@@ -280,7 +280,8 @@ static void test_not_minted(void **state)
     static const char *const comma[] = {"uri:http://x/a,b"};
     static char long_name[2048];
     memset(long_name, 'a', sizeof long_name - 1);
-    memcpy(long_name, "CN=", 3);
+    for (size_t i = 0; i < 3; i++)
+        long_name[i] = "CN="[i];
     const struct {
         struct challenge_mint in;
         const char *text;

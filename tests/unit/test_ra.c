@@ -284,14 +284,17 @@ static void test_policy(void **state)
     csr_free(good);
 }
 
-/* A subject too long for the row is a refusal or a certificate, never a fault. */
+/* A subject too long for the row and for the trail is a refusal or a certificate, never a fault. */
 static void test_long_subject(void **state)
 {
     struct world *w = *state;
-    char subject[2048];
+    static char subject[60 * 128];
     size_t len = 0;
-    for (int i = 0; i < 20; i++)
-        len += (size_t)snprintf(subject + len, sizeof subject - len, "%sOU=%060d", i ? "," : "", i);
+    for (int i = 0; i < 60; i++) {
+        len += (size_t)snprintf(subject + len, sizeof subject - len, "%sOU=", i ? "," : "");
+        memset(subject + len, '\\', 120); /* each pair is one backslash */
+        len += 120;
+    }
     struct csr *csr = world_csr(subject, NULL, w->key);
     struct ra_request request = world_enroll(w, csr);
     w->profiles[0].keys.any = false;
@@ -503,6 +506,46 @@ static void test_crowd_same(void **state)
     csr_free(csr);
 }
 
+/* A twin, which the store lets pass just before it looks a challenge up. */
+static struct {
+    const struct store_vt *vt;
+    const struct world *w;
+    const struct ra_request *request;
+    struct cert *cert;
+} twin;
+
+static bool find_after_twin(struct store *store, const uint8_t *digest, struct store_challenge *ret,
+                            bool *found, struct err *err)
+{
+    store->vt = twin.vt;
+    twin.cert = world_issue(twin.w, twin.request);
+    return store->vt->challenge_find(store, digest, ret, found, err);
+}
+
+/* A request whose twin spends the challenge between two steps of it is answered like the twin. */
+static void test_twin(void **state)
+{
+    struct world *w = *state;
+    char secret[CHALLENGE_LEN + 1];
+    world_mint(w, NULL, secret);
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct ra_request request = world_request(w, csr);
+    request.evidence.challenge = bytes_str(secret);
+    struct store_vt vt = *w->store->vt;
+    vt.challenge_find = find_after_twin;
+    twin.vt = w->store->vt;
+    twin.w = w;
+    twin.request = &request;
+    w->store->vt = &vt;
+    struct cert *cert = world_issue(w, &request);
+    assert_ptr_equal(w->store->vt, twin.vt);
+    assert_true(world_same_cert(cert, twin.cert));
+    assert_int_equal(w->ca[0].submitted, 1);
+    cert_free(cert);
+    cert_free(twin.cert);
+    csr_free(csr);
+}
+
 /* Fifty devices with one one-time challenge at once: one gets a certificate. */
 static void test_crowd_challenge(void **state)
 {
@@ -543,7 +586,8 @@ int main(void)
         TEST(test_signer_key),      TEST(test_principal),   TEST(test_policy),
         TEST(test_long_subject),    TEST(test_no_route),    TEST(test_prepare_fails),
         TEST(test_long_txn),        TEST(test_poll),        TEST(test_poll_empty),
-        TEST(test_revoked_since),   TEST(test_crowd_same),  TEST(test_crowd_challenge),
+        TEST(test_revoked_since),   TEST(test_crowd_same),  TEST(test_twin),
+        TEST(test_crowd_challenge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
