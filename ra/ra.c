@@ -182,6 +182,7 @@ struct ordering {
     const struct ra_request *request;
     const struct ra_authorization *authorization;
     const uint8_t *dedup;
+    const char *lineage; /* upstream that issued what is being renewed, or NULL */
     size_t upstream;
     struct store_request row;
 };
@@ -272,22 +273,35 @@ static bool refuse_audited(struct ra *ra, const struct ra_request *request,
     return ra->store->vt->audit_add(ra->store, &event, err);
 }
 
+/* A renewal goes to the CA that issued, as long as it is configured; anything else by the routes.
+ */
+static bool choose_upstream(struct ordering *ordering)
+{
+    const struct ra_request *request = ordering->request;
+    size_t route;
+    if (ordering->lineage &&
+        ra_upstream_find(request->settings, ordering->lineage, &ordering->upstream))
+        return true;
+    if (!policy_route(request->profile, request->csr, request->label, &route))
+        return false;
+    ordering->upstream = request->profile->routes[route].upstream;
+    return true;
+}
+
 static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_outcome *outcome,
                             struct err *err)
 {
     const struct ra_request *request = ordering->request;
     struct policy_result *policy = mem_zalloc(sizeof *policy);
-    size_t route;
     bool ok;
     policy_judge(request->profile, request->csr, policy);
     if (policy->verdict == POLICY_REFUSE) {
         ra_refuse(outcome, policy->reason, "%s", policy->detail);
         ok = refuse_audited(ra, request, outcome, err);
-    } else if (!policy_route(request->profile, request->csr, request->label, &route)) {
+    } else if (!choose_upstream(ordering)) {
         ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
         ok = refuse_audited(ra, request, outcome, err);
     } else {
-        ordering->upstream = request->profile->routes[route].upstream;
         ok =
             fill_row(ordering, err) && order_and_drive(ra, ordering, policy->ignored, outcome, err);
     }
@@ -326,6 +340,8 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
         .request = c->request, .authorization = authorization, .dedup = dedup};
     bool ok = true;
     if (authorization) {
+        if (*ra_authorization_renews(authorization))
+            ordering.lineage = c->held.cert.upstream;
         ok = judge_and_order(ra, &ordering, outcome, err);
     } else if (outcome->reason == RA_BAD_CHALLENGE) {
         /* The same request, a moment ago, may have spent the challenge since we looked. */

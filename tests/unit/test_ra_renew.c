@@ -73,6 +73,30 @@ static void test_renew(void **state)
     device_close(&d);
 }
 
+/* A renewal goes to the CA that issued, also when the routes lead elsewhere by now; if that CA is
+ * not configured any more, by the routes. */
+static void test_lineage(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    w->routes[0].upstream = 1;
+    struct cert *renewed = world_issue(w, &d.request);
+    struct store_cert row = inventory(w, renewed);
+    assert_string_equal(row.upstream, w->conf[0].name);
+    store_cert_clear(&row);
+    char *name = w->conf[0].name;
+    w->conf[0].name = (char[]){"another"};
+    d.request.evidence.holder = renewed;
+    struct cert *moved = world_issue(w, &d.request);
+    row = inventory(w, moved);
+    assert_string_equal(row.upstream, w->conf[1].name);
+    store_cert_clear(&row);
+    w->conf[0].name = name;
+    cert_free(renewed);
+    cert_free(moved);
+    device_close(&d);
+}
+
 /* What the door called it does not matter, nor how the key was proved: the signer decides. */
 static void test_by_signer(void **state)
 {
@@ -475,6 +499,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_renew),
+        TEST(test_lineage),
         TEST(test_by_signer),
         TEST(test_challenge_kept),
         TEST(test_repeated),
