@@ -15,7 +15,8 @@ static bool copy_text(struct bytes in, char *out, size_t size)
 {
     if (in.len >= size)
         return false;
-    memcpy(out, in.ptr, in.len);
+    if (in.len)
+        memcpy(out, in.ptr, in.len);
     out[in.len] = '\0';
     return true;
 }

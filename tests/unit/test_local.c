@@ -410,7 +410,7 @@ static void test_same_handle(void **state)
         open_usual(&ca, issuers[i]);
         struct buf handle = prepare(&ca, csr, &profile);
         for (int round = 0; round < 3; round++) {
-            clock_set(now + round * 1000);
+            clock_set(now + INT64_C(1000) * round);
             struct cert *cert = submit(&ca, csr, &handle, round > 0);
             struct der outer, tbs;
             struct bytes rest = cert_der_get(cert);
