@@ -371,7 +371,7 @@ static void test_high_serial(void **state)
     static const unsigned char octets[] = {0x80, 0xff, 1};
     X509 *x509 = make_x509(&(struct make_spec){.subject = "CN=high"}, f->device_key, NULL, NULL);
     BIGNUM *number = BN_bin2bn(octets, sizeof octets, NULL);
-    struct cert *high;
+    struct cert *high = NULL;
     struct err err;
     assert_true(BN_to_ASN1_INTEGER(number, X509_get_serialNumber(x509)) &&
                 X509_sign(x509, f->device_key, EVP_sha256()) && cert_from_x509(x509, &high, &err));
