@@ -168,10 +168,18 @@ static bool start_door(struct gateway *gateway, const struct cfg *cfg, unsigned 
 /* Every https listener answers us, or nobody is served. */
 static bool self_test(const struct cfg *cfg, struct err *err)
 {
-    const struct cfg_urls *all[] = {&cfg->listen.scep, &cfg->listen.est, &cfg->listen.admin};
+    const struct {
+        const struct cfg_urls *urls;
+        const char *path;
+    } all[] = {
+        {&cfg->listen.scep, "/"},
+        {&cfg->listen.est, "/.well-known/est/cacerts"},
+        {&cfg->listen.admin, "/healthz"},
+    };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        for (size_t k = 0; k < all[i]->count; k++)
-            if (all[i]->items[k].tls && !tls_self_test(&all[i]->items[k], err))
+        for (size_t k = 0; k < all[i].urls->count; k++)
+            if (all[i].urls->items[k].tls &&
+                !tls_self_test(&all[i].urls->items[k], all[i].path, err))
                 return false;
     return true;
 }

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -166,16 +167,16 @@ static int connect_to(const struct cfg_url *url)
     return -1;
 }
 
-bool tls_self_test(const struct cfg_url *url, struct err *err)
+bool tls_self_test(const struct cfg_url *url, const char *path, struct err *err)
 {
-    static const char request[] = "HEAD / HTTP/1.0\r\n\r\n";
-    char reply[16] = "";
+    char request[256], reply[16] = "";
+    int len = snprintf(request, sizeof request, "HEAD %s HTTP/1.0\r\n\r\n", path);
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     SSL *ssl = ctx ? SSL_new(ctx) : NULL;
     int fd = connect_to(url);
     bool ok = ssl && fd >= 0 && SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1 &&
-              SSL_write(ssl, request, sizeof request - 1) > 0 &&
-              SSL_read(ssl, reply, sizeof reply - 1) > 0 && strncmp(reply, "HTTP/1.1 ", 9) == 0;
+              SSL_write(ssl, request, len) > 0 && SSL_read(ssl, reply, sizeof reply - 1) > 0 &&
+              strncmp(reply, "HTTP/1.1 ", 9) == 0;
     if (!ok)
         err_openssl(err, ERR_LOCAL, "the self-test of TLS on port %u failed", url->port);
     SSL_free(ssl);

@@ -22,7 +22,7 @@ bool tls_reload(struct tls *tls, const struct cfg *cfg, struct err *err) MUST_US
 SSL_CTX *tls_ctx_get(const struct tls *tls);
 void tls_free(struct tls *tls); /* after its listeners have stopped; NULL is allowed */
 
-/* Start-up self-test: a handshake and a request to our own listener. */
-bool tls_self_test(const struct cfg_url *url, struct err *err) MUST_USE;
+/* Start-up self-test: a handshake and a HEAD of path, whatever its answer, at our own listener. */
+bool tls_self_test(const struct cfg_url *url, const char *path, struct err *err) MUST_USE;
 
 #endif

@@ -10,7 +10,7 @@ struct ra_note {
     const char *outcome;   /* static text: "issued", "pending", "refused", "answered", "error" */
     const char *reason;    /* static text: ra_reason_name or a door's own word; or NULL */
     char request_id[RA_ID_LEN + 1];
-    char txn[2 * 24 + 1]; /* hex of the first octets of the transactionID, or "" */
+    char txn[49]; /* the first octets of the transactionID up to a NUL, or "" */
     char subject[256];
     char detail[RA_DETAIL_MAX + 64]; /* for the operator */
     bool fault; /* something of ours failed (store, connector), not the device's */

@@ -1,7 +1,6 @@
 #include "scep/door.h"
 
 #include "base/pem.h"
-#include "base/text.h"
 #include "scep/msg.h"
 #include "scep/outcome.h"
 #include "scep/query.h"
@@ -15,7 +14,6 @@
 
 #define KEYS_MAX 16
 #define CHAIN_MAX 16
-#define TXN_SHOWN 24
 
 /* One PKIOperation on its way. */
 struct pkiop {
@@ -365,7 +363,8 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
     bool ok = scep_msg_parse(der, &op.msg, &partial, &fail, &err);
     if (ok || partial) {
         struct bytes txn = scep_msg_txn_get(op.msg);
-        text_hex(bytes_of(txn.ptr, txn.len < TXN_SHOWN ? txn.len : TXN_SHOWN), reply->note.txn);
+        snprintf(reply->note.txn, sizeof reply->note.txn, "%.*s", (int)txn.len,
+                 (const char *)txn.ptr);
     }
     if (ok) {
         dispatch(&op);

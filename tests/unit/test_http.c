@@ -325,9 +325,9 @@ static void test_self_test(void **state)
     struct fixture *f = *state;
     struct err err;
     struct cfg_url nobody = {true, loopback, free_port()};
-    assert_true(tls_self_test(&f->secure_url, &err));
-    assert_false(tls_self_test(&nobody, &err));
-    assert_false(tls_self_test(&f->plain_url, &err));
+    assert_true(tls_self_test(&f->secure_url, "/", &err));
+    assert_false(tls_self_test(&nobody, "/", &err));
+    assert_false(tls_self_test(&f->plain_url, "/", &err));
 }
 
 /* After a reload new connections see the new certificate and the new oldest version. */
