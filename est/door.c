@@ -4,7 +4,6 @@
 #include "est/body.h"
 #include "est/outcome.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,13 +43,13 @@ static void answer_text(struct est_reply *reply, int status, const char *verb, c
 
 static void refuse(struct est_reply *reply, int status, const char *reason, const char *detail)
 {
-    note(reply, "refused", reason, "%s", detail);
+    ra_note_set(&reply->note, "refused", reason, "%s", detail);
     answer_text(reply, status, "refused", reason);
 }
 
 static void answer_fault(struct est_reply *reply, const struct err *err)
 {
-    note(reply, "error", err_kind_name(err->kind), "%s", err->text);
+    ra_note_set(&reply->note, "error", err_kind_name(err->kind), "%s", err->text);
     reply->note.fault = true;
     answer_text(reply, 503, "unavailable", "try again later");
     reply->retry_after = FAULT_RETRY_SECONDS;
@@ -93,7 +92,7 @@ static void cacerts(const struct est_call *call, struct est_reply *reply)
                 certs[count++] = cert_der_get(chain->items[k]);
     }
     reply->content_type = "application/pkcs7-mime";
-    note(reply, "answered", NULL, "%s", "");
+    ra_note_set(&reply->note, "answered", NULL, "%s", "");
     answer_certs(call, reply, certs, count);
 }
 
@@ -139,14 +138,14 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
     switch (outcome->status) {
     case RA_ISSUED:
         leaf = cert_der_get(outcome->cert);
-        note(reply, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
-             cert_serial_get(outcome->cert));
+        ra_note_set(&reply->note, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
+                    cert_serial_get(outcome->cert));
         memcpy(reply->delivers, outcome->request_id, sizeof reply->delivers);
         reply->content_type = CERTS_ONLY;
         answer_certs(call, reply, &leaf, 1);
         break;
     case RA_PENDING:
-        note(reply, "pending", NULL, "%s", outcome->detail);
+        ra_note_set(&reply->note, "pending", NULL, "%s", outcome->detail);
         answer_text(reply, 202, "pending", "ask again later");
         reply->retry_after =
             outcome->retry_after > 0 ? outcome->retry_after : PENDING_RETRY_SECONDS;
@@ -257,7 +256,7 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
         enroll(ra, call, reply);
         break;
     case EST_CSRATTRS: /* no attributes are asked for (RFC 7030 section 4.5.2): no body either */
-        note(reply, "answered", "no-attributes", "%s", "");
+        ra_note_set(&reply->note, "answered", "no-attributes", "%s", "");
         reply->status = 404;
         break;
     default:

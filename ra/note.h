@@ -16,4 +16,8 @@ struct ra_note {
     bool fault; /* something of ours failed (store, connector), not the device's */
 };
 
+/* outcome and reason are static text; the rest goes to detail. */
+void ra_note_set(struct ra_note *note, const char *outcome, const char *reason, const char *fmt,
+                 ...) PRINTF_LIKE(4, 5);
+
 #endif

@@ -7,7 +7,6 @@
 
 #include <openssl/objects.h>
 #include <openssl/rand.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +51,7 @@ static void answer_http(struct scep_reply *reply, int status, const char *text)
 
 static void answer_fault(struct scep_reply *reply, const struct err *err)
 {
-    note(reply, "error", err_kind_name(err->kind), "%s", err->text);
+    ra_note_set(&reply->note, "error", err_kind_name(err->kind), "%s", err->text);
     reply->note.fault = true;
     reply->delivers[0] = '\0';
     answer_http(reply, 503, "try again later\n");
@@ -85,7 +84,7 @@ static void get_ca_caps(const struct scep_call *call, struct scep_reply *reply)
     reply->content_type = "text/plain";
     if (buf_add_str(&reply->body, always) &&
         (!legacy || buf_add_str(&reply->body, "DES3\nSHA-1\n")))
-        note(reply, "answered", NULL, "%s", "");
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
 }
 
 /* RA first, then the CA chain, issuer first; a CA that is its own RA alone and bare. */
@@ -109,7 +108,7 @@ static void get_ca_cert(const struct scep_call *call, struct scep_reply *reply)
     bool ok = count == 1 ? buf_set(&reply->body, certs[0])
                          : pem_certs_only_encode(certs, count, &reply->body);
     if (ok) {
-        note(reply, "answered", NULL, "%s", "");
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
         return;
     }
     err_set(&err, ERR_LOCAL, "the CA's certificates are too large");
@@ -164,7 +163,7 @@ static void answer_status(struct pkiop *op, enum scep_status status, enum scep_f
 static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *reason,
                            const char *detail)
 {
-    note(op->reply, "refused", reason, "%s: %s", scep_fail_name(fail), detail);
+    ra_note_set(&op->reply->note, "refused", reason, "%s: %s", scep_fail_name(fail), detail);
     answer_status(op, SCEP_FAILURE, fail);
 }
 
@@ -200,8 +199,8 @@ static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
         struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
         out.content = buf_bytes(&bag);
         out.recipient = scep_msg_signer_get(op->msg);
-        note(op->reply, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
-             cert_serial_get(outcome->cert));
+        ra_note_set(&op->reply->note, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
+                    cert_serial_get(outcome->cert));
         memcpy(op->reply->delivers, outcome->request_id, sizeof op->reply->delivers);
         answer(op, &out);
     }
@@ -216,7 +215,7 @@ static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
         answer_issued(op, outcome);
         break;
     case RA_PENDING:
-        note(op->reply, "pending", NULL, "%s", outcome->detail);
+        ra_note_set(&op->reply->note, "pending", NULL, "%s", outcome->detail);
         answer_status(op, SCEP_PENDING, SCEP_BAD_REQUEST);
         break;
     default:
@@ -371,7 +370,7 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
     } else if (partial) {
         answer_failure(&op, fail, "bad-message", err.text);
     } else {
-        note(reply, "refused", "bad-message", "%s", err.text);
+        ra_note_set(&reply->note, "refused", "bad-message", "%s", err.text);
         answer_http(reply, 400, "not a SCEP message\n");
     }
     scep_msg_free(op.msg);
@@ -384,7 +383,7 @@ static void get_pki_operation(struct ra *ra, const struct scep_call *call, struc
     if (scep_query_message(call->query, &der, &err)) {
         pki_operation(ra, call, buf_bytes(&der), reply);
     } else {
-        note(reply, "refused", "bad-message", "%s", err.text);
+        ra_note_set(&reply->note, "refused", "bad-message", "%s", err.text);
         answer_http(reply, 400, "not a SCEP message\n");
     }
     buf_free(&der);
@@ -412,11 +411,13 @@ void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_r
             get_pki_operation(ra, call, reply);
         break;
     case SCEP_OP_GETNEXTCACERT:
-        note(reply, "refused", "no-successor", "%s", "no successor of the CA is configured");
+        ra_note_set(&reply->note, "refused", "no-successor", "%s",
+                    "no successor of the CA is configured");
         answer_http(reply, 404, "there is no next CA certificate\n");
         break;
     default:
-        note(reply, "refused", "bad-operation", "%s", "an operation that is not served");
+        ra_note_set(&reply->note, "refused", "bad-operation", "%s",
+                    "an operation that is not served");
         answer_http(reply, 400, "unknown operation\n");
     }
 }
