@@ -13,20 +13,6 @@
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
 #define CHALLENGE_HEADER "Basic realm=\"est\""
 
-static void note(struct est_reply *reply, const char *outcome, const char *reason, const char *fmt,
-                 ...) PRINTF_LIKE(4, 5);
-
-static void note(struct est_reply *reply, const char *outcome, const char *reason, const char *fmt,
-                 ...)
-{
-    va_list args;
-    reply->note.outcome = outcome;
-    reply->note.reason = reason;
-    va_start(args, fmt);
-    vsnprintf(reply->note.detail, sizeof reply->note.detail, fmt, args);
-    va_end(args);
-}
-
 /* The device gets a status and a word or two; the operator's text goes to the log. */
 static void answer_text(struct est_reply *reply, int status, const char *verb, const char *word)
 {

@@ -25,20 +25,6 @@ struct pkiop {
     struct scep_algs algs;
 };
 
-static void note(struct scep_reply *reply, const char *outcome, const char *reason, const char *fmt,
-                 ...) PRINTF_LIKE(4, 5);
-
-static void note(struct scep_reply *reply, const char *outcome, const char *reason, const char *fmt,
-                 ...)
-{
-    va_list args;
-    reply->note.outcome = outcome;
-    reply->note.reason = reason;
-    va_start(args, fmt);
-    vsnprintf(reply->note.detail, sizeof reply->note.detail, fmt, args);
-    va_end(args);
-}
-
 /* An answer outside the protocol: nothing that a signed one could be addressed to was read. */
 static void answer_http(struct scep_reply *reply, int status, const char *text)
 {
