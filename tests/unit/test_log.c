@@ -1,0 +1,113 @@
+#include "base/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char captured[8192];
+
+static int saved, ends[2];
+
+static void capture_start(void)
+{
+    fflush(stderr);
+    saved = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+}
+
+static const char *capture_end(void)
+{
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    ssize_t n = read(ends[0], captured, sizeof captured - 1);
+    captured[n > 0 ? n : 0] = 0;
+    close(ends[0]);
+    return captured;
+}
+
+/* Time, level and event come first; text is quoted, numbers are not, and NULL is left out. */
+static void test_form(void **state)
+{
+    struct log_line line;
+    (void)state;
+    capture_start();
+    log_begin(&line, LOG_WARN, "test");
+    log_str(&line, "a", "b c");
+    log_str(&line, "nothing", NULL);
+    log_num(&line, "n", -5);
+    log_end(&line);
+    const char *out = capture_end();
+    assert_memory_equal(out, "time=20", 7);
+    assert_non_null(strstr(out, "Z level=warn event=test a=\"b c\" n=-5\n"));
+    assert_null(strstr(out, "nothing"));
+}
+
+/* No value can end its line or its quotes. */
+static void test_forgery(void **state)
+{
+    struct log_line line;
+    (void)state;
+    capture_start();
+    log_begin(&line, LOG_INFO, "test");
+    log_bytes(&line, "v", bytes_of("x\"\ntime=1 level=error\r\x1b[2J\x00\xff", 28));
+    log_end(&line);
+    const char *out = capture_end();
+    assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+    assert_non_null(strstr(out, "v=\"x\\\"\\x0atime=1 level=error\\x0d\\x1b[2J\\x00\\xff\"\n"));
+}
+
+/* Values that are too long are cut; a field that does not fit any more is left out whole. */
+static void test_long(void **state)
+{
+    struct log_line line;
+    char *value = calloc(1, 5001);
+    (void)state;
+    memset(value, '\n', 5000);
+    capture_start();
+    log_begin(&line, LOG_INFO, "test");
+    log_str(&line, "a", value);
+    log_str(&line, "b", value);
+    log_num(&line, "end", 1);
+    log_end(&line);
+    const char *out = capture_end();
+    assert_true(strlen(out) <= sizeof line.text);
+    assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+    assert_int_equal(strlen(out) - strlen(strstr(out, " end=1\n")), strlen(out) - 7);
+    free(value);
+}
+
+/* Lines below the level are not written. */
+static void test_level(void **state)
+{
+    (void)state;
+    capture_start();
+    log_text(LOG_DEBUG, "quiet", "%d", 1);
+    log_level_set(LOG_ERROR);
+    log_text(LOG_WARN, "quiet", "%d", 2);
+    struct err err = {ERR_UPSTREAM, "no \"answer\""};
+    log_err(LOG_ERROR, "loud", &err);
+    log_level_set(LOG_INFO);
+    const char *out = capture_end();
+    assert_null(strstr(out, "quiet"));
+    assert_non_null(strstr(out, "event=loud who=\"upstream\" reason=\"no \\\"answer\\\"\"\n"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_form),
+        cmocka_unit_test(test_forgery),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_level),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
