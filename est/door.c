@@ -19,7 +19,7 @@ static void answer_text(struct est_reply *reply, int status, const char *verb, c
     reply->status = status;
     reply->content_type = "text/plain";
     buf_clear(&reply->body);
-    const char *id = reply->note.request_id;
+    const char *id = reply->note.request_id[0] ? reply->note.request_id : reply->note.call_id;
     bool ok = buf_add_fmt(&reply->body, "%s: %s", verb, word) &&
               (!*id || buf_add_fmt(&reply->body, " (request %s)", id)) &&
               buf_add_u8(&reply->body, '\n');
@@ -124,8 +124,8 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
     switch (outcome->status) {
     case RA_ISSUED:
         leaf = cert_der_get(outcome->cert);
-        ra_note_set(&reply->note, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
-                    cert_serial_get(outcome->cert));
+        ra_note_set(&reply->note, "issued", outcome->repeated ? "repeated" : NULL, "serial %s%s",
+                    cert_serial_get(outcome->cert), outcome->detail);
         memcpy(reply->delivers, outcome->request_id, sizeof reply->delivers);
         reply->content_type = CERTS_ONLY;
         answer_certs(call, reply, &leaf, 1);
@@ -231,6 +231,8 @@ static bool method_fits(const struct est_call *call, struct est_reply *reply)
 void est_door_handle(struct ra *ra, const struct est_call *call, struct est_reply *reply)
 {
     *reply = (struct est_reply){.note = {.operation = est_op_name(call->op)}};
+    if (call->id)
+        snprintf(reply->note.call_id, sizeof reply->note.call_id, "%s", call->id);
     if (call->op != EST_FULLCMC && call->op != EST_SERVERKEYGEN && !method_fits(call, reply))
         return;
     switch (call->op) {

@@ -35,6 +35,7 @@ struct est_call {
     struct bytes body;
     struct cert *peer;  /* TLS client certificate (its key was proved), or NULL */
     const char *origin; /* peer address */
+    const char *id;     /* of the call: a refusal names it; or NULL */
 };
 
 struct est_reply {

@@ -2,11 +2,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "est/door.h"
 #include "gateway/admin.h"
 #include "gateway/route.h"
 #include "scep/door.h"
 
+#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@ static _Thread_local struct {
     char profile[65];
     struct ra_note note;
     char delivers[RA_ID_LEN + 1];
+    char id[17];
     int64_t started;
 } current;
 
@@ -66,8 +69,11 @@ void front_reload(struct front *front, struct ra_settings *settings)
 static void begin(const char *door)
 {
     memset(&current, 0, sizeof current);
+    uint8_t id[(sizeof current.id - 1) / 2];
     current.door = door;
     current.started = clock_mono_ms();
+    if (RAND_bytes(id, sizeof id) == 1)
+        text_hex(bytes_of(id, sizeof id), current.id);
 }
 
 static void answer_plain(struct http_response *response, int status, const char *text)
@@ -155,6 +161,7 @@ static void est_handle(void *arg, const struct http_request *request,
             .body = request->body,
             .peer = request->certificate,
             .origin = request->peer,
+            .id = current.id,
         };
         call.authorization =
             http_header_get(request->headers, "Authorization", &call.authorizations);
@@ -178,7 +185,8 @@ static void log_request(const struct http_request *request, const struct http_re
     const struct ra_note *note = &current.note;
     struct log_line line;
     log_begin(&line, note->fault ? LOG_ERROR : LOG_INFO, "request");
-    log_str(&line, "id", note->request_id[0] ? note->request_id : NULL);
+    log_str(&line, "id", current.id);
+    log_str(&line, "request", note->request_id[0] ? note->request_id : NULL);
     log_str(&line, "client", request->peer);
     log_str(&line, "door", current.door);
     log_str(&line, "profile", current.profile[0] ? current.profile : NULL);

@@ -254,7 +254,11 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
                              .row = row,
                              .csr = request->csr,
                              .fresh = true};
-    return drive_row(ra, &drive, outcome, err);
+    if (!drive_row(ra, &drive, outcome, err))
+        return false;
+    if (*ignored && outcome->status == RA_ISSUED)
+        snprintf(outcome->detail, sizeof outcome->detail, "; ignored extensions: %.200s", ignored);
+    return true;
 }
 
 /* A refusal of something that was authorized is worth a record. */

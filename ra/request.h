@@ -67,7 +67,7 @@ struct ra_outcome {
     enum ra_status status;
     enum ra_reason reason;
     char request_id[RA_ID_LEN + 1]; /* empty if the request was refused before it was ordered */
-    char detail[RA_DETAIL_MAX];     /* for the operator's log */
+    char detail[RA_DETAIL_MAX];     /* for the operator's log; RA_ISSUED: what was ignored */
     bool repeated;                  /* answered from the stored row */
     int retry_after;                /* seconds, when RA_PENDING */
     struct cert *cert;              /* when RA_ISSUED; the caller owns a count */

@@ -185,8 +185,8 @@ static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
         struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
         out.content = buf_bytes(&bag);
         out.recipient = scep_msg_signer_get(op->msg);
-        ra_note_set(&op->reply->note, "issued", outcome->repeated ? "repeated" : NULL, "serial %s",
-                    cert_serial_get(outcome->cert));
+        ra_note_set(&op->reply->note, "issued", outcome->repeated ? "repeated" : NULL,
+                    "serial %s%s", cert_serial_get(outcome->cert), outcome->detail);
         memcpy(op->reply->delivers, outcome->request_id, sizeof op->reply->delivers);
         answer(op, &out);
     }

@@ -232,11 +232,28 @@ class EstUsers(FlowTest):
             file.write(f"alice:{hashed}\n")
         os.chmod(gw.path("users"), 0o600)
         gw.secrets.append("correct horse")
-        gw.edit(r"^(\s+)est:.*$", r"\g<0>")
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 users: users,")
+        gw.edit(r"^    eku: .*$", r"\g<0>\n    ignore_extensions: [1.3.6.1.4.1.311.20.2]")
 
     call = Est.call
     make_csr = Est.make_csr
+
+    def test_ignored_extension(self):
+        """Windows' template name, which the profile lists as harmless, does not hinder, and is logged; others do."""
+        work = self.gw.work("ignored")
+        alice = ["--user", "alice:correct horse"]
+        template = ("-addext", "1.3.6.1.4.1.311.20.2=ASN1:BMP:Machine")
+        self.assertEqual(self.call(work, "simpleenroll", self.make_csr(work, "/CN=win-1", *template), *alice)[0], 200)
+        line = [line for line in self.gw.log().splitlines() if "win-1" in line][0]
+        self.assertIn("ignored extensions: 1.3.6.1.4.1.311.20.2", line)
+        self.assertNotIn("20.2", text("openssl", "x509", "-noout", "-text", "-inform", "DER", input=self.leaf(work)))
+        other = ("-addext", "1.3.6.1.4.1.311.21.7=ASN1:NULL")
+        self.assertEqual(self.call(work, "simpleenroll", self.make_csr(work, "/CN=win-2", *other), *alice)[0], 403)
+
+    def leaf(self, work):
+        """DER of the newest certificate."""
+        serial = self.gw.certs()[0]["serial"]
+        return run("openssl", "x509", "-outform", "DER", input=self.gw.cli("cert", "show", serial, "--pem").stdout).stdout
 
     def test_users_file(self):
         """A user of the file enrolls with the right password only."""
