@@ -12,7 +12,8 @@
 struct cert {
     atomic_int count;
     struct buf der;
-    X509 *x509; /* without its key */
+    X509 *x509;            /* without its key */
+    _Atomic(X509 *) keyed; /* with it, once somebody asked */
     struct spki spki;
     struct names names;
     struct buf issuer;
@@ -128,6 +129,7 @@ void cert_free(struct cert *cert)
     if (!cert || atomic_fetch_sub(&cert->count, 1) != 1)
         return;
     X509_free(cert->x509);
+    X509_free(cert->keyed);
     spki_clear(&cert->spki);
     names_clear(&cert->names);
     buf_free(&cert->issuer);
@@ -143,6 +145,23 @@ struct bytes cert_der_get(const struct cert *cert)
 X509 *cert_x509_get(const struct cert *cert)
 {
     return cert->x509;
+}
+
+X509 *cert_keyed_get(const struct cert *cert)
+{
+    struct cert *mine = (struct cert *)(uintptr_t)cert; /* the cache does not change what it is */
+    X509 *keyed = mine->keyed, *nobody = NULL;
+    if (keyed)
+        return keyed;
+    const unsigned char *p = cert->der.ptr;
+    keyed = d2i_X509(NULL, &p, (long)cert->der.len);
+    if (!keyed)
+        return NULL;
+    X509_check_purpose(keyed, -1, 0); /* caches its extensions before threads share it */
+    if (atomic_compare_exchange_strong(&mine->keyed, &nobody, keyed))
+        return keyed;
+    X509_free(keyed); /* another thread was faster */
+    return nobody;
 }
 
 const struct spki *cert_spki_get(const struct cert *cert)

@@ -22,6 +22,9 @@ struct bytes cert_der_get(const struct cert *cert);
 /* Borrowed. Its public key is not decoded: never X509_get0_pubkey, use cert_spki_get; nor
  * X509_verify_cert, use trust_check. Good for names, extensions and X509_check_*. */
 X509 *cert_x509_get(const struct cert *cert);
+/* Borrowed. The same with its key, for what OpenSSL verifies with it. Decoded at the first call
+ * (100 us), kept after that. NULL if OpenSSL finds fault with it. */
+X509 *cert_keyed_get(const struct cert *cert);
 const struct spki *cert_spki_get(const struct cert *cert);
 const struct names *cert_names_get(const struct cert *cert);
 struct bytes cert_issuer_get(const struct cert *cert); /* DER of the issuer Name */

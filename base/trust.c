@@ -9,17 +9,6 @@ struct trust {
     X509_STORE *store;
 };
 
-/* A certificate whose key OpenSSL can use: what signs others in a chain needs it. */
-static X509 *with_key(const struct cert *cert)
-{
-    struct bytes der = cert_der_get(cert);
-    const unsigned char *p = der.ptr;
-    X509 *x509 = d2i_X509(NULL, &p, (long)der.len);
-    if (!x509)
-        err_no_memory(); /* it has been parsed before */
-    return x509;
-}
-
 struct trust *trust_new(struct cert *const *anchors, size_t count)
 {
     struct trust *trust = mem_zalloc(sizeof *trust);
@@ -28,9 +17,9 @@ struct trust *trust_new(struct cert *const *anchors, size_t count)
     if (!trust->store)
         err_no_memory();
     for (size_t i = 0; i < count; i++) {
-        X509 *x509 = with_key(anchors[i]);
-        X509_STORE_add_cert(trust->store, x509); /* twice the same is no error */
-        X509_free(x509);
+        X509 *x509 = cert_keyed_get(anchors[i]);
+        if (x509)
+            X509_STORE_add_cert(trust->store, x509); /* twice the same is no error */
     }
     X509_STORE_set_flags(trust->store, X509_V_FLAG_PARTIAL_CHAIN);
     return trust;
@@ -70,19 +59,21 @@ bool trust_check(const struct trust *trust, const struct cert *leaf,
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     STACK_OF(X509) *extra = sk_X509_new_null();
-    X509 *subject = with_key(leaf); /* X509_verify_cert wants the leaf's key too */
+    X509 *subject = cert_keyed_get(leaf); /* X509_verify_cert wants the leaf's key too */
     bool ok = false;
     if (!ctx || !extra)
         err_no_memory();
-    for (size_t i = 0; i < terms->extra_count; i++)
-        if (!sk_X509_push(extra, with_key(terms->extra[i])))
+    for (size_t i = 0; i < terms->extra_count; i++) {
+        X509 *x509 = cert_keyed_get(terms->extra[i]);
+        if (x509 && !sk_X509_push(extra, x509))
             err_no_memory();
+    }
     if (!X509_STORE_CTX_init(ctx, trust->store, subject, extra))
         err_no_memory();
     X509_STORE_CTX_set_time(ctx, 0, terms->at);
     if (terms->ignore_expiry)
         X509_STORE_CTX_set_verify_cb(ctx, allow_expired_leaf);
-    if (X509_verify_cert(ctx) == 1)
+    if (subject && X509_verify_cert(ctx) == 1)
         ok = true;
     else
         err_set(err, ERR_PEER, "certificate %s of \"%s\" does not chain to a trust anchor: %s",
@@ -90,7 +81,6 @@ bool trust_check(const struct trust *trust, const struct cert *leaf,
                 X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
     ERR_clear_error();
     X509_STORE_CTX_free(ctx);
-    sk_X509_pop_free(extra, X509_free);
-    X509_free(subject);
+    sk_X509_free(extra);
     return ok;
 }

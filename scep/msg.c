@@ -60,9 +60,7 @@ static bool content_type_fine(struct bytes attributes)
  * OpenSSL finds fault with it. */
 static STACK_OF(X509) * signer_list(const struct cert *signer)
 {
-    struct bytes der = cert_der_get(signer);
-    const unsigned char *p = der.ptr;
-    X509 *x509 = d2i_X509(NULL, &p, (long)der.len);
+    X509 *x509 = cert_keyed_get(signer);
     STACK_OF(X509) *list = sk_X509_new_null();
     if (!list || (x509 && !sk_X509_push(list, x509)))
         err_no_memory();
@@ -95,7 +93,7 @@ static bool verify(struct bytes der, const struct cert *signer, struct buf *cont
     }
     ERR_clear_error();
     CMS_ContentInfo_free(cms);
-    sk_X509_pop_free(certs, X509_free);
+    sk_X509_free(certs);
     BIO_free(out);
     return ok;
 }

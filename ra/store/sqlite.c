@@ -83,14 +83,26 @@ static void job_run(struct db *db, struct job *job)
         job->ok = false;
 }
 
+/* False if a fault made SQLite end the transaction on its own (disk full, I/O error): what ran
+ * after that would be committed by itself. */
+static bool group_jobs(struct db *db, struct job *group, struct err *err)
+{
+    for (struct job *job = group; job; job = job->next) {
+        job_run(db, job);
+        if (sqlite3_get_autocommit(db->handle)) {
+            *err = job->err;
+            return false;
+        }
+    }
+    return true;
+}
+
 static void group_run(struct db *db, struct job *group)
 {
     struct err err = {0};
     bool ok = db_exec(db, "BEGIN IMMEDIATE", &err);
     if (ok) {
-        for (struct job *job = group; job; job = job->next)
-            job_run(db, job);
-        ok = db_exec(db, "COMMIT", &err);
+        ok = group_jobs(db, group, &err) && db_exec(db, "COMMIT", &err);
         if (!ok)
             sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     }

@@ -293,6 +293,31 @@ bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *req
     return ok;
 }
 
+static bool column_is_digest(sqlite3_stmt *stmt, int at)
+{
+    return sqlite3_column_type(stmt, at) == SQLITE_BLOB &&
+           sqlite3_column_bytes(stmt, at) == RA_DIGEST_LEN;
+}
+
+/* What no writer of ours leaves (a NUL in the text, a digest of another length) must not read like
+ * what one does: such a record gets a text that its hash does not fit. */
+static struct audit_record audit_row(sqlite3_stmt *stmt)
+{
+    struct audit_record record = {
+        .seq = sqlite3_column_int64(stmt, 0),
+        .at = sqlite3_column_int64(stmt, 1),
+        .text = "",
+    };
+    const char *text = (const char *)sqlite3_column_text(stmt, 2);
+    column_digest(stmt, 3, record.prev);
+    column_digest(stmt, 4, record.hash);
+    if (text && strlen(text) == (size_t)sqlite3_column_bytes(stmt, 2) &&
+        sqlite3_column_type(stmt, 1) == SQLITE_INTEGER && column_is_digest(stmt, 3) &&
+        column_is_digest(stmt, 4))
+        record.text = text;
+    return record;
+}
+
 bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record, void *arg),
                    void *arg, struct err *err)
 {
@@ -302,15 +327,7 @@ bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record
         return false;
     bool row, go_on = true, ok;
     while ((ok = db_step(db, stmt, &row, err)) && row && go_on) {
-        struct audit_record record = {
-            .seq = sqlite3_column_int64(stmt, 0),
-            .at = sqlite3_column_int64(stmt, 1),
-            .text = (const char *)sqlite3_column_text(stmt, 2),
-        };
-        column_digest(stmt, 3, record.prev);
-        column_digest(stmt, 4, record.hash);
-        if (!record.text)
-            record.text = "";
+        struct audit_record record = audit_row(stmt);
         go_on = each(&record, arg);
     }
     sqlite3_reset(stmt);

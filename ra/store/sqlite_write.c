@@ -228,8 +228,10 @@ static bool cert_insert(struct db *db, const struct store_record *in,
         "not_before, not_after, issued_at, delivered_at, revoked_at, revoked_reason, replaced_by, "
         "der) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, 0, '', ?12)",
         err);
-    if (!stmt)
+    if (!stmt) {
+        buf_free(&sans);
         return false;
+    }
     db_bind_text(stmt, 1, fingerprint);
     db_bind_text(stmt, 2, cert_serial_get(in->cert));
     db_bind_bytes(stmt, 3, bytes_of(issuer, sizeof issuer));
