@@ -140,10 +140,10 @@ static void test_durations_and_sizes(void **state)
         "", "d", "1", "1x", "-1d", "1 d", "1.5h", "1dd", "99999999999999999999s"};
     int64_t n;
     (void)state;
-    assert_true(text_duration("90d", &n) && n == 90 * 86400);
-    assert_true(text_duration("8h", &n) && n == 8 * 3600);
+    assert_true(text_duration("90d", &n) && n == INT64_C(90) * 86400);
+    assert_true(text_duration("8h", &n) && n == INT64_C(8) * 3600);
     assert_true(text_duration("0s", &n) && n == 0);
-    assert_true(text_duration("2w", &n) && n == 14 * 86400);
+    assert_true(text_duration("2w", &n) && n == INT64_C(14) * 86400);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(text_duration(bad[i], &n));
     assert_true(text_size("128KiB", &n) && n == 131072);
