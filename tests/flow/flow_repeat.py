@@ -103,5 +103,26 @@ class Repeat(FlowTest):
         self.assertGreater(result["records"], 10)
 
 
+class FixedChallenge(FlowTest):
+    OLD, NEW = "OLDSECRET-7Q2M4X9", "NEWSECRET-3K8P5Z1"
+
+    @classmethod
+    def configure(cls, gw):
+        path = gw.path("secrets")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+            file.write(f"{cls.OLD}\n{cls.NEW}\n")
+        gw.secrets += [cls.OLD, cls.NEW]
+        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
+
+    def test_fixed(self):
+        """A fixed challenge enrolls any number of devices, two overlap during a change, and others are refused."""
+        for number, secret in enumerate((self.OLD, self.NEW, self.OLD)):
+            self.gw.scep_client("--subject", f"/CN=fixed-{number}", secret=secret)
+        refused = self.gw.scep_client("--subject", "/CN=fixed-9", check=False, secret=self.OLD + "X")
+        self.assertIn("status=FAILURE fail=badRequest", refused.stdout.decode())
+        self.gw.scep_client("--subject", "/CN=fixed-8", secret=self.gw.challenge())
+        self.assertEqual(len([c for c in self.gw.certs() if "fixed-" in c["subject"]]), 4)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
