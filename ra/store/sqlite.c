@@ -306,6 +306,8 @@ static bool move(struct store *store, const struct store_move *in, enum store_wr
                  struct err *err)
 {
     struct db_move job = {.in = in};
+    if (in->to == TXN_ISSUED) /* that takes a certificate: record */
+        return err_set(err, ERR_BUG, "request %s cannot be issued by a move", in->id);
     if (!write_wait(store, db_write_move, &job, err))
         return false;
     *result = job.result;
