@@ -49,9 +49,10 @@ static bool profile_chain(const struct scep_call *call, size_t upstream,
 {
     struct upstream *up = call->settings->upstreams[upstream];
     *ret = NULL;
-    if (!up->vt->chain)
-        return err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
-    return up->vt->chain(up, ret, err) && *ret;
+    if (up->vt->chain)
+        return up->vt->chain(up, ret, err) && *ret;
+    err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
+    return false;
 }
 
 static const struct cfg_identity *ra_identity(const struct scep_call *call, size_t i)
