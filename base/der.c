@@ -7,11 +7,14 @@
 #define HIGH_TAG 0x1fu
 #define LENGTH_OCTETS_MAX 4
 
-/* Identifier and length octets. *indefinite: the length octet was 0x80. */
+/* Identifier and length octets. *indefinite: the length octet was 0x80. Tag 0 is only ever the two
+ * zeros of end-of-contents (X.690 section 8.1.5). */
 static bool take_header(struct bytes *cur, uint8_t *tag, size_t *len, bool *indefinite)
 {
     uint8_t first;
     if (!bytes_take_u8(cur, tag) || (*tag & HIGH_TAG) == HIGH_TAG || !bytes_take_u8(cur, &first))
+        return false;
+    if (*tag == 0 && first != 0)
         return false;
     *indefinite = first == 0x80;
     *len = first;
@@ -39,13 +42,12 @@ static bool skip_indefinite(struct bytes *cur, struct bytes *content)
         bool indefinite;
         if (!take_header(cur, &tag, &len, &indefinite))
             return false;
-        if (tag == 0 && len == 0 && !indefinite) {
+        if (tag == 0) {
             if (--open == 0)
                 *content = bytes_of(start.ptr, (size_t)(before.ptr - start.ptr));
             continue;
         }
-        bool fine = tag && (indefinite ? ++open <= DER_DEPTH_MAX : bytes_take(cur, len, &skipped));
-        if (!fine)
+        if (indefinite ? ++open > DER_DEPTH_MAX : !bytes_take(cur, len, &skipped))
             return false;
     }
     return true;
@@ -103,7 +105,7 @@ bool der_check(struct bytes der, unsigned max_depth, size_t max_elements)
             return false;
         size_t limit = depth && !stack[depth - 1].indefinite ? stack[depth - 1].end : 0;
         if (tag == 0) {
-            if (len || indefinite || !depth || !stack[depth - 1].indefinite)
+            if (!depth || !stack[depth - 1].indefinite)
                 return false;
             depth--;
         } else {
@@ -176,5 +178,7 @@ bool der_wrap(struct buf *buf, size_t from, uint8_t tag)
 bool der_add_oid(struct buf *buf, int nid)
 {
     const ASN1_OBJECT *object = OBJ_nid2obj(nid);
-    return object && der_add(buf, DER_OID, bytes_of(OBJ_get0_data(object), OBJ_length(object)));
+    if (!object || OBJ_length(object) == 0)
+        return false; /* OpenSSL has names without an OID */
+    return der_add(buf, DER_OID, bytes_of(OBJ_get0_data(object), OBJ_length(object)));
 }

@@ -43,7 +43,7 @@ bool der_check(struct bytes der, unsigned max_depth, size_t max_elements) MUST_U
 bool der_add(struct buf *buf, uint8_t tag, struct bytes content) MUST_USE;
 /* The bytes of buf from offset `from` to its end become the content of one element. */
 bool der_wrap(struct buf *buf, size_t from, uint8_t tag) MUST_USE;
-/* OBJECT IDENTIFIER of an OpenSSL NID. */
+/* OBJECT IDENTIFIER of an OpenSSL NID; false also if it has none. */
 bool der_add_oid(struct buf *buf, int nid) MUST_USE;
 
 #endif

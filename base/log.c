@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Characters of a value as written: even a line with several hostile values has room for the fields
+ * behind them. */
 #define VALUE_MAX ((size_t)600)
 
 static _Atomic int lowest = LOG_INFO;
@@ -51,12 +53,11 @@ void log_bytes(struct log_line *line, const char *key, struct bytes value)
 {
     if (line->off)
         return;
-    struct buf piece = BUF_INIT(4 * VALUE_MAX + 128);
-    if (buf_add_fmt(&piece, " %s=\"", key)) {
-        text_escape(value, VALUE_MAX, &piece);
-        if (buf_add_u8(&piece, '"'))
-            line_add(line, buf_bytes(&piece));
-    }
+    struct buf text = BUF_INIT(VALUE_MAX), piece = BUF_INIT(VALUE_MAX + 128);
+    text_escape(value, VALUE_MAX, &text);
+    if (buf_add_fmt(&piece, " %s=\"%s\"", key, buf_str(&text)))
+        line_add(line, buf_bytes(&piece));
+    buf_free(&text);
     buf_free(&piece);
 }
 

@@ -141,11 +141,11 @@ bool text_percent_decode(struct bytes in, struct buf *out)
             if (!bytes_take(&cur, 2, &pair))
                 return false;
             int high = hex_value(pair.ptr[0]), low = hex_value(pair.ptr[1]);
-            if (high < 0 || low < 0 || (high | low) == 0)
+            if (high < 0 || low < 0)
                 return false;
             c = (uint8_t)(high << 4 | low);
         }
-        if (!buf_add_u8(out, c))
+        if (c == 0 || !buf_add_u8(out, c))
             return false;
     }
     return true;
@@ -153,10 +153,15 @@ bool text_percent_decode(struct bytes in, struct buf *out)
 
 void text_escape(struct bytes in, size_t max, struct buf *out)
 {
+    static const char cut[] = "...";
+    size_t ceiling = out->max ? out->max : BUF_MAX_DEFAULT;
     size_t n = in.len > max ? max : in.len;
+    size_t last = out->len; /* the last place where the dots still fit */
     bool room = true;
     for (size_t i = 0; i < n && room; i++) {
         uint8_t c = in.ptr[i];
+        if (ceiling - out->len >= strlen(cut))
+            last = out->len;
         if (c == '"' || c == '\\')
             room = buf_add_fmt(out, "\\%c", c);
         else if (c >= 0x20 && c < 0x7f)
@@ -164,8 +169,11 @@ void text_escape(struct bytes in, size_t max, struct buf *out)
         else
             room = buf_add_fmt(out, "\\x%02x", c);
     }
-    if (in.len > max && room && !buf_add_str(out, "..."))
-        return; /* cut at the buffer's end instead */
+    if (room && (in.len <= max || buf_add_str(out, cut)))
+        return;
+    out->len = last;
+    if (!buf_add_str(out, cut))
+        return; /* there was no room even for them */
 }
 
 /* Leading digits as a number; *rest is what follows them. */

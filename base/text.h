@@ -25,7 +25,8 @@ bool text_base64_decode(struct bytes in, enum text_base64 form, struct buf *out,
 bool text_percent_decode(struct bytes in, struct buf *out) MUST_USE;
 
 /* Text from outside made safe for a log or a terminal: printable ASCII stays, '"' and '\' are
- * backslashed, everything else becomes \xNN; cut with "..." at `max` input bytes. */
+ * backslashed, everything else becomes \xNN; cut with "..." at `max` input bytes, or where out's
+ * ceiling is reached. */
 void text_escape(struct bytes in, size_t max, struct buf *out);
 
 /* "90d", "8h", "30m", "30s", "0d" (also w for weeks, y for 365 days) to seconds. */

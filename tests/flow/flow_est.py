@@ -178,7 +178,7 @@ class Est(FlowTest):
         self.assertEqual([c for c in self.gw.certs() if "est-danger" in c["subject"]], [])
 
     def test_request_layouts(self):
-        """One line, CRLF, PEM and raw DER are all read."""
+        """One line, CRLF, PEM and raw DER are all read, whatever Content-Transfer-Encoding says."""
         work = self.gw.work("layouts")
         self.make_csr(work, "/CN=est-layout")
         with open(os.path.join(work, "csr.der"), "rb") as file:
@@ -186,7 +186,8 @@ class Est(FlowTest):
         pem = b"-----BEGIN CERTIFICATE REQUEST-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE REQUEST-----\n"
         auth = self.basic(self.gw.challenge())
         for body in (base64.b64encode(der), base64.encodebytes(der).replace(b"\n", b"\r\n\t "), pem, der):
-            self.assertEqual(self.call(work, "simpleenroll", body, *auth)[0], 200, body[:40])
+            for flags in ((), ("-H", "Content-Transfer-Encoding: binary")):
+                self.assertEqual(self.call(work, "simpleenroll", body, *auth, *flags)[0], 200, body[:40])
 
     def test_tls_versions(self):
         """TLS 1.2 and 1.3 are served, 1.1 is not."""

@@ -2,6 +2,21 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* Printable, and every quote has its backslash. */
+static void check_escaped(const struct buf *out)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < out->len; i++) {
+        uint8_t c = out->ptr[i];
+        if (c < 0x20 || c > 0x7e || (c == '"' && !quoted))
+            abort();
+        quoted = c == '\\' && !quoted;
+    }
+    if (quoted)
+        abort();
+}
 
 /* Base64 in each form, percent-decoding, hex and escaping of any bytes; what decodes strictly
  * encodes to the same text. */
@@ -21,14 +36,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_free(&out);
         buf_free(&again);
     }
-    struct buf out = BUF_INIT(1u << 16);
-    if (!text_percent_decode(in, &out) || !text_unhex(in, &out))
-        buf_clear(&out);
+    struct buf out = BUF_INIT(1u << 16), small = BUF_INIT(size % 64 + 1);
+    if (text_percent_decode(in, &out) && out.len && memchr(out.ptr, 0, out.len))
+        abort();
+    buf_clear(&out);
+    if (!text_unhex(in, &out) && out.len)
+        abort();
     buf_clear(&out);
     text_escape(in, 1000, &out);
-    for (size_t i = 0; i < out.len; i++)
-        if (out.ptr[i] < 0x20 || out.ptr[i] > 0x7e)
-            abort();
+    text_escape(in, 1000, &small);
+    check_escaped(&out);
+    check_escaped(&small);
     buf_free(&out);
+    buf_free(&small);
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "base/bytes.h"
 
+#include <openssl/err.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,6 +52,8 @@ static void test_equal(void **state)
     assert_false(bytes_equal_str(bytes_str("GE"), "GET"));
     assert_true(bytes_equal_nocase(bytes_str("gEt"), "GET"));
     assert_false(bytes_equal_nocase(bytes_str("get "), "GET"));
+    assert_false(bytes_equal_nocase(bytes_of("ge\0", 3), "GET"));
+    assert_false(bytes_equal_str(bytes_of("GET\0", 4), "GET"));
     assert_true(bytes_starts(bytes_str("GETX"), "GET"));
     assert_false(bytes_starts(bytes_str("GE"), "GET"));
     assert_true(bytes_equal_secret(bytes_str("same"), bytes_str("same")));
@@ -94,6 +97,70 @@ static void test_ceiling(void **state)
     buf_free(&buf);
 }
 
+/* A buffer grows through many sizes, a secret one too, and keeps what it holds. */
+static void test_growth(void **state)
+{
+    (void)state;
+    for (unsigned secret = 0; secret < 2; secret++) {
+        struct buf buf = {.secret = secret};
+        for (unsigned i = 0; i < 5000; i++)
+            assert_true(buf_add_u8(&buf, (uint8_t)(i % 251)));
+        assert_int_equal(buf.len, 5000);
+        for (unsigned i = 0; i < 5000; i++)
+            assert_int_equal(buf.ptr[i], i % 251);
+        buf_free(&buf);
+        assert_null(buf.ptr);
+    }
+}
+
+/* Without a ceiling of its own a buffer has the common one. */
+static void test_default_ceiling(void **state)
+{
+    struct buf buf = {0};
+    uint8_t *much = calloc(1, BUF_MAX_DEFAULT + 1);
+    (void)state;
+    assert_false(buf_add(&buf, bytes_of(much, BUF_MAX_DEFAULT + 1)));
+    assert_true(buf_add(&buf, bytes_of(much, BUF_MAX_DEFAULT)));
+    assert_false(buf_add_u8(&buf, 0));
+    buf_free(&buf);
+    free(much);
+}
+
+/* Errors keep their kind, say what was being done, and fit however long their parts are. */
+static void test_err(void **state)
+{
+    char *value = calloc(1, 2001);
+    struct err err;
+    (void)state;
+    memset(value, 'v', 2000);
+    assert_false(err_set(&err, ERR_CONFIG, "bad value %d", 7));
+    assert_false(err_within(&err, "reading %s", "x.yaml"));
+    assert_int_equal(err.kind, ERR_CONFIG);
+    assert_string_equal(err.text, "while reading x.yaml: bad value 7");
+    assert_false(err_set(&err, ERR_PEER, "%s", value));
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    assert_false(err_within(&err, "%s", value));
+    assert_memory_equal(err.text, "while v", 7);
+    assert_non_null(strstr(err.text, "v: v"));
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    free(value);
+}
+
+/* OpenSSL's reasons are appended, and none is left for the next error. */
+static void test_err_openssl(void **state)
+{
+    struct err err;
+    (void)state;
+    ERR_raise_data(ERR_LIB_USER, ERR_R_PASSED_NULL_PARAMETER, "first=%d", 1);
+    ERR_raise(ERR_LIB_USER, ERR_R_MALLOC_FAILURE);
+    assert_false(err_openssl(&err, ERR_LOCAL, "no key"));
+    assert_int_equal(err.kind, ERR_LOCAL);
+    assert_string_equal(err.text, "no key: passed a null parameter (first=1): malloc failure");
+    assert_int_equal(ERR_peek_error(), 0);
+    assert_string_equal(err_kind_name(ERR_UPSTREAM), "upstream");
+    assert_string_equal(err_kind_name(ERR_KIND_COUNT), "unknown");
+}
+
 /* A secret is wiped when it is cleared. */
 static void test_secret(void **state)
 {
@@ -111,9 +178,16 @@ static void test_secret(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_take),    cmocka_unit_test(test_take_until),
-        cmocka_unit_test(test_equal),   cmocka_unit_test(test_to_str),
-        cmocka_unit_test(test_ceiling), cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_take),
+        cmocka_unit_test(test_take_until),
+        cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_to_str),
+        cmocka_unit_test(test_ceiling),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_default_ceiling),
+        cmocka_unit_test(test_err),
+        cmocka_unit_test(test_err_openssl),
+        cmocka_unit_test(test_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

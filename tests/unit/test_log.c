@@ -65,24 +65,70 @@ static void test_forgery(void **state)
     assert_non_null(strstr(out, "v=\"x\\\"\\x0atime=1 level=error\\x0d\\x1b[2J\\x00\\xff\"\n"));
 }
 
-/* Values that are too long are cut; a field that does not fit any more is left out whole. */
+static void assert_one_line(const char *out)
+{
+    assert_true(strlen(out) > 0 && strlen(out) <= sizeof((struct log_line *)0)->text);
+    assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+}
+
+/* Values that are too long are cut, and say so; whatever they hold, they leave room for the fields
+ * behind them. */
 static void test_long(void **state)
 {
     struct log_line line;
     char *value = calloc(1, 5001);
     (void)state;
-    memset(value, '\n', 5000);
+    for (const char *fill = "x\n\"\xff"; *fill; fill++) {
+        memset(value, *fill, 5000);
+        capture_start();
+        log_begin(&line, LOG_INFO, "test");
+        log_str(&line, "a", value);
+        log_str(&line, "b", value);
+        log_str(&line, "reason", "kept");
+        log_num(&line, "end", 1);
+        log_end(&line);
+        const char *out = capture_end();
+        assert_one_line(out);
+        assert_non_null(strstr(out, " a=\""));
+        assert_non_null(strstr(out, "...\" b=\""));
+        assert_non_null(strstr(out, "...\" reason=\"kept\" end=1\n"));
+    }
+    free(value);
+}
+
+/* A line that is full leaves fields out whole, and still ends once. */
+static void test_full(void **state)
+{
+    struct log_line line;
+    (void)state;
     capture_start();
     log_begin(&line, LOG_INFO, "test");
-    log_str(&line, "a", value);
-    log_str(&line, "b", value);
-    log_num(&line, "end", 1);
+    for (unsigned i = 0; i < 1000; i++)
+        log_str(&line, "key", "0123456789");
+    for (unsigned i = 0; i < 100; i++)
+        log_num(&line, "n", 1);
     log_end(&line);
     const char *out = capture_end();
-    assert_true(strlen(out) <= sizeof line.text);
-    assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
-    assert_int_equal(strlen(out) - strlen(strstr(out, " end=1\n")), strlen(out) - 7);
-    free(value);
+    assert_one_line(out);
+    assert_true(strlen(out) > sizeof line.text - 5);
+    for (const char *at = strchr(out, 'k'); at; at = strstr(at + 1, " k"))
+        assert_non_null(strstr(at, "key=\"0123456789\""));
+    assert_memory_equal(out + strlen(out) - 5, " n=1\n", 5);
+}
+
+/* What is said through a format or an error is escaped like any other value. */
+static void test_text(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_false(err_set(&err, ERR_PEER, "bad \"%s\"", "\nlevel=error"));
+    capture_start();
+    log_text(LOG_INFO, "test", "%s", "x\nlevel=error");
+    log_err(LOG_INFO, "test", &err);
+    const char *out = capture_end();
+    assert_non_null(strstr(out, " event=test reason=\"x\\x0alevel=error\"\ntime="));
+    assert_non_null(strstr(out, " who=\"peer\" reason=\"bad \\\"\\x0alevel=error\\\"\"\n"));
+    assert_string_equal(strstr(strchr(out, '\n') + 1, "\n"), "\n");
 }
 
 /* Lines below the level are not written. */
@@ -104,10 +150,8 @@ static void test_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_form),
-        cmocka_unit_test(test_forgery),
-        cmocka_unit_test(test_long),
-        cmocka_unit_test(test_level),
+        cmocka_unit_test(test_form), cmocka_unit_test(test_forgery), cmocka_unit_test(test_long),
+        cmocka_unit_test(test_full), cmocka_unit_test(test_text),    cmocka_unit_test(test_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,6 +93,7 @@ static void test_base64_lines(void **state)
     buf_free(&full);
 }
 
+/* Hex of either case in, lower case out; a refusal leaves what was there. */
 static void test_hex(void **state)
 {
     char hex[7];
@@ -116,6 +117,7 @@ static void test_percent(void **state)
     assert_true(text_percent_decode(bytes_str("a%2Bb+c%2541"), &out));
     assert_string_equal(buf_str(&out), "a+b+c%41");
     assert_false(text_percent_decode(bytes_str("%00"), &out));
+    assert_false(text_percent_decode(bytes_of("a\0b", 3), &out));
     assert_false(text_percent_decode(bytes_str("%4"), &out));
     assert_false(text_percent_decode(bytes_str("%zz"), &out));
     buf_free(&out);
@@ -134,6 +136,31 @@ static void test_escape(void **state)
     buf_free(&out);
 }
 
+/* Where the buffer ends first, the cut is marked too, and no escape is cut in two. */
+static void test_escape_ceiling(void **state)
+{
+    static const char *const rows[] = {
+        "",    "",         "",          "...",        "...",         "...",
+        "...", "\\x0a...", "\\x0aa...", "\\x0aab...", "\\x0aabcdef", "\\x0aabcdef",
+    };
+    (void)state;
+    for (size_t max = 1; max < sizeof rows / sizeof rows[0]; max++) {
+        struct buf out = BUF_INIT(max);
+        text_escape(bytes_str("\nabcdef"), 100, &out);
+        assert_string_equal(buf_str(&out), rows[max]);
+        buf_free(&out);
+    }
+    struct buf exact = BUF_INIT(6);
+    text_escape(bytes_str("abcdef"), 6, &exact);
+    assert_string_equal(buf_str(&exact), "abcdef");
+    buf_free(&exact);
+    exact = BUF_INIT(7);
+    text_escape(bytes_str("abcdefg"), 6, &exact);
+    assert_string_equal(buf_str(&exact), "abcd...");
+    buf_free(&exact);
+}
+
+/* A number and one unit, nothing around them. */
 static void test_durations_and_sizes(void **state)
 {
     static const char *const bad[] = {
@@ -151,9 +178,17 @@ static void test_durations_and_sizes(void **state)
     assert_false(text_size("1kb", &n));
     assert_false(text_size("KiB", &n));
     assert_false(text_size(NULL, &n));
+    assert_false(text_size("-1", &n));
+    assert_false(text_size("9223372036854775807GiB", &n));
+    assert_false(text_duration(NULL, &n));
+    assert_true(text_duration("1y", &n) && n == INT64_C(365) * 86400);
     char time[TEXT_TIME_MAX];
     text_time(1795443181, time);
     assert_string_equal(time, "2026-11-23T14:13:01Z");
+    text_time(-1, time);
+    assert_string_equal(time, "1969-12-31T23:59:59Z");
+    text_time(INT64_MAX, time);
+    assert_memory_equal(time, "@", 1);
 }
 
 /* A star stands for at least one character of one label; alone it is everything. */
@@ -196,6 +231,7 @@ int main(void)
         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_percent),
         cmocka_unit_test(test_escape),
+        cmocka_unit_test(test_escape_ceiling),
         cmocka_unit_test(test_durations_and_sizes),
         cmocka_unit_test(test_glob),
     };
