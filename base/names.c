@@ -113,6 +113,22 @@ static char *ip_text(const ASN1_OCTET_STRING *ip, struct err *err)
     return mem_strdup(text);
 }
 
+/* IA5String: OpenSSL does not look whether its bytes are ASCII (RFC 5280 section 4.2.1.6). */
+static char *ia5_text(struct bytes value, struct err *err)
+{
+    if (value.len == 0) {
+        err_set(err, ERR_PEER, "an empty SAN");
+        return NULL;
+    }
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.ptr[i] > 0x7f) {
+            err_set(err, ERR_PEER, "a SAN holds the byte 0x%02x, which is not ASCII", value.ptr[i]);
+            return NULL;
+        }
+    }
+    return clean_text(value.ptr, value.len, "a SAN", err);
+}
+
 static char *san_text(const GENERAL_NAME *name, struct san *san, struct err *err)
 {
     const ASN1_STRING *value = name->d.ia5;
@@ -135,14 +151,7 @@ static char *san_text(const GENERAL_NAME *name, struct san *san, struct err *err
         text_hex(buf_bytes(&san->der), hex);
         return hex;
     }
-    char *text =
-        clean_text(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value), "a SAN", err);
-    if (text && !*text) {
-        free(text);
-        err_set(err, ERR_PEER, "an empty SAN");
-        return NULL;
-    }
-    return text;
+    return ia5_text(bytes_of(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value)), err);
 }
 
 static bool san_parse(const GENERAL_NAME *name, struct san *ret, struct err *err)

@@ -33,8 +33,8 @@ struct names {
 #define NAMES_ATTR_MAX 64
 #define NAMES_SAN_MAX 128
 
-/* sans may be NULL. Refused (ERR_PEER): a NUL or control character in a value, more than the
- * ceilings, malformed IP addresses. On success *ret owns everything. */
+/* sans may be NULL. Refused (ERR_PEER): a NUL or control character in a value, a SAN that is empty
+ * or not ASCII, more than the ceilings, malformed IP addresses. On success *ret owns everything. */
 bool names_parse(const X509_NAME *subject, const GENERAL_NAMES *sans, struct names *ret,
                  struct err *err) MUST_USE;
 /* "CN=r1,O=Example" and {"dns:a.example", "10.0.0.1", "a.example"} as an operator writes them; a

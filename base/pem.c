@@ -69,6 +69,10 @@ static bool certs_from_pem(BIO *bio, struct cert ***certs, size_t *count, struct
         OPENSSL_free(header);
         OPENSSL_free(der);
     }
+    unsigned long why = ERR_peek_last_error();
+    bool at_end = ERR_GET_LIB(why) == ERR_LIB_PEM && ERR_GET_REASON(why) == PEM_R_NO_START_LINE;
+    if (ok && !at_end) /* a cut or garbled block must not quietly shorten a list of anchors */
+        return err_openssl(err, ERR_LOCAL, "a broken block behind %zu certificates", *count);
     return ok;
 }
 
@@ -80,13 +84,15 @@ bool pem_certs_load(const char *path, struct cert ***ret, size_t *count, struct 
     bool ok = pem_file_read(path, PEM_FILE_MAX, &text, err);
     if (ok && text.len && text.ptr[0] == DER_SEQUENCE) {
         ok = certs_add(&certs, &n, buf_bytes(&text), err) || err_within(err, "reading %s", path);
-    } else if (ok) {
+    } else if (ok && text.len) {
         BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
-        ok = (bio && certs_from_pem(bio, &certs, &n, err)) || err_within(err, "reading %s", path);
+        if (!bio)
+            err_no_memory();
+        ok = certs_from_pem(bio, &certs, &n, err) || err_within(err, "reading %s", path);
         BIO_free(bio);
-        if (ok && !n)
-            ok = err_set(err, ERR_LOCAL, "%s: no certificate in it", path);
     }
+    if (ok && !n)
+        ok = err_set(err, ERR_LOCAL, "%s: no certificate in it", path);
     buf_free(&text);
     if (!ok) {
         pem_certs_free(certs, n);
@@ -123,7 +129,11 @@ bool pem_key_load(const char *path, EVP_PKEY **ret, struct err *err)
     if (text.len && text.ptr[0] == DER_SEQUENCE) {
         const unsigned char *p = text.ptr;
         key = d2i_AutoPrivateKey(NULL, &p, (long)text.len);
-    } else {
+        if (key && p != text.ptr + text.len) {
+            EVP_PKEY_free(key);
+            key = NULL;
+        }
+    } else if (text.len) {
         BIO *bio = BIO_new_mem_buf(text.ptr, (int)text.len);
         key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
         BIO_free(bio);

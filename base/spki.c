@@ -83,6 +83,11 @@ static bool ec_parse(const struct parts *parts, struct spki *spki, struct err *e
     if (nid == NID_undef)
         return err_set(err, ERR_PEER, "an EC key without a named curve");
     spki->curve = curve_name(nid);
+    /* RFC 5480 section 2.2: hybrid is not used; OpenSSL takes it, and the point at infinity too. */
+    if (parts->key.ptr[0] < POINT_CONVERSION_COMPRESSED ||
+        parts->key.ptr[0] > POINT_CONVERSION_UNCOMPRESSED)
+        return err_set(err, ERR_PEER, "an EC key whose point on %s begins with 0x%02x", spki->curve,
+                       parts->key.ptr[0]);
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)OBJ_nid2sn(nid), 0),
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)parts->key.ptr,
@@ -102,6 +107,8 @@ static bool ec_parse(const struct parts *parts, struct spki *spki, struct err *e
 static bool raw_parse(const struct parts *parts, int type, struct spki *spki, struct err *err)
 {
     spki->kind = type == EVP_PKEY_ED25519 ? SPKI_ED25519 : SPKI_ED448;
+    if (parts->params.tag != 0) /* RFC 8410 section 3 */
+        return err_set(err, ERR_PEER, "an %s key with parameters", kind_names[spki->kind]);
     spki->key = EVP_PKEY_new_raw_public_key(type, NULL, parts->key.ptr, parts->key.len);
     if (!spki->key)
         return err_openssl(err, ERR_PEER, "a malformed %s key", kind_names[spki->kind]);

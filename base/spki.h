@@ -22,7 +22,8 @@ struct spki {
 
 /* Refused (ERR_PEER): malformed, trailing bytes, RSA with parameters other than NULL, with a
  * modulus above SPKI_RSA_BITS_MAX or an exponent that is even, below 3 or longer than 64 bits, a
- * point off its curve. An algorithm we do not know is SPKI_OTHER, not an error. */
+ * point off its curve, at infinity or in hybrid form, Ed25519 and Ed448 with parameters. An
+ * algorithm we do not know is SPKI_OTHER, not an error. */
 #define SPKI_RSA_BITS_MAX 8192
 bool spki_parse(struct bytes der, struct spki *ret, struct err *err) MUST_USE;
 void spki_clear(struct spki *spki);

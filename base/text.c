@@ -242,22 +242,28 @@ void text_time(int64_t unix_seconds, char out[TEXT_TIME_MAX])
         snprintf(out, TEXT_TIME_MAX, "@%lld", (long long)unix_seconds);
 }
 
-/* One level of backtracking is enough: a '*' never crosses a '.', so a later star makes the earlier
- * ones' choices irrelevant within its label, and labels are separated by literal dots. */
+/* What a star may stand for: never what separates the parts of a name, an address or a URI. */
+static bool star_takes(char c)
+{
+    return c && !strchr(".@:/", c);
+}
+
+/* One level of backtracking is enough: a '*' never crosses a separator, so a later star makes the
+ * earlier ones' choices irrelevant within its part, and parts are divided by literal characters. */
 bool text_glob(const char *pattern, const char *name)
 {
     if (strcmp(pattern, "*") == 0)
         return true;
     const char *star = NULL, *mark = NULL;
     while (*name) {
-        if (*pattern == '*' && *name != '.') {
+        if (*pattern == '*' && star_takes(*name)) {
             star = pattern++;
             mark = ++name;
         } else if (tolower((unsigned char)*pattern) == tolower((unsigned char)*name) &&
                    *pattern != '*') {
             pattern++;
             name++;
-        } else if (star && *mark != '.' && *mark) {
+        } else if (star && star_takes(*mark)) {
             pattern = star + 1;
             name = ++mark;
         } else {

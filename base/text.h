@@ -38,7 +38,7 @@ bool text_size(const char *text, int64_t *bytes) MUST_USE;
 void text_time(int64_t unix_seconds, char out[TEXT_TIME_MAX]);
 
 /* `pattern` against `name`, both without regard to ASCII case: "*" alone matches everything; a
- * "*" elsewhere matches one or more characters other than '.'. */
+ * "*" elsewhere matches one or more characters other than '.', '@', ':' and '/'. */
 bool text_glob(const char *pattern, const char *name);
 
 #endif

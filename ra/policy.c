@@ -128,8 +128,8 @@ static bool ip_any(const struct cfg_strings *ranges, const char *address)
 static bool san_allowed(const struct cfg_san *rules, const struct san *san)
 {
     switch (san->kind) {
-    case SAN_DNS:
-        return glob_any(&rules->dns, san->text);
+    case SAN_DNS: /* a star in a rule allows names, never the wildcard certificate of that name */
+        return !strchr(san->text, '*') && glob_any(&rules->dns, san->text);
     case SAN_IP:
         return ip_any(&rules->ip, san->text);
     case SAN_EMAIL:

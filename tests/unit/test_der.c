@@ -168,8 +168,8 @@ static void test_deep(void **state)
     clock_gettime(CLOCK_MONOTONIC, &from);
     nest_definite(deep, count);
     assert_false(der_check(bytes_of(deep, 6 * count), 1000, SIZE_MAX));
-    assert_true(
-        der_check(bytes_of(deep + 6 * (count - DER_DEPTH_MAX), 6 * DER_DEPTH_MAX), 1000, SIZE_MAX));
+    assert_true(der_check(bytes_of(deep + 6 * (count - DER_DEPTH_MAX), (size_t)6 * DER_DEPTH_MAX),
+                          1000, SIZE_MAX));
     for (size_t i = 0; i < 4 * count; i++)
         deep[i] = i >= 2 * count ? 0 : i % 2 ? 0x80 : DER_SEQUENCE;
     struct bytes cur = bytes_of(deep, 4 * count);

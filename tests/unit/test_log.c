@@ -1,12 +1,16 @@
+#include "base/clock.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,6 +26,7 @@ static void capture_start(void)
     assert_int_equal(pipe(ends), 0);
     dup2(ends[1], STDERR_FILENO);
     close(ends[1]);
+    ends[1] = STDERR_FILENO;
 }
 
 static const char *capture_end(void)
@@ -131,6 +136,44 @@ static void test_text(void **state)
     assert_string_equal(strstr(strchr(out, '\n') + 1, "\n"), "\n");
 }
 
+/* The time is the clock's, and a line is one write: a pipe in packet mode gives back each write. */
+static void test_one_write(void **state)
+{
+    char packet[4096];
+    struct err err = {ERR_LOCAL, "x"};
+    (void)state;
+    clock_set(1795443181);
+    capture_start();
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_DIRECT), 0);
+    log_err(LOG_ERROR, "one", &err);
+    log_err(LOG_ERROR, "two", &err);
+    clock_set(0);
+    ssize_t n = read(ends[0], packet, sizeof packet - 1);
+    packet[n > 0 ? n : 0] = 0;
+    assert_string_equal(capture_end(),
+                        "time=2026-11-23T14:13:01Z level=error event=two who=\"local\" "
+                        "reason=\"x\"\n");
+    assert_string_equal(packet, "time=2026-11-23T14:13:01Z level=error event=one who=\"local\" "
+                                "reason=\"x\"\n");
+    assert_true(clock_now() != 1795443181);
+}
+
+/* No memory: one line, then the process is gone. */
+static void test_no_memory(void **state)
+{
+    int status;
+    (void)state;
+    capture_start();
+    pid_t child = fork();
+    if (child == 0)
+        err_no_memory();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    const char *out = capture_end();
+    assert_memory_equal(out, "level=error event=no-memory ", 28);
+    assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 /* Lines below the level are not written. */
 static void test_level(void **state)
 {
@@ -150,8 +193,10 @@ static void test_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_form), cmocka_unit_test(test_forgery), cmocka_unit_test(test_long),
-        cmocka_unit_test(test_full), cmocka_unit_test(test_text),    cmocka_unit_test(test_level),
+        cmocka_unit_test(test_form),      cmocka_unit_test(test_forgery),
+        cmocka_unit_test(test_long),      cmocka_unit_test(test_full),
+        cmocka_unit_test(test_one_write), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_text),      cmocka_unit_test(test_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,12 +173,187 @@ static void test_certs_only(void **state)
     cert_free(b);
 }
 
+static bool certs_load(size_t *count, struct err *err)
+{
+    struct cert **certs;
+    if (!pem_certs_load(path, &certs, count, err))
+        return false;
+    pem_certs_free(certs, *count);
+    return true;
+}
+
+/* A cut or garbled block is an error: the certificates before it are not the whole list. */
+static void test_broken_block(void **state)
+{
+    static const char *const broken[] = {
+        "-----BEGIN CERTIFICATE-----\nMIIB\n",
+        "-----BEGIN CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\nMAA=\n-----END PUBLIC KEY-----\n",
+    };
+    size_t count;
+    (void)state;
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        struct err err = {0};
+        FILE *file = fopen(path, "w");
+        PEM_write_X509(file, x509);
+        fputs(broken[i], file);
+        PEM_write_X509(file, x509);
+        fclose(file);
+        if (certs_load(&count, &err))
+            fail_msg("row %zu: %zu certificates", i, count);
+        assert_non_null(strstr(err.text, path));
+    }
+    FILE *file = fopen(path, "w");
+    PEM_write_X509(file, x509);
+    fputs("words behind it\n", file);
+    fclose(file);
+    struct err err = {0};
+    assert_true(certs_load(&count, &err));
+    assert_int_equal(count, 1);
+}
+
+/* Of a PEM file, every truncation is refused that does not end between two certificates. */
+static void test_truncated(void **state)
+{
+    struct buf der = {0}, text = {0};
+    unsigned char *p = NULL;
+    size_t count;
+    struct err err;
+    (void)state;
+    int len = i2d_X509(x509, &p);
+    assert_true(buf_set(&der, bytes_of(p, (size_t)len)));
+    OPENSSL_free(p);
+    assert_true(pem_add(&text, "CERTIFICATE", buf_bytes(&der)));
+    size_t one = text.len, begin = strlen("-----BEGIN CERTIFICATE-----");
+    assert_true(pem_add(&text, "CERTIFICATE", buf_bytes(&der)));
+    for (size_t n = 0; n <= text.len; n++) {
+        write_file(text.ptr, n);
+        bool ok = certs_load(&count, &err);
+        if (n + 1 >= text.len)
+            assert_true(ok && count == 2);
+        else if (n + 1 >= one && n < one + begin)
+            assert_true(ok && count == 1);
+        else
+            assert_false(ok);
+    }
+    for (size_t n = 0; n < der.len; n++) {
+        write_file(der.ptr, n);
+        assert_false(certs_load(&count, &err));
+    }
+    assert_true(buf_add_u8(&der, 0));
+    write_file(der.ptr, der.len);
+    assert_false(certs_load(&count, &err));
+    buf_free(&der);
+    buf_free(&text);
+}
+
+/* The fault of a file that cannot be read says which, in words; nothing in it is a fault too. */
+static void test_unreadable(void **state)
+{
+    EVP_PKEY *got = NULL;
+    size_t count;
+    struct buf out = {0};
+    struct err err;
+    char text[256];
+    (void)state;
+    write_file("", 0);
+    memset(&err, 'x', sizeof err);
+    assert_false(certs_load(&count, &err));
+    snprintf(text, sizeof text, "%s: no certificate in it", path);
+    assert_string_equal(err.text, text);
+    memset(&err, 'x', sizeof err);
+    assert_false(pem_key_load(path, &got, &err));
+    snprintf(text, sizeof text, "%s: no unencrypted private key in it", path);
+    assert_string_equal(err.text, text);
+    assert_false(pem_file_read(dir, 100, &out, &err));
+    snprintf(text, sizeof text, "%s: Is a directory", dir);
+    assert_string_equal(err.text, text);
+    assert_int_equal(err.kind, ERR_LOCAL);
+    uint8_t *big = mem_zalloc(PEM_FILE_MAX + 1);
+    memset(big, '\n', PEM_FILE_MAX + 1);
+    write_file(big, PEM_FILE_MAX + 1);
+    free(big);
+    assert_false(certs_load(&count, &err));
+    assert_non_null(strstr(err.text, "more than 1048576 bytes"));
+    assert_false(pem_key_load(path, &got, &err));
+    assert_non_null(strstr(err.text, "more than 1048576 bytes"));
+    assert_null(got);
+    buf_free(&out);
+}
+
+/* An encrypted key is refused in DER as well, and so is a key with something behind it. */
+static void test_odd_keys(void **state)
+{
+    EVP_PKEY *got = NULL;
+    unsigned char *der = NULL;
+    struct buf more = BUF_SECRET(1000);
+    struct err err;
+    (void)state;
+    FILE *file = fopen(path, "wb");
+    i2d_PKCS8PrivateKey_fp(file, key, EVP_aes_128_cbc(), "pass", 4, NULL, NULL);
+    fclose(file);
+    assert_false(pem_key_load(path, &got, &err));
+    BIO *bio = BIO_new_file(path, "w");
+    assert_int_equal(PEM_write_bio_PrivateKey_traditional(
+                         bio, key, EVP_aes_128_cbc(), (const unsigned char *)"pass", 4, NULL, NULL),
+                     1);
+    BIO_free(bio);
+    assert_false(pem_key_load(path, &got, &err));
+    int len = i2d_PrivateKey(key, &der);
+    assert_true(buf_add(&more, bytes_of(der, (size_t)len)) && buf_add_u8(&more, 0));
+    OPENSSL_clear_free(der, (size_t)len);
+    for (size_t n = 0; n <= more.len; n++) {
+        write_file(more.ptr, n);
+        assert_int_equal(pem_key_load(path, &got, &err), n + 1 == more.len);
+    }
+    EVP_PKEY_free(got);
+    buf_free(&more);
+}
+
+/* What OpenSSL writes as PEM, pem_add writes too. */
+static void test_add(void **state)
+{
+    struct buf out = {0};
+    unsigned char *der = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text;
+    (void)state;
+    int len = i2d_X509(x509, &der);
+    PEM_write_bio_X509(bio, x509);
+    long size = BIO_get_mem_data(bio, &text);
+    assert_true(pem_add(&out, "CERTIFICATE", bytes_of(der, (size_t)len)));
+    assert_true(bytes_equal(buf_bytes(&out), bytes_of(text, (size_t)size)));
+    OPENSSL_free(der);
+    BIO_free(bio);
+    buf_free(&out);
+}
+
+/* No certificate at all is a bag too, and what stood in the buffer stays before it. */
+static void test_empty_bag(void **state)
+{
+    struct buf out = {0};
+    (void)state;
+    assert_true(buf_add_str(&out, "abc"));
+    assert_true(pem_certs_only_encode(NULL, 0, &out));
+    assert_memory_equal(out.ptr, "abc", 3);
+    const unsigned char *p = out.ptr + 3;
+    PKCS7 *p7 = d2i_PKCS7(NULL, &p, (long)out.len - 3);
+    assert_non_null(p7);
+    assert_ptr_equal(p, out.ptr + out.len);
+    PKCS7_free(p7);
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_certs), cmocka_unit_test(test_no_certs),
-        cmocka_unit_test(test_keys),  cmocka_unit_test(test_large),
-        cmocka_unit_test(test_csr),   cmocka_unit_test(test_certs_only),
+        cmocka_unit_test(test_certs),        cmocka_unit_test(test_no_certs),
+        cmocka_unit_test(test_keys),         cmocka_unit_test(test_large),
+        cmocka_unit_test(test_csr),          cmocka_unit_test(test_certs_only),
+        cmocka_unit_test(test_broken_block), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_odd_keys),
+        cmocka_unit_test(test_add),          cmocka_unit_test(test_empty_bag),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -247,6 +247,9 @@ static void test_sans(void **state)
         SAN(&san_profile, "DNS:a.b.vpn.example.com", "dns:a.b.vpn.example.com is not allowed"),
         SAN(&san_profile, "DNS:.vpn.example.com", "is not allowed"),
         SAN(&san_profile, "DNS:vpn.example.com", "is not allowed"),
+        /* A rule with a star allows names, not the wildcard certificate of that name. */
+        SAN(&san_profile, "DNS:*.vpn.example.com", "is not allowed"),
+        SAN(&san_profile, "DNS:r*.vpn.example.com", "is not allowed"),
         SAN(&san_profile, "DNS:r1.vpn.example.com.evil.org", "evil.org"),
         SAN(&san_profile, "DNS:exact.example.com,DNS:evil.org", "dns:evil.org"),
         SAN(&san_profile, "IP:10.255.255.255", NULL),

@@ -126,13 +126,163 @@ static void test_rsa_bounds(void **state)
     assert_false(rsa_parses(256, huge, sizeof huge));
 }
 
+/* SubjectPublicKeyInfo of these parts; params is a whole element, or empty. */
+static struct buf spki_of(int algorithm, struct bytes params, struct bytes key)
+{
+    struct buf out = {0}, bits = {0};
+    assert_true(der_add_oid(&out, algorithm) && buf_add(&out, params) &&
+                der_wrap(&out, 0, DER_SEQUENCE));
+    assert_true(buf_add_u8(&bits, 0) && buf_add(&bits, key));
+    assert_true(der_add(&out, DER_BIT_STRING, buf_bytes(&bits)) && der_wrap(&out, 0, DER_SEQUENCE));
+    buf_free(&bits);
+    return out;
+}
+
+static bool parts_parse(int algorithm, struct bytes params, struct bytes key)
+{
+    struct buf der = spki_of(algorithm, params, key);
+    struct spki spki = {0};
+    struct err err = {0};
+    bool ok = spki_parse(buf_bytes(&der), &spki, &err);
+    if (!ok) {
+        assert_int_equal(err.kind, ERR_PEER);
+        assert_null(spki.key);
+    }
+    spki_clear(&spki);
+    buf_free(&der);
+    return ok;
+}
+
+/* The public key's bits alone: what stands in the BIT STRING. */
+static struct buf key_bits(EVP_PKEY *key)
+{
+    struct buf der = der_of(key), out = {0};
+    struct bytes cur = buf_bytes(&der);
+    struct der outer, algorithm, bits;
+    assert_true(der_take(&cur, &outer) && der_take(&outer.content, &algorithm) &&
+                der_take(&outer.content, &bits));
+    assert_true(buf_set(&out, bytes_of(bits.content.ptr + 1, bits.content.len - 1)));
+    buf_free(&der);
+    return out;
+}
+
+/* A compressed point is the same key; a hybrid one, infinity, a cut one and none are refused. */
+static void test_point_forms(void **state)
+{
+    static const uint8_t p256[] = {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7};
+    struct bytes curve = bytes_of(p256, sizeof p256);
+    EVP_PKEY *key = make_ec("P-256");
+    int type = NID_X9_62_id_ecPublicKey;
+    (void)state;
+    struct buf point = key_bits(key);
+    assert_int_equal(point.ptr[0], 4);
+    assert_true(parts_parse(type, curve, buf_bytes(&point)));
+    assert_false(parts_parse(type, curve, bytes_of(point.ptr, point.len - 1)));
+    assert_false(parts_parse(type, curve, bytes_of("\0", 1)));
+    assert_false(parts_parse(type, curve, bytes_of(NULL, 0)));
+    uint8_t odd = point.ptr[point.len - 1] & 1;
+    point.ptr[0] = (uint8_t)(6 + odd);
+    assert_false(parts_parse(type, curve, buf_bytes(&point)));
+    point.ptr[0] = (uint8_t)(2 + odd);
+    struct buf der = spki_of(type, curve, bytes_of(point.ptr, 33));
+    struct spki spki;
+    struct err err;
+    assert_true(spki_parse(buf_bytes(&der), &spki, &err));
+    assert_int_equal(EVP_PKEY_eq(spki.key, key), 1);
+    spki_clear(&spki);
+    buf_free(&der);
+    buf_free(&point);
+    EVP_PKEY_free(key);
+}
+
+/* A curve is given by its name and nothing else, and must be one that there is. */
+static void test_curve_params(void **state)
+{
+    static const uint8_t null[] = {5, 0}, explicit[] = {0x30, 3, 2, 1, 1};
+    static const uint8_t no_curve[] = {6, 3, 0x55, 4, 3}, unknown[] = {6, 3, 0x2a, 3, 4};
+    EVP_PKEY *key = make_ec("P-256");
+    struct buf point = key_bits(key);
+    struct bytes bits = buf_bytes(&point);
+    int type = NID_X9_62_id_ecPublicKey;
+    (void)state;
+    assert_false(parts_parse(type, bytes_of(NULL, 0), bits));
+    assert_false(parts_parse(type, bytes_of(null, sizeof null), bits));
+    assert_false(parts_parse(type, bytes_of(explicit, sizeof explicit), bits));
+    assert_false(parts_parse(type, bytes_of(no_curve, sizeof no_curve), bits));
+    assert_false(parts_parse(type, bytes_of(unknown, sizeof unknown), bits));
+    buf_free(&point);
+    EVP_PKEY_free(key);
+}
+
+/* Ed25519 has no parameters and exactly 32 octets. */
+static void test_ed25519(void **state)
+{
+    static const uint8_t null[] = {5, 0};
+    EVP_PKEY *key = make_ed25519();
+    struct buf bits = key_bits(key);
+    (void)state;
+    assert_true(parts_parse(NID_ED25519, bytes_of(NULL, 0), buf_bytes(&bits)));
+    assert_false(parts_parse(NID_ED25519, bytes_of(null, sizeof null), buf_bytes(&bits)));
+    assert_false(parts_parse(NID_ED25519, bytes_of(NULL, 0), bytes_of(bits.ptr, 31)));
+    assert_true(buf_add_u8(&bits, 0));
+    assert_false(parts_parse(NID_ED25519, bytes_of(NULL, 0), buf_bytes(&bits)));
+    buf_free(&bits);
+    EVP_PKEY_free(key);
+}
+
+/* One RSA key has one digest, with NULL parameters or none; any others are refused, and so is what
+ * stands behind the key. */
+static void test_rsa_params(void **state)
+{
+    static const uint8_t null[] = {5, 0}, long_null[] = {5, 1, 0}, oid[] = {6, 1, 0x2a};
+    EVP_PKEY *key = make_rsa(2048), *other = make_rsa(2048);
+    struct buf bits = key_bits(key), other_bits = key_bits(other);
+    struct bytes none = bytes_of(NULL, 0), usual = bytes_of(null, sizeof null);
+    struct buf with = spki_of(NID_rsaEncryption, usual, buf_bytes(&bits));
+    struct buf without = spki_of(NID_rsaEncryption, none, buf_bytes(&bits));
+    struct buf third = spki_of(NID_rsaEncryption, usual, buf_bytes(&other_bits));
+    struct spki a, b, c;
+    struct err err;
+    (void)state;
+    assert_true(spki_parse(buf_bytes(&with), &a, &err) &&
+                spki_parse(buf_bytes(&without), &b, &err) &&
+                spki_parse(buf_bytes(&third), &c, &err));
+    assert_true(spki_equal(&a, &b));
+    assert_false(spki_equal(&a, &c));
+    assert_false(
+        parts_parse(NID_rsaEncryption, bytes_of(long_null, sizeof long_null), buf_bytes(&bits)));
+    assert_false(parts_parse(NID_rsaEncryption, bytes_of(oid, sizeof oid), buf_bytes(&bits)));
+    assert_true(buf_add_u8(&bits, 0));
+    assert_false(parts_parse(NID_rsaEncryption, usual, buf_bytes(&bits)));
+    spki_clear(&a);
+    spki_clear(&b);
+    spki_clear(&c);
+    buf_free(&with);
+    buf_free(&without);
+    buf_free(&third);
+    buf_free(&bits);
+    buf_free(&other_bits);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other);
+}
+
+/* Every kind has its name, and a number that is none does not read beyond the table. */
+static void test_kind_names(void **state)
+{
+    (void)state;
+    assert_string_equal(spki_kind_name(SPKI_RSA), "rsa");
+    assert_string_equal(spki_kind_name(SPKI_OTHER), "other");
+    assert_string_equal(spki_kind_name(SPKI_KIND_COUNT), "unknown");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_off_curve),
-        cmocka_unit_test(test_rsa_bounds),
+        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_off_curve),   cmocka_unit_test(test_rsa_bounds),
+        cmocka_unit_test(test_point_forms), cmocka_unit_test(test_curve_params),
+        cmocka_unit_test(test_ed25519),     cmocka_unit_test(test_rsa_params),
+        cmocka_unit_test(test_kind_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
