@@ -194,7 +194,7 @@ struct attribute {
 };
 #define ATTRIBUTE(nid, text)                                                                       \
     {                                                                                              \
-        nid, text, sizeof text - 1                                                                 \
+        (nid), (text), sizeof(text) - 1                                                            \
     }
 
 #define EXTENSION "\x30\x0b\x06\x03\x55\x1d\x0f\x04\x04\x03\x02\x07\x80" /* keyUsage */
