@@ -81,8 +81,9 @@ static bool take_fields(struct cert *cert, struct err *err)
     if (!take_time(X509_get0_notBefore(cert->x509), &cert->not_before) ||
         !take_time(X509_get0_notAfter(cert->x509), &cert->not_after))
         return err_openssl(err, ERR_PEER, "a certificate with a malformed validity");
-    /* Caches the extensions as well, so that threads only read afterwards. */
-    cert->is_ca = X509_check_ca(cert->x509) == 1;
+    /* Caches the extensions as well, so that threads only read afterwards. Not X509_check_ca: for
+     * that a keyUsage without keyCertSign makes CA:TRUE no CA. */
+    cert->is_ca = (X509_get_extension_flags(cert->x509) & EXFLAG_CA) != 0;
     ERR_clear_error(); /* of extensions that it does not like; who relies on them will be told */
     return take_serial(cert, err) && take_issuer(cert, err) && take_spki(cert, err) &&
            take_names(cert, err);

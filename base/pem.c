@@ -21,17 +21,18 @@ static bool read_all(int fd, const char *path, size_t max, struct buf *out, stru
     uint8_t chunk[4096];
     ssize_t n;
     size_t start = out->len;
-    while ((n = read(fd, chunk, sizeof chunk)) != 0) {
+    bool ok = true;
+    while (ok && (n = read(fd, chunk, sizeof chunk)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return err_set(err, ERR_LOCAL, "%s: %s", path, strerror(errno));
-        if (out->len - start + (size_t)n > max || !buf_add(out, bytes_of(chunk, (size_t)n)))
-            return err_set(err, ERR_LOCAL, "%s: more than %zu bytes", path, max);
+            ok = err_set(err, ERR_LOCAL, "%s: %s", path, strerror(errno));
+        else if (out->len - start + (size_t)n > max || !buf_add(out, bytes_of(chunk, (size_t)n)))
+            ok = err_set(err, ERR_LOCAL, "%s: more than %zu bytes", path, max);
     }
     if (out->secret)
         OPENSSL_cleanse(chunk, sizeof chunk);
-    return true;
+    return ok;
 }
 
 bool pem_file_read(const char *path, size_t max, struct buf *out, struct err *err)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define RSA_EXPONENT_BITS_MAX 64
+#define POINT_MAX 256 /* the largest curve, B-571, takes 145 */
 
 static const char *const kind_names[SPKI_KIND_COUNT] = {
     [SPKI_RSA] = "rsa",     [SPKI_EC] = "ec",       [SPKI_ED25519] = "ed25519",
@@ -133,31 +134,56 @@ static bool key_parse(const struct parts *parts, struct spki *spki, struct err *
     }
 }
 
-/* An RSA key as DER has it, however it was written: whoever repeats another's message must not be
- * able to make a new key of it by writing the same one differently. */
-static bool digest_rsa(struct spki *spki)
+/* SHA-256 of a SubjectPublicKeyInfo that is made of these parts; params and key as in struct parts.
+ */
+static bool digest_parts(int algorithm, struct bytes params, struct bytes key,
+                         uint8_t out[SPKI_DIGEST_LEN])
 {
-    static const uint8_t null[] = {DER_NULL, 0};
-    struct buf canonical = {0};
-    unsigned char *text = NULL;
-    int len = i2d_PublicKey(spki->key, &text);
-    bool ok = len > 0 && der_add_oid(&canonical, NID_rsaEncryption) &&
-              buf_add(&canonical, bytes_of(null, sizeof null)) &&
-              der_wrap(&canonical, 0, DER_SEQUENCE);
-    size_t bits = canonical.len;
-    ok = ok && buf_add_u8(&canonical, 0) && buf_add(&canonical, bytes_of(text, (size_t)len)) &&
-         der_wrap(&canonical, bits, DER_BIT_STRING) && der_wrap(&canonical, 0, DER_SEQUENCE);
+    struct buf der = {0};
+    bool ok =
+        der_add_oid(&der, algorithm) && buf_add(&der, params) && der_wrap(&der, 0, DER_SEQUENCE);
+    size_t bits = der.len;
+    ok = ok && buf_add_u8(&der, 0) && buf_add(&der, key) && der_wrap(&der, bits, DER_BIT_STRING) &&
+         der_wrap(&der, 0, DER_SEQUENCE);
     if (ok)
-        SHA256(canonical.ptr, canonical.len, spki->digest);
-    OPENSSL_free(text);
-    buf_free(&canonical);
+        SHA256(der.ptr, der.len, out);
+    buf_free(&der);
     return ok;
 }
 
-static bool digest_make(struct spki *spki)
+static bool digest_rsa(struct spki *spki)
+{
+    static const uint8_t null[] = {DER_NULL, 0};
+    unsigned char *text = NULL;
+    int len = i2d_PublicKey(spki->key, &text);
+    bool ok = len > 0 && digest_parts(NID_rsaEncryption, bytes_of(null, sizeof null),
+                                      bytes_of(text, (size_t)len), spki->digest);
+    OPENSSL_free(text);
+    return ok;
+}
+
+/* The point is uncompressed for it, as nearly everybody writes it (RFC 5480 section 2.2). */
+static bool digest_ec(const struct parts *parts, struct spki *spki)
+{
+    uint8_t point[POINT_MAX];
+    size_t len = 0;
+    if (parts->key.ptr[0] == POINT_CONVERSION_UNCOMPRESSED)
+        return digest_parts(parts->algorithm, parts->params.whole, parts->key, spki->digest);
+    return EVP_PKEY_set_utf8_string_param(spki->key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                                          OSSL_PKEY_EC_POINT_CONVERSION_FORMAT_UNCOMPRESSED) &&
+           EVP_PKEY_get_octet_string_param(spki->key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point,
+                                           sizeof point, &len) &&
+           digest_parts(parts->algorithm, parts->params.whole, bytes_of(point, len), spki->digest);
+}
+
+/* One digest for one key, however it was written: whoever repeats another's message or renews must
+ * not be able to make a new key of the same one by writing it differently. */
+static bool digest_make(const struct parts *parts, struct spki *spki)
 {
     if (spki->kind == SPKI_RSA)
         return digest_rsa(spki);
+    if (spki->kind == SPKI_EC)
+        return digest_ec(parts, spki);
     SHA256(spki->der.ptr, spki->der.len, spki->digest);
     return true;
 }
@@ -172,7 +198,7 @@ bool spki_parse(struct bytes der, struct spki *ret, struct err *err)
         spki_clear(&spki);
         return false;
     }
-    if (!buf_set(&spki.der, der) || !digest_make(&spki)) {
+    if (!buf_set(&spki.der, der) || !digest_make(&parts, &spki)) {
         spki_clear(&spki);
         return err_openssl(err, ERR_PEER, "a key that cannot be encoded");
     }

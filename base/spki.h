@@ -16,7 +16,7 @@ struct spki {
     int bits;
     const char *curve; /* EC: "P-256", "P-384", "P-521" or OpenSSL's short name; else NULL */
     struct buf der;
-    uint8_t digest[SPKI_DIGEST_LEN]; /* SHA-256 of der; RSA: of its canonical form */
+    uint8_t digest[SPKI_DIGEST_LEN]; /* SHA-256 of der; RSA and EC: of its canonical form */
     EVP_PKEY *key;                   /* NULL for SPKI_OTHER */
 };
 

@@ -305,6 +305,29 @@ static void test_bad_san(void **state)
     }
 }
 
+/* CA:TRUE makes a CA, whatever the keyUsage says; without basicConstraints there is none. */
+static void test_is_ca(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        bool ca;
+        const char *key_usage;
+        bool expected;
+    } cases[] = {{true, NULL, true},
+                 {true, "keyCertSign", true},
+                 {true, "digitalSignature", true},
+                 {false, "keyCertSign", false},
+                 {false, NULL, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct make_spec spec = {
+            .subject = "CN=x", .ca = cases[i].ca, .key_usage = cases[i].key_usage};
+        struct cert *cert = make_cert(&spec, f->leaf_key, f->ca, f->ca_key);
+        if (cert_is_ca(cert) != cases[i].expected)
+            fail_msg("case %zu", i);
+        cert_free(cert);
+    }
+}
+
 /* A certificate lives until its last count is dropped, and has its key decoded once. */
 static void test_counts(void **state)
 {
@@ -343,7 +366,7 @@ int main(void)
         cmocka_unit_test(test_no_issuer),   cmocka_unit_test(test_no_anchor),
         cmocka_unit_test(test_changes),     cmocka_unit_test(test_serials),
         cmocka_unit_test(test_bad_san),     cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_unknown_key),
+        cmocka_unit_test(test_unknown_key), cmocka_unit_test(test_is_ca),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -166,7 +166,8 @@ static struct buf key_bits(EVP_PKEY *key)
     return out;
 }
 
-/* A compressed point is the same key; a hybrid one, infinity, a cut one and none are refused. */
+/* A compressed point is the same key, with the same digest, and stays as it came; a hybrid one,
+ * infinity, a cut one and none are refused. */
 static void test_point_forms(void **state)
 {
     static const uint8_t p256[] = {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7};
@@ -189,10 +190,55 @@ static void test_point_forms(void **state)
     struct err err;
     assert_true(spki_parse(buf_bytes(&der), &spki, &err));
     assert_int_equal(EVP_PKEY_eq(spki.key, key), 1);
+    assert_true(bytes_equal(buf_bytes(&spki.der), buf_bytes(&der)));
+    struct buf usual_der = der_of(key);
+    struct spki usual;
+    uint8_t digest[SPKI_DIGEST_LEN];
+    assert_true(spki_parse(buf_bytes(&usual_der), &usual, &err));
+    assert_true(spki_equal(&spki, &usual));
+    assert_true(EVP_Digest(usual_der.ptr, usual_der.len, digest, NULL, EVP_sha256(), NULL));
+    assert_memory_equal(usual.digest, digest, sizeof digest);
+    spki_clear(&usual);
+    buf_free(&usual_der);
     spki_clear(&spki);
     buf_free(&der);
     buf_free(&point);
     EVP_PKEY_free(key);
+}
+
+/* Another key is another digest: of its kind, of another kind, and its own negative, which differs
+ * from it only in how a compressed point begins. */
+static void test_other_keys(void **state)
+{
+    static const uint8_t p256[] = {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7};
+    struct bytes curve = bytes_of(p256, sizeof p256);
+    EVP_PKEY *keys[] = {make_ec("P-256"), make_ec("P-256"), make_ec("P-521"), make_rsa(2048),
+                        make_ed25519()};
+    struct spki spkis[7];
+    struct err err;
+    (void)state;
+    for (size_t i = 0; i < 5; i++) {
+        struct buf der = der_of(keys[i]);
+        assert_true(spki_parse(buf_bytes(&der), &spkis[i], &err));
+        buf_free(&der);
+    }
+    struct buf point = key_bits(keys[0]);
+    uint8_t first = (uint8_t)(2 + (point.ptr[point.len - 1] & 1));
+    for (size_t i = 5; i < 7; i++) {
+        point.ptr[0] = i == 5 ? first : first ^ 1;
+        struct buf der = spki_of(NID_X9_62_id_ecPublicKey, curve, bytes_of(point.ptr, 33));
+        assert_true(spki_parse(buf_bytes(&der), &spkis[i], &err));
+        buf_free(&der);
+    }
+    for (size_t i = 0; i < 7; i++)
+        for (size_t j = 0; j < 7; j++)
+            assert_int_equal(spki_equal(&spkis[i], &spkis[j]),
+                             i == j || (i + j == 5 && i * j == 0));
+    for (size_t i = 0; i < 7; i++)
+        spki_clear(&spkis[i]);
+    for (size_t i = 0; i < 5; i++)
+        EVP_PKEY_free(keys[i]);
+    buf_free(&point);
 }
 
 /* A curve is given by its name and nothing else, and must be one that there is. */
@@ -278,11 +324,11 @@ static void test_kind_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_off_curve),   cmocka_unit_test(test_rsa_bounds),
-        cmocka_unit_test(test_point_forms), cmocka_unit_test(test_curve_params),
-        cmocka_unit_test(test_ed25519),     cmocka_unit_test(test_rsa_params),
-        cmocka_unit_test(test_kind_names),
+        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_off_curve),    cmocka_unit_test(test_rsa_bounds),
+        cmocka_unit_test(test_point_forms),  cmocka_unit_test(test_other_keys),
+        cmocka_unit_test(test_curve_params), cmocka_unit_test(test_ed25519),
+        cmocka_unit_test(test_rsa_params),   cmocka_unit_test(test_kind_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,7 +270,8 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Starts an order, while the writer cannot go on, and lets it come to the queue. */
+/* Starts an order while the writer cannot go on, and gives it time to come to the queue. On a busy
+ * machine it may come after one that was started later: no test may count on the order. */
 static void work_start(struct worker *worker, struct store *store, struct store_request request)
 {
     *worker = (struct worker){.store = store, .request = request};
@@ -305,13 +306,13 @@ static void test_group(void **state)
         assert_int_equal(workers[n].result, STORE_ORDERED);
         assert_true(box_has(box, n));
     }
-    assert_in_range(commits(box) - before, 1, 4); /* those who came first may have gone before */
+    assert_in_range(commits(box) - before, 1, GROUP / 2); /* some may have come early or late */
     assert_int_equal(box_audited(box), GROUP);
     sqlite3_close(db);
     free(workers);
 }
 
-/* Of every four: a good order, the same again, one whose id is taken, and a good one. */
+/* Of every four: two that are the same, one whose id is taken, and a good one. */
 static struct store_request mixed(unsigned n)
 {
     struct store_request request = box_request(n % 4 == 1 ? n - 1 : n, TXN_ORDERED);
@@ -333,9 +334,11 @@ static void test_group_fault(void **state)
     for (unsigned n = 0; n < GROUP; n++) {
         work_end(&workers[n]);
         assert_int_equal(workers[n].ok, n % 4 != 2);
-        if (workers[n].ok)
-            assert_int_equal(workers[n].result, n % 4 == 1 ? STORE_DUPLICATE : STORE_ORDERED);
-        assert_int_equal(box_has(box, n), n % 4 == 0 || n % 4 == 3);
+        assert_int_equal(box_has(box, n), workers[n].ok && workers[n].result == STORE_ORDERED);
+    }
+    for (unsigned n = 0; n < GROUP; n += 4) { /* of the two, whichever came first */
+        assert_int_equal(workers[n].result + workers[n + 1].result, STORE_DUPLICATE);
+        assert_int_equal(workers[n + 3].result, STORE_ORDERED);
     }
     assert_int_equal(box_audited(box), 1 + GROUP / 2);
     sqlite3_close(db);
