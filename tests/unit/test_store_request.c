@@ -365,6 +365,38 @@ static void test_moves(void **state)
     }
 }
 
+/* What cannot be audited is not done at all: the order and the move leave no trace. */
+static void test_unaudited(void **state)
+{
+    static char longest[9000];
+    struct box *box = *state;
+    struct audit_event too_long = {.event = longest};
+    struct store_request request = box_request(2, TXN_ORDERED);
+    struct store_order order = {
+        .request = &request, .retry_window = BOX_WINDOW, .audit = &too_long};
+    char id[RA_ID_LEN + 1], existing[RA_ID_LEN + 1];
+    struct store_move move = {id, 1, TXN_ORDERED, TXN_REFUSED, {0}, 5, "x", &too_long};
+    enum store_order_result ordered;
+    enum store_write moved;
+    struct err err = {0};
+    memset(longest, 'x', sizeof longest - 1);
+    box_id(1, id);
+    box_add(box, 1, TXN_ORDERED);
+    assert_false(box->store->vt->order(box->store, &order, &ordered, existing, &err));
+    assert_int_equal(err.kind, ERR_BUG);
+    assert_false(box->store->vt->move(box->store, &move, &moved, &err));
+    box_close(box);
+    box_open(box, false);
+    assert_false(box_has(box, 2));
+    struct store_request row = box_row(box, 1);
+    assert_int_equal(row.state, TXN_ORDERED);
+    assert_int_equal(row.lease_until, BOX_NOW + BOX_LEASE);
+    assert_string_equal(row.reason, "");
+    assert_int_equal(box_audited(box), 1);
+    store_request_clear(&row);
+    store_request_clear(&request);
+}
+
 static void move_with(const struct box *box, struct bytes cookie, const char *reason)
 {
     char id[RA_ID_LEN + 1];
@@ -513,7 +545,7 @@ int main(void)
         TEST(test_fields),       TEST(test_same_id),  TEST(test_window), TEST(test_states_answer),
         TEST(test_revoked),      TEST(test_replaced), TEST(test_txn),    TEST(test_claim),
         TEST(test_claim_states), TEST(test_fenced),   TEST(test_moves),  TEST(test_move_fields),
-        TEST(test_due),          TEST(test_list),     TEST(test_counts),
+        TEST(test_due),          TEST(test_list),     TEST(test_counts), TEST(test_unaudited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
