@@ -3,6 +3,7 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include "base/net.h"
 #include "config/profile.h"
 
 struct cfg_key;
@@ -16,10 +17,11 @@ struct cfg_identity {
     EVP_PKEY *key;
 };
 
-/* scheme://address:port */
+/* scheme://address:port or scheme://unix:path */
 struct cfg_url {
     bool tls;
-    char *host; /* IPv4 address */
+    bool local; /* a unix socket */
+    char *host; /* IP address, or path */
     uint16_t port;
 };
 
@@ -36,12 +38,24 @@ struct cfg_listen {
 
 struct cfg_tls {
     struct cfg_identity identity;
+    struct cfg_identity *others;
+    size_t other_count;
     int min_version; /* TLS1_2_VERSION or TLS1_3_VERSION */
 };
 
 struct cfg_limits {
     int64_t body;    /* bytes of a request body */
-    int64_t threads; /* workers of a front listener */
+    int64_t threads; /* workers that answer devices */
+    int64_t connections;
+    int64_t per_address;                                   /* 0: any number */
+    int64_t queue;                                         /* requests that wait for a worker */
+    int64_t first, handshake, request, reply, idle, drain; /* seconds */
+};
+
+/* Peers that stand between devices and us and speak for them. */
+struct cfg_edge {
+    struct net_blocks proxy_protocol;
+    struct net_blocks client_cert; /* RFC 9440 */
 };
 
 /* One upstream CA. options points to the struct that the kind's table describes. */
@@ -57,6 +71,7 @@ struct cfg {
     struct cfg_tls tls;
     bool tls_given;
     struct cfg_limits limits;
+    struct cfg_edge edge;
     char *store; /* "sqlite:/absolute/path" */
     struct cfg_identity *ras;
     size_t ra_count;
@@ -92,6 +107,9 @@ bool cfg_load_text(struct bytes text, const char *path, const struct cfg_kinds *
                    struct cfg **ret, struct buf *faults_text) MUST_USE;
 struct cfg *cfg_ref(struct cfg *cfg);
 void cfg_free(struct cfg *cfg); /* drops one count; NULL is allowed */
+
+/* As it is written in the file. */
+void cfg_url_text(const struct cfg_url *url, struct buf *out);
 
 /* NULL if there is none of that name. */
 const struct cfg_profile *cfg_profile_get(const struct cfg *cfg, const char *name);

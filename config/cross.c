@@ -154,9 +154,25 @@ static size_t listeners_add(const struct cfg_urls *urls, const struct cfg_node *
 
 static bool same_socket(const struct cfg_url *a, const struct cfg_url *b)
 {
-    static const char any[] = "0.0.0.0";
-    return a->port == b->port && (strcmp(a->host, b->host) == 0 || strcmp(a->host, any) == 0 ||
-                                  strcmp(b->host, any) == 0);
+    if (a->local || b->local)
+        return a->local && b->local && strcmp(a->host, b->host) == 0;
+    bool a6 = strchr(a->host, ':'), b6 = strchr(b->host, ':');
+    const char *any = a6 ? "::" : "0.0.0.0";
+    return a->port == b->port && a6 == b6 &&
+           (strcmp(a->host, b->host) == 0 || strcmp(a->host, any) == 0 ||
+            strcmp(b->host, any) == 0);
+}
+
+/* Certificates are proved by TLS; without it, an edge must say that it did so. */
+static void check_est(const struct cfg *cfg, const struct cfg_node *listen,
+                      struct cfg_faults *faults)
+{
+    const struct cfg_node *list = list_get(listen, "est");
+    for (size_t i = 0; list && i < cfg->listen.est.count; i++)
+        if (cfg->listen.est.items[i].host && !cfg->listen.est.items[i].tls &&
+            !cfg->edge.client_cert.count)
+            cfg_fault_value(faults, list->items[i], "is not https",
+                            "https, or an edge in front (edge.client_cert)");
 }
 
 static void check_listeners(const struct cfg *cfg, const struct cfg_node *listen,
@@ -242,6 +258,7 @@ void cfg_cross_check(const struct cfg *cfg, const struct cfg_node *root, struct 
         if (!cfg_node_get(listen, "scep") && !cfg_node_get(listen, "est"))
             cfg_fault_key(faults, listen, NULL, "opens no door; expected scep, est or both");
         check_listeners(cfg, listen, faults);
+        check_est(cfg, listen, faults);
     }
     check_door(root, "scep", faults);
     check_door(root, "est", faults);

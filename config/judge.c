@@ -15,6 +15,12 @@ void cfg_judge_tls(void *field, struct cfg_faults *faults, const struct cfg_node
     (void)cfg_judge_pair(&tls->identity.chain, tls->identity.key, node, faults);
 }
 
+void cfg_judge_tls_other(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct cfg_identity *identity = field;
+    (void)cfg_judge_pair(&identity->chain, identity->key, node, faults);
+}
+
 /* Devices encrypt to the RA's certificate and verify what it signed (RFC 8894 section 2.2). */
 void cfg_judge_ra(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {

@@ -3,7 +3,6 @@
 #include "config/pattern.h"
 #include "config/word.h"
 
-#include <arpa/inet.h>
 #include <openssl/objects.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,111 +12,7 @@
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX SPKI_RSA_BITS_MAX
 #define SUBJECT_MAX 64
-#define LIST_MAX 64
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
-static const char url_form[] = "http://ADDRESS:PORT or https://ADDRESS:PORT";
-static const char url_tls_form[] = "https://ADDRESS:PORT";
-
-static const char *list_of(const struct cfg_node *node, size_t i, const char *form,
-                           struct cfg_faults *faults)
-{
-    const struct cfg_node *item = node->items[i];
-    if (item->kind == CFG_NODE_SCALAR && !cfg_node_is_empty(item))
-        return item->text;
-    if (item->kind != CFG_NODE_BAD)
-        cfg_fault(faults, item, "is no text; expected %s", form);
-    return NULL;
-}
-
-static bool is_list(const struct cfg_node *node, const char *form, struct cfg_faults *faults)
-{
-    if (node->kind == CFG_NODE_LIST && node->count && node->count <= LIST_MAX)
-        return true;
-    if (cfg_node_is_empty(node))
-        cfg_fault_key(faults, node, NULL, "is empty; expected a list, each item %s", form);
-    else
-        cfg_fault(faults, node, "%s; expected a list, each item %s",
-                  node->kind != CFG_NODE_LIST ? "is no list"
-                  : node->count               ? "holds too much"
-                                              : "holds nothing",
-                  form);
-    return false;
-}
-
-/* Decimal without a sign, to the end of the text. */
-static bool number(const char *text, long max, long *ret)
-{
-    char *end;
-    if (text[0] < '0' || text[0] > '9' || strlen(text) > 9)
-        return false;
-    *ret = strtol(text, &end, 10);
-    return !*end && *ret <= max;
-}
-
-/* scheme://address:port, nothing else. What is wrong, or NULL. */
-static const char *url_parse(const char *text, bool tls_only, struct cfg_url *ret)
-{
-    struct in_addr ignored;
-    char host[INET_ADDRSTRLEN];
-    long port;
-    bool tls = strncmp(text, "https://", 8) == 0;
-    if (!tls && strncmp(text, "http://", 7) != 0)
-        return "is no URL of a listener";
-    if (!tls && tls_only)
-        return "is not https";
-    const char *address = text + (tls ? 8 : 7);
-    if (address[0] == '[')
-        return "holds an IPv6 address, which is not supported yet";
-    const char *colon = strchr(address, ':');
-    if (!colon || !number(colon + 1, 65535, &port) || port == 0)
-        return "has no port from 1 to 65535 at its end";
-    size_t len = (size_t)(colon - address);
-    snprintf(host, sizeof host, "%.*s", (int)(len < sizeof host ? len : 0), address);
-    if (inet_pton(AF_INET, host, &ignored) != 1)
-        return "holds no IPv4 address, and names are not supported yet";
-    *ret = (struct cfg_url){.tls = tls, .host = mem_strdup(host), .port = (uint16_t)port};
-    return NULL;
-}
-
-static bool urls_read(const struct cfg_node *node, bool tls_only, struct cfg_urls *urls,
-                      struct cfg_faults *faults)
-{
-    const char *form = tls_only ? url_tls_form : url_form;
-    bool ok = true;
-    if (!is_list(node, form, faults))
-        return false;
-    /* A faulty item keeps its place, so that items and nodes go together. */
-    urls->items = mem_zalloc(node->count * sizeof *urls->items);
-    urls->count = node->count;
-    for (size_t i = 0; i < node->count; i++) {
-        const char *text = list_of(node, i, form, faults);
-        const char *wrong = text ? url_parse(text, tls_only, &urls->items[i]) : NULL;
-        if (wrong)
-            cfg_fault_value(faults, node->items[i], wrong, form);
-        ok = ok && text && !wrong;
-    }
-    return ok;
-}
-
-bool cfg_read_urls(const struct cfg_node *node, void *field, struct cfg_faults *faults)
-{
-    return urls_read(node, false, field, faults);
-}
-
-bool cfg_read_urls_tls(const struct cfg_node *node, void *field, struct cfg_faults *faults)
-{
-    return urls_read(node, true, field, faults);
-}
-
-void cfg_read_urls_clear(void *field)
-{
-    struct cfg_urls *urls = field;
-    for (size_t i = 0; i < urls->count; i++)
-        free(urls->items[i].host);
-    free(urls->items);
-    *urls = (struct cfg_urls){0};
-}
 
 bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
@@ -158,8 +53,9 @@ bool cfg_read_rsa(const struct cfg_node *node, void *field, struct cfg_faults *f
     const char *dash = strchr(text, '-');
     size_t len = dash ? (size_t)(dash - text) : strlen(text);
     snprintf(first, sizeof first, "%.*s", (int)(len < sizeof first ? len : 0), text);
-    if (!number(first, RSA_BITS_MAX, &min) ||
-        !number(dash ? dash + 1 : first, RSA_BITS_MAX, &max) || min < RSA_BITS_MIN || max < min) {
+    if (!cfg_number(first, RSA_BITS_MAX, &min) ||
+        !cfg_number(dash ? dash + 1 : first, RSA_BITS_MAX, &max) || min < RSA_BITS_MIN ||
+        max < min) {
         cfg_fault_value(faults, node, "is no range of RSA key sizes",
                         "bits such as 2048-4096 or 3072, from 2048 to 8192");
         return false;
@@ -345,10 +241,10 @@ static bool words_read(const struct cfg_node *node, const char *const *words, bo
     char form[64];
     bool ok = true;
     snprintf(form, sizeof form, "%s or %s", words[0], words[1]);
-    if (!is_list(node, form, faults))
+    if (!cfg_is_list(node, form, faults))
         return false;
     for (size_t i = 0; i < node->count; i++) {
-        const char *text = list_of(node, i, form, faults);
+        const char *text = cfg_item_text(node, i, form, faults);
         size_t w = 0;
         while (text && w < 2 && strcmp(text, words[w]) != 0)
             w++;

@@ -12,6 +12,10 @@ bool cfg_read_urls(const struct cfg_node *node, void *field, struct cfg_faults *
 /* The same; only https. */
 bool cfg_read_urls_tls(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_read_urls_clear(void *field);
+
+/* struct net_blocks */
+bool cfg_read_blocks(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_read_blocks_clear(void *field);
 /* char *: "sqlite:" and an absolute path whose folder exists. */
 bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_read_store_clear(void *field);
@@ -33,5 +37,13 @@ const char *cfg_check_ip(const char *text, char **stored);
 const char *cfg_check_glob(const char *text, char **stored);
 const char *cfg_check_path(const char *text, char **stored);
 const char *cfg_check_label(const char *text, char **stored);
+
+/* For readers. The text of a list's item, or NULL and a fault. */
+const char *cfg_item_text(const struct cfg_node *node, size_t i, const char *form,
+                          struct cfg_faults *faults);
+/* A list with something in it, and not too much; else a fault. */
+bool cfg_is_list(const struct cfg_node *node, const char *form, struct cfg_faults *faults);
+/* Decimal without a sign, to the end of the text. */
+bool cfg_number(const char *text, long max, long *ret) MUST_USE;
 
 #endif

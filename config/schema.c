@@ -14,62 +14,9 @@
 #define KIB INT64_C(1024)
 #define MIB (INT64_C(1024) * 1024)
 
-#define JSON_URLS(scheme)                                                                          \
-    "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\", \"pattern\": "       \
-    "\"^" scheme "://[0-9.]+:[0-9]+$\"}}"
 #define JSON_WORDS(a, b)                                                                           \
     "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"enum\": [\"" a "\", \"" b "\"]}}"
 #define JSON_FILE "{\"type\": \"string\"}"
-
-static const struct cfg_key listen_keys[] = {
-    {.name = "scep",
-     .type = CFG_CUSTOM,
-     .offset = offsetof(struct cfg_listen, scep),
-     .meaning = "Where SCEP is served; it never asks for a TLS client certificate.",
-     .form = "a list, each item http://ADDRESS:PORT or https://ADDRESS:PORT",
-     .json = JSON_URLS("https?"),
-     .read = cfg_read_urls,
-     .clear = cfg_read_urls_clear},
-    {.name = "est",
-     .type = CFG_CUSTOM,
-     .offset = offsetof(struct cfg_listen, est),
-     .meaning = "Where EST is served.",
-     .form = "a list, each item https://ADDRESS:PORT",
-     .json = JSON_URLS("https"),
-     .read = cfg_read_urls_tls,
-     .clear = cfg_read_urls_clear},
-    {.name = "admin",
-     .type = CFG_CUSTOM,
-     .offset = offsetof(struct cfg_listen, admin),
-     .meaning = "Where health, metrics and the admin API are served; not for devices.",
-     .form = "a list, each item https://ADDRESS:PORT",
-     .json = JSON_URLS("https"),
-     .read = cfg_read_urls_tls,
-     .clear = cfg_read_urls_clear},
-    {0},
-};
-
-static const char *const tls_versions[] = {"1.2", "1.3", NULL};
-
-static const struct cfg_key tls_keys[] = {
-    {.name = "certificate",
-     .type = CFG_CERT_FILE,
-     .offset = offsetof(struct cfg_tls, identity.chain),
-     .required = true,
-     .meaning = "The server's certificate, followed by its chain."},
-    {.name = "key",
-     .type = CFG_KEY_FILE,
-     .offset = offsetof(struct cfg_tls, identity.key),
-     .required = true,
-     .meaning = "Its private key."},
-    {.name = "min_version",
-     .type = CFG_ENUM,
-     .offset = offsetof(struct cfg_tls, min_version),
-     .def = "1.2",
-     .words = tls_versions,
-     .meaning = "The oldest version of TLS that is spoken."},
-    {0},
-};
 
 static const struct cfg_key ra_keys[] = {
     {.name = "certificate",
@@ -83,24 +30,6 @@ static const struct cfg_key ra_keys[] = {
      .offset = offsetof(struct cfg_identity, key),
      .required = true,
      .meaning = "Its private key, an RSA key."},
-    {0},
-};
-
-static const struct cfg_key limits_keys[] = {
-    {.name = "body",
-     .type = CFG_SIZE,
-     .offset = offsetof(struct cfg_limits, body),
-     .min = 16 * KIB,
-     .max = 16 * MIB,
-     .def = "128KiB",
-     .meaning = "The largest request body that is read."},
-    {.name = "threads",
-     .type = CFG_INT,
-     .offset = offsetof(struct cfg_limits, threads),
-     .min = 2,
-     .max = 1024,
-     .def = "64",
-     .meaning = "Requests that one listener works on at the same time."},
     {0},
 };
 
@@ -479,19 +408,24 @@ const struct cfg_key cfg_schema[] = {
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg, listen),
      .required = true,
-     .sub = listen_keys,
+     .sub = cfg_listen_keys,
      .meaning = "Addresses and ports, at least one for SCEP or EST."},
     {.name = "tls",
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg, tls),
-     .sub = tls_keys,
+     .sub = cfg_tls_keys,
      .meaning = "How TLS is spoken; required if anything is served by https.",
      .judge = cfg_judge_tls},
     {.name = "limits",
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg, limits),
-     .sub = limits_keys,
+     .sub = cfg_limits_keys,
      .meaning = "Ceilings for what comes from the network."},
+    {.name = "edge",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg, edge),
+     .sub = cfg_edge_keys,
+     .meaning = "Proxies in front of us whose word about the client counts."},
     {.name = "store",
      .type = CFG_CUSTOM,
      .offset = offsetof(struct cfg, store),

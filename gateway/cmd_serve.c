@@ -3,19 +3,20 @@
 #include "gateway/cmd.h"
 #include "gateway/front.h"
 #include "gateway/poller.h"
+#include "gateway/service.h"
 #include "gateway/tls.h"
 #include "gateway/wire.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 
-#define DRAIN_MS 10000
 #define ADMIN_THREADS 4
+#define LOOPS_MAX 16
 #define ADMIN_BODY_MAX 4096
 #define TICK_SECONDS_MAX 60
 #define FAULTS_MAX ((size_t)4 << 20)
@@ -29,6 +30,7 @@ static const char usage[] =
     "and exits.\n";
 
 enum { DOOR_SCEP = 0, DOOR_EST, DOOR_ADMIN, DOOR_COUNT };
+enum { SERVER_FRONT = 0, SERVER_ADMIN, SERVER_COUNT };
 
 struct gateway {
     const char *conf;
@@ -38,9 +40,8 @@ struct gateway {
     struct metrics *metrics;
     struct front *front;
     struct tls *tls[DOOR_COUNT];
-    struct http_server *servers[DOOR_COUNT];
+    struct http_server *servers[SERVER_COUNT];
     struct poller *poller;
-    bool library;
 };
 
 static void log_faults(struct buf *faults)
@@ -75,8 +76,8 @@ static bool urls_equal(const struct cfg_urls *a, const struct cfg_urls *b)
     if (a->count != b->count)
         return false;
     for (size_t i = 0; i < a->count; i++)
-        if (a->items[i].tls != b->items[i].tls || a->items[i].port != b->items[i].port ||
-            strcmp(a->items[i].host, b->items[i].host) != 0)
+        if (a->items[i].tls != b->items[i].tls || a->items[i].local != b->items[i].local ||
+            a->items[i].port != b->items[i].port || strcmp(a->items[i].host, b->items[i].host) != 0)
             return false;
     return true;
 }
@@ -91,7 +92,7 @@ static void warn_fixed(const struct cfg *old, const struct cfg *new)
     if (strcmp(old->store, new->store) != 0)
         log_text(LOG_WARN, "reload", "a change of store needs a restart");
     if (old->limits.threads != new->limits.threads || old->limits.body != new->limits.body)
-        log_text(LOG_WARN, "reload", "a change of limits needs a restart");
+        log_text(LOG_WARN, "reload", "a change of limits.threads or limits.body needs a restart");
 }
 
 static bool reload_tls(struct gateway *gateway, const struct cfg *cfg, struct err *err)
@@ -105,11 +106,8 @@ static bool reload_tls(struct gateway *gateway, const struct cfg *cfg, struct er
 /* All of the new configuration or nothing of it. */
 static void reload(struct gateway *gateway)
 {
-    struct timespec now;
     struct err err = {0};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
-               (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    service_reloading();
     struct ra_settings *settings = load(gateway);
     if (settings && !reload_tls(gateway, settings->cfg, &err)) {
         log_err(LOG_ERROR, "reload", &err);
@@ -125,11 +123,14 @@ static void reload(struct gateway *gateway)
         log_begin(&line, LOG_INFO, "reloaded");
         log_num(&line, "generation", (int64_t)settings->generation);
         log_end(&line);
+        for (unsigned i = 0; i < SERVER_COUNT; i++)
+            if (gateway->servers[i])
+                http_server_reload(gateway->servers[i], settings->cfg);
         front_reload(gateway->front, settings);
     } else {
         log_text(LOG_ERROR, "reload", "the configuration before stays in force");
     }
-    sd_notify(0, "READY=1");
+    service_notify("READY=1");
 }
 
 static bool any_tls(const struct cfg_urls *urls)
@@ -140,53 +141,48 @@ static bool any_tls(const struct cfg_urls *urls)
     return false;
 }
 
-static bool start_door(struct gateway *gateway, const struct cfg *cfg, unsigned door,
-                       struct err *err)
+static unsigned cores(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < 1 ? 1 : count > LOOPS_MAX ? LOOPS_MAX : (unsigned)count;
+}
+
+static bool start_tls(struct gateway *gateway, const struct cfg *cfg, struct err *err)
 {
     const struct cfg_urls *urls[DOOR_COUNT] = {&cfg->listen.scep, &cfg->listen.est,
                                                &cfg->listen.admin};
-    static const char *const names[DOOR_COUNT] = {"scep", "est", "admin"};
-    const struct http_handler handlers[DOOR_COUNT] = {
-        front_scep(gateway->front), front_est(gateway->front), front_admin(gateway->front)};
-    bool admin = door == DOOR_ADMIN;
-    if (!urls[door]->count)
-        return true;
-    if (any_tls(urls[door]) && !tls_new(cfg, door == DOOR_SCEP ? TLS_ASK_NEVER : TLS_ASK_OPTIONAL,
-                                        &gateway->tls[door], err))
-        return false;
-    struct http_conf conf = {
-        .name = names[door],
-        .urls = urls[door],
-        .tls = gateway->tls[door] ? tls_ctx_get(gateway->tls[door]) : NULL,
-        .threads = admin ? ADMIN_THREADS : cfg->limits.threads,
-        .body_max = admin ? ADMIN_BODY_MAX : cfg->limits.body,
-        .handler = handlers[door],
-    };
-    return http_server_start(&conf, &gateway->servers[door], err);
+    for (unsigned i = 0; i < DOOR_COUNT; i++)
+        if (any_tls(urls[i]) &&
+            !tls_new(cfg, i == DOOR_SCEP ? TLS_ASK_NEVER : TLS_ASK_OPTIONAL, &gateway->tls[i], err))
+            return false;
+    return true;
 }
 
-/* Every https listener answers us, or nobody is served. */
-static bool self_test(const struct cfg *cfg, struct err *err)
+/* The operators' server has threads of its own: it answers while devices keep the front busy. */
+static bool start_servers(struct gateway *gateway, struct cfg *cfg, struct err *err)
 {
-    const struct {
-        const struct cfg_urls *urls;
-        const char *path;
-    } all[] = {
-        {&cfg->listen.scep, "/"},
-        {&cfg->listen.est, "/.well-known/est/cacerts"},
-        {&cfg->listen.admin, "/healthz"},
+    const struct http_door front[] = {
+        {&cfg->listen.scep, gateway->tls[DOOR_SCEP], false, false, front_scep(gateway->front)},
+        {&cfg->listen.est, gateway->tls[DOOR_EST], true, true, front_est(gateway->front)},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        for (size_t k = 0; k < all[i].urls->count; k++)
-            if (all[i].urls->items[k].tls &&
-                !tls_self_test(&all[i].urls->items[k], all[i].path, err))
-                return false;
+    const struct http_door admin[] = {
+        {&cfg->listen.admin, gateway->tls[DOOR_ADMIN], true, false, front_admin(gateway->front)},
+    };
+    const struct http_conf confs[SERVER_COUNT] = {
+        {"devices", front, 2, cfg, cores(), cfg->limits.threads, cfg->limits.body},
+        {"operators", admin, 1, cfg, 1, ADMIN_THREADS, ADMIN_BODY_MAX},
+    };
+    for (unsigned i = 0; i < SERVER_COUNT; i++)
+        if ((i != SERVER_ADMIN || cfg->listen.admin.count) &&
+            !http_server_start(&confs[i], &gateway->servers[i], err))
+            return false;
     return true;
 }
 
 static bool start(struct gateway *gateway, struct ra_settings *settings, struct err *err)
 {
-    const struct cfg *cfg = settings->cfg;
+    struct cfg *cfg = settings->cfg;
     gateway->metrics = metrics_new();
     if (!store_open(cfg->store, true, &gateway->store, err)) {
         ra_settings_free(settings);
@@ -194,13 +190,8 @@ static bool start(struct gateway *gateway, struct ra_settings *settings, struct 
     }
     gateway->ra = ra_new(gateway->store);
     gateway->front = front_new(gateway->ra, gateway->metrics, settings);
-    if (!http_library_start(err))
-        return false;
-    gateway->library = true;
-    for (unsigned i = 0; i < DOOR_COUNT; i++)
-        if (!start_door(gateway, cfg, i, err))
-            return false;
-    return self_test(cfg, err) && poller_start(gateway->ra, gateway->front, &gateway->poller, err);
+    return start_tls(gateway, cfg, err) && start_servers(gateway, cfg, err) &&
+           poller_start(gateway->ra, gateway->front, &gateway->poller, err);
 }
 
 static void log_ready(const struct cfg *cfg)
@@ -215,10 +206,10 @@ static void log_ready(const struct cfg *cfg)
     log_str(&line, "version", SCEPTER_VERSION);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         for (size_t k = 0; k < all[i].urls->count; k++) {
-            char url[64];
-            const struct cfg_url *at = &all[i].urls->items[k];
-            snprintf(url, sizeof url, "%s://%s:%u", at->tls ? "https" : "http", at->host, at->port);
-            log_str(&line, all[i].name, url);
+            struct buf url = {0};
+            cfg_url_text(&all[i].urls->items[k], &url);
+            log_bytes(&line, all[i].name, buf_bytes(&url));
+            buf_free(&url);
         }
     }
     log_end(&line);
@@ -227,15 +218,11 @@ static void log_ready(const struct cfg *cfg)
 /* Signals, one at a time, until one says to end; the watchdog's heartbeat in between. */
 static void wait_for_end(struct gateway *gateway, const sigset_t *signals)
 {
-    uint64_t watchdog_us = 0;
     struct timespec tick = {.tv_sec = TICK_SECONDS_MAX};
-    if (sd_watchdog_enabled(0, &watchdog_us) > 0 && watchdog_us) {
-        tick.tv_sec = (time_t)(watchdog_us / 2 / 1000000);
-        tick.tv_nsec = (long)(watchdog_us / 2 % 1000000 * 1000);
-    }
+    service_heartbeat(&tick);
     for (;;) {
         int signal = sigtimedwait(signals, NULL, &tick);
-        sd_notify(0, "WATCHDOG=1");
+        service_notify("WATCHDOG=1");
         if (signal == SIGHUP)
             reload(gateway);
         else if (signal > 0)
@@ -243,18 +230,26 @@ static void wait_for_end(struct gateway *gateway, const sigset_t *signals)
     }
 }
 
+static int64_t drain_limit(struct front *front)
+{
+    struct ra_settings *settings = front_settings(front);
+    int64_t limit = settings->cfg->limits.drain * 1000;
+    ra_settings_free(settings);
+    return limit;
+}
+
+/* Operators see the drain to its end. */
 static void stop(struct gateway *gateway)
 {
-    for (unsigned i = 0; i < DOOR_COUNT; i++)
-        if (gateway->servers[i])
-            http_server_drain(gateway->servers[i], DRAIN_MS);
+    int64_t limit = gateway->front ? drain_limit(gateway->front) : 0;
+    for (unsigned i = 0; i < SERVER_COUNT; i++)
+        if (gateway->servers[i] && !http_server_drain(gateway->servers[i], limit))
+            log_text(LOG_WARN, "stopping", "requests are cut off: limits.drain is over");
     poller_stop(gateway->poller);
-    for (unsigned i = 0; i < DOOR_COUNT; i++) {
+    for (unsigned i = 0; i < SERVER_COUNT; i++)
         http_server_stop(gateway->servers[i]);
+    for (unsigned i = 0; i < DOOR_COUNT; i++)
         tls_free(gateway->tls[i]);
-    }
-    if (gateway->library)
-        http_library_stop();
     front_free(gateway->front);
     ra_free(gateway->ra);
     store_close(gateway->store);
@@ -290,9 +285,9 @@ int cmd_serve(int argc, char **argv)
         return code;
     }
     log_ready(settings->cfg);
-    sd_notify(0, "READY=1");
+    service_notify("READY=1");
     wait_for_end(&gateway, &signals);
-    sd_notify(0, "STOPPING=1");
+    service_notify("STOPPING=1");
     log_text(LOG_INFO, "stopping", "running requests may end");
     stop(&gateway);
     return CMD_OK;

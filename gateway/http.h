@@ -1,21 +1,22 @@
-/* HTTP listeners on CivetWeb, as plain structs. The only module that knows CivetWeb. */
+/* HTTP as plain structs, by CivetWeb behind the gate. The only module that knows CivetWeb. */
 #ifndef GATEWAY_HTTP_H
 #define GATEWAY_HTTP_H
 
 #include "base/cert.h"
 #include "config/config.h"
+#include "gateway/gate.h"
 
-#include <openssl/ssl.h>
-
-/* Everything borrowed for the time of the call. Request line and headers are as they came. */
+/* Everything borrowed for the time of the call. Headers are as they came, but for those that
+ * concern the connection only, which are left out. */
 struct http_request {
     const char *method; /* "GET", "HEAD", "POST" */
-    struct bytes path;  /* raw, before '?' */
+    struct bytes path;  /* before '?', decoded; no dot segments, no encoded slashes */
     struct bytes query; /* raw, after it */
     struct bytes body;  /* whole */
-    const char *peer;   /* address */
+    const char *peer;   /* the client's address */
     bool tls;
-    struct cert *certificate; /* TLS client certificate whose key was proved, or NULL */
+    /* The TLS client's, its key proved to us or to an edge that we believe; or NULL. */
+    struct cert *certificate;
     const struct http_headers *headers;
 };
 
@@ -38,32 +39,43 @@ struct http_response {
 struct http_handler {
     /* Fills *response, which is zeroed. Runs on a worker with a stack of 100 KiB. */
     void (*handle)(void *arg, const struct http_request *request, struct http_response *response);
-    /* After the reply was written (response->sent) or could not be. May be NULL. */
+    /* After the reply was handed to the gate (response->sent) or could not be; request->certificate
+     * is no more. May be NULL. */
     void (*done)(void *arg, const struct http_request *request,
                  const struct http_response *response);
     void *arg;
 };
 
-struct http_conf {
-    const char *name; /* "scep", ...: for errors */
+/* What is served on some listeners. */
+struct http_door {
     const struct cfg_urls *urls;
-    SSL_CTX *tls; /* for https; NULL if there is none */
+    struct tls *tls;  /* for https; NULL if there is none */
+    bool host_needed; /* HTTP/1.1 without Host is refused; SCEP serves it, since devices leave it
+                         out */
+    bool asks_cert;   /* the headers of RFC 9440 mean something */
+    struct http_handler handler;
+};
+
+struct http_conf {
+    const char *name;              /* for errors; static */
+    const struct http_door *doors; /* copied; what they point to outlives the server */
+    size_t door_count;
+    struct cfg *cfg; /* limits and edge */
+    unsigned loops;
     int64_t threads;
     int64_t body_max;
-    struct http_handler handler;
 };
 
 struct http_server;
 
-/* Once per process, before the first server. Refuses if CivetWeb cannot speak TLS here. */
-bool http_library_start(struct err *err) MUST_USE;
-void http_library_stop(void);
-
 bool http_server_start(const struct http_conf *conf, struct http_server **ret,
                        struct err *err) MUST_USE;
-/* Takes no new connections; waits until no request runs, at most that long. */
-void http_server_drain(struct http_server *server, int64_t milliseconds);
+/* Limits and edge of this configuration count from now on. */
+void http_server_reload(struct http_server *server, struct cfg *cfg);
+/* Takes no new connections; waits until no request runs, at most that long. True if none does. */
+bool http_server_drain(struct http_server *server, int64_t milliseconds);
 /* Ends it. Cuts off what still runs. NULL is allowed. */
 void http_server_stop(struct http_server *server);
+void http_server_counts_add(const struct http_server *server, struct gate_counts *counts);
 
 #endif

@@ -1,24 +1,37 @@
 #include "gateway/tls.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include "base/clock.h"
+
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
-#define SELF_TEST_SECONDS 5
+#define TICKET_SECONDS 3600
+#define TICKET_KEY_SECONDS (12 * 3600)
 
-/* CivetWeb keeps the one context that it was started with, the shell. At every ClientHello the
- * connection is moved to the context that counts now. */
+/* RFC 5077 section 4: a key's name, and what encrypts and authenticates. */
+struct ticket_key {
+    unsigned char name[16], aes[32], hmac[32];
+    int64_t made; /* monotonic milliseconds; 0: no key */
+};
+
+/* What one configuration says. */
+struct generation {
+    SSL_CTX **ctxs; /* for each certificate, it first; the server's own at 0 */
+    size_t count;
+    struct ticket_key keys[2]; /* one that is used, and the one before it */
+};
+
+/* Sessions are made from a shell that never changes. At every ClientHello the session is moved to
+ * the context that counts now. */
 struct tls {
     SSL_CTX *shell;
     pthread_rwlock_t lock; /* guards current */
-    SSL_CTX *current;
+    struct generation *current;
     enum tls_ask ask;
 };
 
@@ -56,6 +69,42 @@ static bool set_identity(SSL_CTX *ctx, const struct cfg_identity *identity)
     return SSL_CTX_use_PrivateKey(ctx, identity->key) == 1;
 }
 
+/* Whether a certificate has every DNS name of another: then either can be shown to who asks for it.
+ */
+static bool covers(X509 *cert, X509 *other)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(other, NID_subject_alt_name, NULL, NULL);
+    bool ok = true;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && ok; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_DNS)
+            ok = X509_check_host(cert, (const char *)ASN1_STRING_get0_data(name->d.dNSName),
+                                 (size_t)ASN1_STRING_length(name->d.dNSName), 0, NULL) == 1;
+    }
+    GENERAL_NAMES_free(names);
+    return ok;
+}
+
+static const struct cfg_identity *identity_at(const struct cfg_tls *tls, size_t index)
+{
+    return index ? &tls->others[index - 1] : &tls->identity;
+}
+
+/* One certificate, and those with its names and another kind of key: OpenSSL chooses by what the
+ * client can verify. */
+static bool set_identities(SSL_CTX *ctx, const struct cfg_tls *tls, size_t index)
+{
+    const struct cfg_identity *first = identity_at(tls, index);
+    for (size_t i = 0; i <= tls->other_count; i++) {
+        const struct cfg_identity *other = identity_at(tls, i);
+        if (i != index && EVP_PKEY_get_base_id(other->key) != EVP_PKEY_get_base_id(first->key) &&
+            covers(cert_x509_get(other->chain.items[0]), cert_x509_get(first->chain.items[0])) &&
+            !set_identity(ctx, other))
+            return false;
+    }
+    return set_identity(ctx, first);
+}
+
 /* Names of the anchors: a hint for clients with several certificates. */
 static bool set_hints(SSL_CTX *ctx, const struct cfg *cfg)
 {
@@ -67,21 +116,26 @@ static bool set_hints(SSL_CTX *ctx, const struct cfg *cfg)
     return true;
 }
 
-static SSL_CTX *make_ctx(const struct cfg *cfg, enum tls_ask ask, struct err *err)
+static SSL_CTX *make_ctx(const struct cfg *cfg, enum tls_ask ask, size_t index, struct err *err)
 {
+    static const unsigned char context[] = "scepter";
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    bool ok = ctx && SSL_CTX_set_min_proto_version(ctx, cfg->tls.min_version) == 1 &&
-              set_identity(ctx, &cfg->tls.identity) &&
+    bool ok = ctx && SSL_CTX_set_session_id_context(ctx, context, sizeof context - 1) == 1 &&
+              SSL_CTX_set_min_proto_version(ctx, cfg->tls.min_version) == 1 &&
+              set_identities(ctx, &cfg->tls, index) &&
               (ask == TLS_ASK_NEVER || set_hints(ctx, cfg));
     if (!ok) {
         err_openssl(err, ERR_CONFIG, "setting up TLS");
         SSL_CTX_free(ctx);
         return NULL;
     }
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(ctx, 0);
+    SSL_CTX_set_timeout(ctx, TICKET_SECONDS);
+    SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_max_early_data(ctx, 0);
     SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
     if (ask == TLS_ASK_OPTIONAL) {
@@ -91,17 +145,119 @@ static SSL_CTX *make_ctx(const struct cfg *cfg, enum tls_ask ask, struct err *er
     return ctx;
 }
 
+static bool key_make(struct ticket_key *key)
+{
+    key->made = clock_mono_ms();
+    return RAND_bytes(key->name, sizeof key->name) == 1 &&
+           RAND_bytes(key->aes, sizeof key->aes) == 1 &&
+           RAND_bytes(key->hmac, sizeof key->hmac) == 1;
+}
+
+static void generation_free(struct generation *generation)
+{
+    if (!generation)
+        return;
+    for (size_t i = 0; i < generation->count; i++)
+        SSL_CTX_free(generation->ctxs[i]);
+    free(generation->ctxs);
+    OPENSSL_cleanse(generation->keys, sizeof generation->keys);
+    free(generation);
+}
+
+static struct generation *generation_new(const struct cfg *cfg, enum tls_ask ask, struct err *err)
+{
+    struct generation *generation = mem_zalloc(sizeof *generation);
+    generation->ctxs = mem_zalloc((1 + cfg->tls.other_count) * sizeof(SSL_CTX *));
+    bool ok = key_make(&generation->keys[0]) || err_openssl(err, ERR_LOCAL, "no random numbers");
+    for (size_t i = 0; i <= cfg->tls.other_count && ok; i++) {
+        generation->ctxs[i] = make_ctx(cfg, ask, i, err);
+        ok = generation->ctxs[i];
+        generation->count += ok;
+    }
+    if (ok)
+        return generation;
+    generation_free(generation);
+    return NULL;
+}
+
+/* The context for the host that the client names (RFC 6066 section 3). */
+static SSL_CTX *choose(const struct generation *generation, SSL *ssl)
+{
+    const unsigned char *ext;
+    size_t len;
+    if (generation->count == 1 ||
+        SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext, &len) != 1)
+        return generation->ctxs[0];
+    /* A list with one entry: list length, type host_name, length, name. */
+    if (len < 6 || ext[2] != TLSEXT_NAMETYPE_host_name || (size_t)(ext[3] << 8 | ext[4]) != len - 5)
+        return generation->ctxs[0];
+    for (size_t i = 0; i < generation->count; i++)
+        if (X509_check_host(SSL_CTX_get0_certificate(generation->ctxs[i]), (const char *)ext + 5,
+                            len - 5, 0, NULL) == 1)
+            return generation->ctxs[i];
+    return generation->ctxs[0];
+}
+
 /* Runs before the version is chosen, so that a reload can change the oldest one as well. */
 static int client_hello(SSL *ssl, int *alert, void *arg)
 {
     struct tls *tls = arg;
     (void)alert;
     pthread_rwlock_rdlock(&tls->lock);
-    SSL_set_SSL_CTX(ssl, tls->current); /* takes a count of its own */
-    int oldest = (int)SSL_CTX_get_min_proto_version(tls->current);
+    SSL_CTX *ctx = choose(tls->current, ssl);
+    SSL_set_SSL_CTX(ssl, ctx); /* takes a count of its own */
+    int oldest = (int)SSL_CTX_get_min_proto_version(ctx);
     pthread_rwlock_unlock(&tls->lock);
     return SSL_set_min_proto_version(ssl, oldest) == 1 ? SSL_CLIENT_HELLO_SUCCESS
                                                        : SSL_CLIENT_HELLO_ERROR;
+}
+
+/* The key that seals tickets now; a new one from time to time. */
+static bool key_current(struct tls *tls, struct ticket_key *ret)
+{
+    bool ok = true;
+    pthread_rwlock_wrlock(&tls->lock);
+    struct ticket_key *keys = tls->current->keys;
+    if (clock_mono_ms() - keys[0].made > TICKET_KEY_SECONDS * INT64_C(1000)) {
+        keys[1] = keys[0];
+        ok = key_make(&keys[0]);
+    }
+    *ret = keys[0];
+    pthread_rwlock_unlock(&tls->lock);
+    return ok;
+}
+
+static bool key_named(struct tls *tls, const unsigned char *name, struct ticket_key *ret)
+{
+    bool found = false;
+    pthread_rwlock_rdlock(&tls->lock);
+    for (unsigned i = 0; i < 2 && !found; i++) {
+        *ret = tls->current->keys[i];
+        found = ret->made && memcmp(ret->name, name, sizeof ret->name) == 0;
+    }
+    pthread_rwlock_unlock(&tls->lock);
+    return found;
+}
+
+/* Tickets are ours alone and of this configuration: after a reload, whoever resumes does a whole
+ * handshake (RFC 5077 section 5.5). */
+static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                      EVP_MAC_CTX *mac, int seal)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    struct ticket_key key;
+    OSSL_PARAM params[] = {OSSL_PARAM_octet_string(OSSL_MAC_PARAM_KEY, key.hmac, sizeof key.hmac),
+                           OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 6),
+                           OSSL_PARAM_END};
+    if (seal ? !key_current(tls, &key) || RAND_bytes(iv, EVP_MAX_IV_LENGTH) != 1
+             : !key_named(tls, name, &key))
+        return seal ? -1 : 0;
+    if (seal)
+        memcpy(name, key.name, sizeof key.name);
+    bool ok = EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.aes, iv, seal) == 1 &&
+              EVP_MAC_CTX_set_params(mac, params) == 1;
+    OPENSSL_cleanse(&key, sizeof key);
+    return ok ? 1 : -1;
 }
 
 bool tls_new(const struct cfg *cfg, enum tls_ask ask, struct tls **ret, struct err *err)
@@ -109,80 +265,48 @@ bool tls_new(const struct cfg *cfg, enum tls_ask ask, struct tls **ret, struct e
     struct tls *tls = mem_zalloc(sizeof *tls);
     tls->ask = ask;
     pthread_rwlock_init(&tls->lock, NULL);
-    tls->shell = make_ctx(cfg, ask, err);
-    tls->current = tls->shell ? make_ctx(cfg, ask, err) : NULL;
+    tls->shell = make_ctx(cfg, ask, 0, err);
+    tls->current = tls->shell ? generation_new(cfg, ask, err) : NULL;
     if (!tls->current) {
         tls_free(tls);
         return false;
     }
     SSL_CTX_set_client_hello_cb(tls->shell, client_hello, tls);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(tls->shell, ticket_key);
     *ret = tls;
     return true;
 }
 
 bool tls_reload(struct tls *tls, const struct cfg *cfg, struct err *err)
 {
-    SSL_CTX *ctx = make_ctx(cfg, tls->ask, err);
-    if (!ctx)
+    struct generation *next = generation_new(cfg, tls->ask, err);
+    if (!next)
         return false;
     pthread_rwlock_wrlock(&tls->lock);
-    SSL_CTX *old = tls->current;
-    tls->current = ctx;
+    struct generation *old = tls->current;
+    tls->current = next;
     pthread_rwlock_unlock(&tls->lock);
-    SSL_CTX_free(old);
+    generation_free(old);
     return true;
 }
 
-SSL_CTX *tls_ctx_get(const struct tls *tls)
+SSL *tls_session_new(struct tls *tls, int fd)
 {
-    return tls->shell;
+    SSL *ssl = SSL_new(tls->shell);
+    if (!ssl || SSL_set_fd(ssl, fd) != 1 || SSL_set_app_data(ssl, tls) != 1) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    SSL_set_accept_state(ssl);
+    return ssl;
 }
 
 void tls_free(struct tls *tls)
 {
     if (!tls)
         return;
-    SSL_CTX_free(tls->current);
+    generation_free(tls->current);
     SSL_CTX_free(tls->shell);
     pthread_rwlock_destroy(&tls->lock);
     free(tls);
-}
-
-static int connect_to(const struct cfg_url *url)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(url->port)};
-    if (inet_pton(AF_INET, url->host, &address.sin_addr) != 1)
-        return -1;
-    if (address.sin_addr.s_addr == htonl(INADDR_ANY))
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct timeval limit = {.tv_sec = SELF_TEST_SECONDS};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
-bool tls_self_test(const struct cfg_url *url, const char *path, struct err *err)
-{
-    char request[256], reply[16] = "";
-    int len = snprintf(request, sizeof request, "HEAD %s HTTP/1.0\r\n\r\n", path);
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    SSL *ssl = ctx ? SSL_new(ctx) : NULL;
-    int fd = connect_to(url);
-    bool ok = ssl && fd >= 0 && SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1 &&
-              SSL_write(ssl, request, len) > 0 && SSL_read(ssl, reply, sizeof reply - 1) > 0 &&
-              strncmp(reply, "HTTP/1.1 ", 9) == 0;
-    if (!ok)
-        err_openssl(err, ERR_LOCAL, "the self-test of TLS on port %u failed", url->port);
-    SSL_free(ssl);
-    SSL_CTX_free(ctx);
-    if (fd >= 0)
-        close(fd);
-    ERR_clear_error();
-    return ok;
 }

@@ -18,11 +18,9 @@ bool tls_new(const struct cfg *cfg, enum tls_ask ask, struct tls **ret, struct e
 /* From the next handshake on, certificate, versions and hints of this configuration count. On
  * failure the old ones stay. */
 bool tls_reload(struct tls *tls, const struct cfg *cfg, struct err *err) MUST_USE;
-/* The context that a listener is started with; lives as long as tls. */
-SSL_CTX *tls_ctx_get(const struct tls *tls);
-void tls_free(struct tls *tls); /* after its listeners have stopped; NULL is allowed */
-
-/* Start-up self-test: a handshake and a HEAD of path, whatever its answer, at our own listener. */
-bool tls_self_test(const struct cfg_url *url, const char *path, struct err *err) MUST_USE;
+/* A server's side of TLS on a connected, non-blocking socket that stays the caller's; nothing is
+ * sent yet. NULL: no memory. */
+SSL *tls_session_new(struct tls *tls, int fd) MUST_USE;
+void tls_free(struct tls *tls); /* after its sessions have ended; NULL is allowed */
 
 #endif

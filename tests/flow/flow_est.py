@@ -199,10 +199,11 @@ class Est(FlowTest):
         self.assertEqual(old.returncode, 35, old.stderr)
 
     def test_unknown_paths(self):
-        """Unknown labels and operations are 404; optional operations that are not there are 404 or 501."""
+        """Unknown labels and operations are 404, dot segments 400; optional operations that are not there are 404 or 501."""
         work = self.gw.work("paths")
-        for operation in ("nothing", "cacertsX", "a/b/cacerts", "%2e%2e/cacerts", "unknown-label/cacerts"):
+        for operation in ("nothing", "cacertsX", "a/b/cacerts", "unknown-label/cacerts"):
             self.assertEqual(self.call(work, operation, None, "--path-as-is")[0], 404, operation)
+        self.assertEqual(self.call(work, "%2e%2e/cacerts", None, "--path-as-is")[0], 400)
         self.assertEqual(self.call(work, "csrattrs")[0], 404)
         self.assertEqual(self.call(work, "fullcmc", b"x")[0], 501)
 

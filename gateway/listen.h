@@ -1,0 +1,20 @@
+/* Listening sockets: made here, or handed over by the service manager. */
+#ifndef GATEWAY_LISTEN_H
+#define GATEWAY_LISTEN_H
+
+#include "config/config.h"
+
+struct listen_socket {
+    int fd;
+    bool inherited; /* the service manager keeps it open across our restarts */
+    char *path;     /* of a unix socket that we made; else NULL */
+};
+
+/* The socket for a listener's URL: one of those that the service manager handed over
+ * (sd_listen_fds) if it is bound to that address, else a new one. The caller owns ret->fd. */
+bool listen_open(const struct cfg_url *url, struct listen_socket *ret, struct err *err) MUST_USE;
+
+/* At the end, when the socket itself is closed: removes its file. */
+void listen_forget(struct listen_socket *socket);
+
+#endif
