@@ -40,8 +40,9 @@ static void readyz(const struct admin *admin, struct http_response *response)
 static void metrics(const struct admin *admin, struct http_response *response)
 {
     response->content_type = "text/plain; version=0.0.4";
-    response->status =
-        metrics_print(admin->metrics, admin->store, admin->settings, &response->body) ? 200 : 503;
+    bool ok = metrics_print(admin->metrics, admin->store, admin->settings, &response->body) &&
+              metrics_print_gate(&admin->counts, &response->body);
+    response->status = ok ? 200 : 503;
 }
 
 static const struct {

@@ -11,6 +11,7 @@ struct admin {
     struct store *store;
     const struct ra_settings *settings;
     struct metrics *metrics;
+    struct gate_counts counts;
 };
 
 /* GET and HEAD of /healthz (the process answers), /readyz (store and upstreams work; 503 with the

@@ -177,6 +177,7 @@ static bool start_servers(struct gateway *gateway, struct cfg *cfg, struct err *
         if ((i != SERVER_ADMIN || cfg->listen.admin.count) &&
             !http_server_start(&confs[i], &gateway->servers[i], err))
             return false;
+    front_watch(gateway->front, gateway->servers[SERVER_FRONT]);
     return true;
 }
 
@@ -246,6 +247,8 @@ static void stop(struct gateway *gateway)
         if (gateway->servers[i] && !http_server_drain(gateway->servers[i], limit))
             log_text(LOG_WARN, "stopping", "requests are cut off: limits.drain is over");
     poller_stop(gateway->poller);
+    if (gateway->front)
+        front_watch(gateway->front, NULL);
     for (unsigned i = 0; i < SERVER_COUNT; i++)
         http_server_stop(gateway->servers[i]);
     for (unsigned i = 0; i < DOOR_COUNT; i++)

@@ -16,8 +16,9 @@
 struct front {
     struct ra *ra;
     struct metrics *metrics;
-    pthread_mutex_t mutex; /* guards settings, the pointer */
+    pthread_mutex_t mutex; /* guards what follows, the pointers */
     struct ra_settings *settings;
+    const struct http_server *watched;
 };
 
 /* What `done` needs to know of a request; one worker handles one request at a time. */
@@ -64,6 +65,13 @@ void front_reload(struct front *front, struct ra_settings *settings)
     front->settings = settings;
     pthread_mutex_unlock(&front->mutex);
     ra_settings_free(old);
+}
+
+void front_watch(struct front *front, const struct http_server *server)
+{
+    pthread_mutex_lock(&front->mutex);
+    front->watched = server;
+    pthread_mutex_unlock(&front->mutex);
 }
 
 static void begin(const char *door)
@@ -219,7 +227,11 @@ static void admin_handle(void *arg, const struct http_request *request,
 {
     struct front *front = arg;
     struct ra_settings *settings = front_settings(front);
-    struct admin admin = {ra_store_get(front->ra), settings, front->metrics};
+    struct admin admin = {ra_store_get(front->ra), settings, front->metrics, {0}};
+    pthread_mutex_lock(&front->mutex);
+    if (front->watched)
+        http_server_counts_add(front->watched, &admin.counts);
+    pthread_mutex_unlock(&front->mutex);
     admin_answer(&admin, request, response);
     ra_settings_free(settings);
 }

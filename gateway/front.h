@@ -18,6 +18,9 @@ struct ra_settings *front_settings(struct front *front) MUST_USE;
 /* Requests from now on run with these; those that run keep theirs. Takes settings over. */
 void front_reload(struct front *front, struct ra_settings *settings);
 
+/* The server whose connections the metrics tell of; NULL before it stops. */
+void front_watch(struct front *front, const struct http_server *server);
+
 /* The handlers of the three listeners; valid as long as front. */
 struct http_handler front_scep(struct front *front);
 struct http_handler front_est(struct front *front);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -18,7 +19,9 @@
 #include <unistd.h>
 
 #define EVENTS 64
-#define ACCEPTS 64
+#define ACCEPTS 512
+#define TURNS 2
+#define TRIM_MIN 1024
 #define TICK_MS 1000
 #define FIRST_WHEN_DRAINING_MS 1000
 #define START_MS 5000
@@ -75,6 +78,16 @@ static void accept_some(struct gate_loop *loop, const struct gate_listener *list
     for (unsigned i = 0; i < ACCEPTS; i++)
         if (!accept_one(loop, listener))
             return;
+}
+
+/* With more events than fit into a round, a listener's own would come after all of them, and the
+ * kernel's queue would overflow. */
+static void accept_all(struct gate_loop *loop)
+{
+    struct gate *gate = loop->gate;
+    for (size_t i = 0; i < gate->listener_count && loop == &gate->loops[0]; i++)
+        if (gate->listeners[i].fd >= 0)
+            accept_some(loop, &gate->listeners[i]);
 }
 
 /* Whoever is connected already is served; with a backlog of none, nobody comes in between. */
@@ -177,6 +190,8 @@ static int time_to_next(const struct gate_loop *loop)
         if (conn->deadline < end)
             end = conn->deadline;
     }
+    if (!link_none(&loop->turns))
+        return 0;
     return end > loop->now ? (int)(end - loop->now) : 0;
 }
 
@@ -187,6 +202,31 @@ static void bury(struct gate_loop *loop)
         link_drop(&conn->timer);
         free(conn);
     }
+}
+
+/* A few handshakes, and then again whatever costs little. */
+static void take_turns(struct gate_loop *loop)
+{
+    struct gate_conn *conn;
+    for (unsigned i = 0; i < TURNS && (conn = gate_turn_next(loop)); i++)
+        gate_conn_turn(conn);
+}
+
+static void tidy(struct gate_loop *loop)
+{
+    gate_lanes_mend(loop);
+    if (loop->conns_peak < TRIM_MIN || loop->conns > loop->conns_peak / 2)
+        return;
+    loop->conns_peak = loop->conns;
+    malloc_trim(0); /* what a crowd has needed */
+}
+
+static void publish(struct gate_loop *loop)
+{
+    const size_t *in = loop->in_stage;
+    loop->waiting = in[GATE_FIRST] + in[GATE_HANDSHAKE] + in[GATE_IDLE] + in[GATE_BODY];
+    loop->serving = in[GATE_QUEUED] + in[GATE_SERVED] + in[GATE_REPLY];
+    loop->open = loop->conns - in[GATE_LINGER];
 }
 
 static bool is_stopped(struct gate_loop *loop)
@@ -208,15 +248,18 @@ static void *loop_run(void *arg)
         loop->now = clock_mono_ms();
         for (int i = 0; i < n; i++)
             on_event(loop, &events[i]);
+        if (n == EVENTS)
+            accept_all(loop);
+        take_turns(loop);
         expire(loop);
         if (loop->now - mended > TICK_MS) {
-            gate_lanes_mend(loop);
+            tidy(loop);
             mended = loop->now;
         }
         while (gate_conn_serve(loop))
             ;
         bury(loop);
-        loop->open = loop->conns - loop->lingering;
+        publish(loop);
     }
     return NULL;
 }
@@ -254,6 +297,7 @@ static bool loop_open(struct gate *gate, struct gate_loop *loop, struct cfg *cfg
     for (unsigned i = 0; i < GATE_STAGE_COUNT; i++)
         link_init(&loop->stages[i]);
     link_init(&loop->lanes);
+    link_init(&loop->turns);
     link_init(&loop->dead);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -19,11 +19,6 @@
 
 enum moved { MOVED = 0, MOVED_LATER, MOVED_END };
 
-static bool is_sheddable(enum gate_stage stage)
-{
-    return stage < GATE_QUEUED;
-}
-
 static int64_t time_of(const struct gate_conn *conn, enum gate_stage stage)
 {
     const struct cfg_limits *limits = &conn->loop->cfg->limits;
@@ -41,26 +36,19 @@ void gate_conn_stage(struct gate_conn *conn, enum gate_stage stage)
     struct gate_loop *loop = conn->loop;
     link_drop(&conn->timer);
     link_drop(&conn->mate);
-    loop->waiting -= is_sheddable(conn->stage);
-    loop->serving -= conn->stage == GATE_SERVED;
-    loop->lingering -= conn->stage == GATE_LINGER;
+    loop->in_stage[conn->stage]--;
     conn->stage = stage;
     conn->deadline = loop->now + time_of(conn, stage);
-    loop->waiting += is_sheddable(stage);
-    loop->serving += stage == GATE_SERVED;
-    loop->lingering += stage == GATE_LINGER;
+    loop->in_stage[stage]++;
     link_add(&loop->stages[stage], &conn->timer);
-    if (is_sheddable(stage) && conn->group)
+    if (stage < GATE_QUEUED)
         link_add(&conn->group->waiting, &conn->mate);
 }
 
 static void conn_free(struct gate_conn *conn)
 {
     struct gate_loop *loop = conn->loop;
-    loop->waiting -= is_sheddable(conn->stage);
-    loop->serving -= conn->stage == GATE_SERVED;
-    loop->lingering -= conn->stage == GATE_LINGER;
-    loop->queued -= conn->stage == GATE_QUEUED;
+    loop->in_stage[conn->stage]--;
     loop->conns--;
     gate_group_leave(conn);
     link_drop(&conn->timer);
@@ -223,6 +211,7 @@ static enum moved proxy_header(struct gate_conn *conn)
         return MOVED;
     if (!gate_group_admit(conn->loop, net_addr_group(&address)))
         return MOVED_END;
+    gate_group_leave(conn);
     gate_group_join(conn, net_addr_group(&address));
     gate_conn_stage(conn, GATE_FIRST);
     return MOVED;
@@ -247,9 +236,8 @@ static enum moved first_record(struct gate_conn *conn)
         return MOVED_END;
     if (cur.len < len)
         return MOVED_LATER;
-    conn->ssl = tls_session_new(conn->door->tls, conn->fd);
-    gate_conn_stage(conn, GATE_HANDSHAKE);
-    return conn->ssl ? MOVED : MOVED_END;
+    gate_turn_ask(conn);
+    return MOVED_LATER;
 }
 
 static enum moved handshake(struct gate_conn *conn)
@@ -283,12 +271,9 @@ static enum moved dispatch(struct gate_conn *conn)
     conn->in = left;
     conn->close = !conn->frame.keep || loop->draining;
     gate_conn_stage(conn, GATE_QUEUED);
-    loop->queued++;
-    if (gate_conn_serve(loop))
+    if (gate_conn_serve(loop) ||
+        loop->in_stage[GATE_QUEUED] <= gate_share(loop, loop->cfg->limits.queue))
         return MOVED_LATER;
-    if (loop->queued <= gate_share(loop, loop->cfg->limits.queue))
-        return MOVED_LATER;
-    loop->queued--;
     loop->shed[GATE_SHED_QUEUE]++;
     refuse(conn, 503);
     return MOVED;
@@ -300,7 +285,6 @@ bool gate_conn_serve(struct gate_loop *loop)
     if (link_none(list) || link_none(&loop->lanes))
         return false;
     struct gate_conn *conn = LINK_OWNER(list->next, struct gate_conn, timer);
-    loop->queued--;
     gate_conn_stage(conn, GATE_SERVED);
     gate_lane_give(loop, conn);
     return true;
@@ -375,6 +359,17 @@ static void run(struct gate_conn *conn)
         gate_conn_close(conn);
 }
 
+void gate_conn_turn(struct gate_conn *conn)
+{
+    gate_group_make_handshake(conn);
+    conn->ssl = tls_session_new(conn->door->tls, conn->fd);
+    gate_conn_stage(conn, GATE_HANDSHAKE);
+    if (conn->ssl)
+        run(conn);
+    else
+        gate_conn_close(conn);
+}
+
 void gate_conn_event(struct gate_conn *conn, uint32_t events)
 {
     if (conn->fd < 0)
@@ -411,14 +406,12 @@ void gate_conn_expire(struct gate_conn *conn)
     struct gate_loop *loop = conn->loop;
     enum gate_stage stage = conn->stage;
     loop->shed[GATE_SHED_DEADLINE] += stage != GATE_IDLE && stage != GATE_LINGER;
-    if (stage == GATE_QUEUED) {
-        loop->queued--;
+    if (stage == GATE_QUEUED)
         gate_conn_refuse(conn, 503);
-    } else if (stage == GATE_BODY || (stage == GATE_FIRST && conn->in.len)) {
+    else if (stage == GATE_BODY || (stage == GATE_FIRST && conn->in.len))
         gate_conn_refuse(conn, 408);
-    } else {
+    else
         gate_conn_close(conn);
-    }
 }
 
 void gate_conn_open(struct gate_loop *loop, const struct gate_incoming *incoming)
@@ -429,7 +422,7 @@ void gate_conn_open(struct gate_loop *loop, const struct gate_incoming *incoming
     bool proxied = net_blocks_have(&edge->proxy_protocol, &peer);
     bool edge_cert = net_blocks_have(&edge->client_cert, &peer);
     uint64_t key = proxied || edge_cert ? 0 : net_addr_group(&peer);
-    if (!gate_group_make_room(loop) || !gate_group_admit(loop, key)) {
+    if (!gate_group_make_room(loop, key) || !gate_group_admit(loop, key)) {
         close(incoming->fd);
         return;
     }
@@ -445,7 +438,9 @@ void gate_conn_open(struct gate_loop *loop, const struct gate_incoming *incoming
     conn->in = BUF_SECRET(FRAME_HEAD_MAX + 2 * loop->gate->body_max + 2 * GATE_SCRATCH);
     net_addr_text(&peer, conn->peer);
     loop->conns++;
-    loop->waiting++;
+    loop->in_stage[GATE_FIRST]++; /* where it stands, zeroed */
+    if (loop->conns > loop->conns_peak)
+        loop->conns_peak = loop->conns;
     gate_group_join(conn, key);
     gate_conn_stage(conn, GATE_FIRST);
     if (peer.family != NET_UNIX)

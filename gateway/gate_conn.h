@@ -28,12 +28,14 @@ enum gate_stage {
     GATE_STAGE_COUNT,
 };
 
-/* Connections of one address. */
+/* Connections of one address; those of unix peers and edges together. */
 struct gate_group {
     struct gate_group *next; /* in the bucket */
     uint64_t key;
     unsigned count;
     struct link waiting; /* oldest first */
+    struct link ready;   /* those that ask for a turn */
+    struct link turn;    /* in the loop's list, if there are any */
 };
 
 struct gate_conn {
@@ -43,10 +45,11 @@ struct gate_conn {
     enum gate_stage stage;
     struct link timer; /* in the stage's list */
     struct link mate;  /* in the group's list, while it can be shed */
+    struct link turn;  /* in the group's list of those that are ready for their handshake */
     int64_t deadline;
     struct gate_loop *loop;
     const struct gate_door *door;
-    struct gate_group *group; /* NULL: a unix peer or an edge */
+    struct gate_group *group;
     char peer[NET_TEXT_MAX];
     bool proxied;   /* a PROXY header must come, and has not */
     bool edge_cert; /* its Client-Cert headers count */
@@ -78,15 +81,22 @@ void gate_conn_replied(struct gate_conn *conn); /* out is the reply, whole */
 void gate_conn_refuse(struct gate_conn *conn, int status);
 void gate_conn_close(struct gate_conn *conn);
 void gate_conn_stage(struct gate_conn *conn, enum gate_stage stage);
+void gate_conn_turn(struct gate_conn *conn);  /* starts its handshake */
 bool gate_conn_serve(struct gate_loop *loop); /* the first that is queued, if a lane is free */
 
 /* gate_group.c */
 void gate_group_join(struct gate_conn *conn, uint64_t key);
 void gate_group_leave(struct gate_conn *conn);
-/* Room for one more connection of that address, or of any: whoever waits longest gives way. False:
- * nobody waits. */
+/* Room for one more connection of that address, for one of any, for one more handshake (which holds
+ * some 45 KB): somebody who waits gives way. False: nobody waits. */
 bool gate_group_admit(struct gate_loop *loop, uint64_t key);
-bool gate_group_make_room(struct gate_loop *loop);
+bool gate_group_make_room(struct gate_loop *loop, uint64_t key);
+void gate_group_make_handshake(struct gate_conn *newcomer);
+/* A handshake costs computing time, most of it at its start, so addresses take turns: one that
+ * opens thousands of connections waits for itself. If there is more to do than can be done in time,
+ * the newest are served, and not those who will have given up. */
+void gate_turn_ask(struct gate_conn *conn);
+struct gate_conn *gate_turn_next(struct gate_loop *loop); /* NULL: nobody asks */
 /* A loop's share of a ceiling of the whole gate. */
 size_t gate_share(const struct gate_loop *loop, int64_t ceiling);
 

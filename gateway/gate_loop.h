@@ -40,8 +40,10 @@ struct gate_loop {
     struct cfg *cfg;
     int64_t now; /* milliseconds, of this round */
     struct link stages[GATE_STAGE_COUNT];
-    struct link lanes; /* free ones */
-    size_t conns, queued, lingering;
+    size_t in_stage[GATE_STAGE_COUNT];
+    struct link lanes;               /* free ones */
+    struct link turns;               /* groups that ask for one */
+    size_t conns, conns_peak, ready; /* for a turn */
     uint64_t seed;
     struct gate_group *groups[GATE_BUCKETS];
     struct link dead; /* freed at the end of the round */

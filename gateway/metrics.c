@@ -180,3 +180,27 @@ bool metrics_print(struct metrics *metrics, struct store *store, const struct ra
     pthread_mutex_unlock(&metrics->mutex);
     return ok && print_states(store, out) && print_ends(settings, out);
 }
+
+bool metrics_print_gate(const struct gate_counts *counts, struct buf *out)
+{
+    bool ok = buf_add_fmt(
+        out,
+        "# HELP scepter_connections Open connections: they wait for their peer, or are served.\n"
+        "# TYPE scepter_connections gauge\n"
+        "scepter_connections{state=\"waiting\"} %llu\n"
+        "scepter_connections{state=\"serving\"} %llu\n"
+        "# HELP scepter_requests_malformed_total Requests that were refused unread.\n"
+        "# TYPE scepter_requests_malformed_total counter\n"
+        "scepter_requests_malformed_total %llu\n"
+        "# HELP scepter_tls_handshakes_failed_total TLS handshakes that came to nothing.\n"
+        "# TYPE scepter_tls_handshakes_failed_total counter\n"
+        "scepter_tls_handshakes_failed_total %llu\n"
+        "# HELP scepter_connections_shed_total Connections closed or turned away, by reason.\n"
+        "# TYPE scepter_connections_shed_total counter\n",
+        (unsigned long long)counts->waiting, (unsigned long long)counts->serving,
+        (unsigned long long)counts->malformed, (unsigned long long)counts->tls_failed);
+    for (unsigned i = 0; i < GATE_SHED_COUNT && ok; i++)
+        ok = buf_add_fmt(out, "scepter_connections_shed_total{reason=\"%s\"} %llu\n",
+                         gate_shed_name((enum gate_shed)i), (unsigned long long)counts->shed[i]);
+    return ok;
+}

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_METRICS_H
 #define GATEWAY_METRICS_H
 
+#include "gateway/gate.h"
 #include "ra/note.h"
 #include "ra/ra.h"
 
@@ -18,5 +19,7 @@ void metrics_reload(struct metrics *metrics, bool ok);
 /* Everything, with the store's counts and the ends of our own certificates. */
 bool metrics_print(struct metrics *metrics, struct store *store, const struct ra_settings *settings,
                    struct buf *out) MUST_USE;
+/* What the gate counts. */
+bool metrics_print_gate(const struct gate_counts *counts, struct buf *out) MUST_USE;
 
 #endif
