@@ -361,10 +361,10 @@ static enum frame_result chunks_scan(struct frame *frame, const struct frame_rul
         struct bytes chunk;
         size_t size;
         enum frame_result result = chunk_take(data, &frame->at, &size, &chunk);
-        if (result == FRAME_REFUSED)
-            return refused(frame, 400);
         if (size > rules->body_max - frame->length)
             return refused(frame, 413);
+        if (result == FRAME_REFUSED)
+            return refused(frame, 400);
         if (result == FRAME_MORE)
             return FRAME_MORE;
         frame->length += chunk.len;
