@@ -1,6 +1,7 @@
 #include "gateway/http.h"
 
 #include "base/log.h"
+#include "base/permit.h"
 #include "base/text.h"
 #include "gateway/frame.h"
 
@@ -27,6 +28,7 @@ struct http_headers {
 struct http_server {
     struct gate *gate;
     struct mg_context *ctx;
+    struct permits *permits;
     size_t body_max;
     struct http_door doors[DOORS_MAX];
     struct gate_door gate_doors[DOORS_MAX][2]; /* plain, TLS */
@@ -126,13 +128,16 @@ static bool told_certificate(const struct http_headers *headers, struct cert **r
     return ok;
 }
 
-static void run_handler(const struct http_door *door, struct mg_connection *conn,
+static void run_handler(struct http_server *server, struct mg_connection *conn,
                         struct gate_lane *lane, const struct gate_request *gate_request,
                         struct http_request *request)
 {
+    const struct http_door *door = gate_request->door->arg;
     struct http_response response = {0};
     bool head = strcmp(request->method, "HEAD") == 0;
+    permit_take(server->permits);
     door->handler.handle(door->handler.arg, request, &response);
+    permit_give(server->permits);
     request->certificate = NULL; /* it ends with the connection, which ends with the reply */
     response.sent = send_response(conn, lane, &response, head, gate_request->close);
     if (door->handler.done)
@@ -165,7 +170,7 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
             .certificate = gate_request->edge_cert ? told : gate_request->certificate,
             .headers = &headers,
         };
-        run_handler(gate_request->door->arg, conn, lane, gate_request, &request);
+        run_handler(server, conn, lane, gate_request, &request);
     }
     cert_free(told);
     buf_free(&path);
@@ -287,6 +292,7 @@ bool http_server_start(const struct http_conf *conf, struct http_server **ret, s
     const struct gate_conf gate = {conf->name, conf->cfg, conf->loops, (unsigned)conf->threads,
                                    (size_t)conf->body_max};
     server->body_max = (size_t)conf->body_max;
+    server->permits = permits_new(conf->loops);
     bool ok = gate_new(&gate, &server->gate, err);
     for (size_t i = 0; i < conf->door_count && i < DOORS_MAX && ok; i++)
         ok = open_sockets(server, conf, i, err);
@@ -319,6 +325,7 @@ void http_server_stop(struct http_server *server)
     if (server->ctx)
         mg_stop(server->ctx);
     gate_free(server->gate);
+    permits_free(server->permits);
     for (size_t i = 0; i < server->socket_count; i++)
         listen_forget(&server->sockets[i]);
     free(server);

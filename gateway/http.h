@@ -61,7 +61,7 @@ struct http_conf {
     const struct http_door *doors; /* copied; what they point to outlives the server */
     size_t door_count;
     struct cfg *cfg; /* limits and edge */
-    unsigned loops;
+    unsigned loops;  /* of the gate; and as many handlers compute at the same time */
     int64_t threads;
     int64_t body_max;
 };

@@ -1,5 +1,7 @@
 #include "ra/store/sqlite_db.h"
 
+#include "base/permit.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -161,9 +163,11 @@ static bool write_wait(struct store *store, write_fn run, void *arg, struct err 
     struct job job = {.run = run, .arg = arg};
     pthread_mutex_lock(&s->mutex);
     bool pushed = job_push(s, &job);
+    permit_pause();
     while (pushed && !job.done)
         pthread_cond_wait(&s->done, &s->mutex);
     pthread_mutex_unlock(&s->mutex);
+    permit_resume();
     if (!pushed)
         return err_set(err, ERR_LOCAL, "store: %u writes are waiting already", QUEUE_MAX);
     if (!job.ok)
@@ -177,6 +181,9 @@ static struct db *reader_take(struct sqlite *s, struct err *err)
 {
     struct db *db = NULL;
     pthread_mutex_lock(&s->readers_mutex);
+    bool wait = !s->idle_count && s->open_count == READERS_MAX;
+    if (wait)
+        permit_pause();
     while (!s->idle_count && s->open_count == READERS_MAX)
         pthread_cond_wait(&s->reader_free, &s->readers_mutex);
     if (s->idle_count)
@@ -184,6 +191,8 @@ static struct db *reader_take(struct sqlite *s, struct err *err)
     else
         s->open_count++;
     pthread_mutex_unlock(&s->readers_mutex);
+    if (wait)
+        permit_resume();
     if (db || db_open(s->path, &db, err))
         return db;
     pthread_mutex_lock(&s->readers_mutex);
