@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <malloc.h>
 #include <openssl/rand.h>
 #include <poll.h>
@@ -90,7 +91,16 @@ static void accept_all(struct gate_loop *loop)
             accept_some(loop, &gate->listeners[i]);
 }
 
-/* Whoever is connected already is served; with a backlog of none, nobody comes in between. */
+/* From now on the kernel drops what would become a new connection, so that none gets between our last
+ * accept and the close; whoever knocked knocks again and is refused. */
+static void deafen(int fd)
+{
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    const struct sock_fprog filter = {1, &drop};
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+/* Whoever is connected already is served. */
 static void stop_listening(struct gate_loop *loop)
 {
     struct gate *gate = loop->gate;
@@ -99,7 +109,7 @@ static void stop_listening(struct gate_loop *loop)
         if (listener->fd < 0)
             continue;
         if (!listener->inherited)
-            listen(listener->fd, 0);
+            deafen(listener->fd);
         while (!listener->inherited && accept_one(loop, listener))
             ;
         epoll_ctl(loop->epoll, EPOLL_CTL_DEL, listener->fd, NULL);
@@ -227,6 +237,7 @@ static void publish(struct gate_loop *loop)
     loop->waiting = in[GATE_FIRST] + in[GATE_HANDSHAKE] + in[GATE_IDLE] + in[GATE_BODY];
     loop->serving = in[GATE_QUEUED] + in[GATE_SERVED] + in[GATE_REPLY];
     loop->open = loop->conns - in[GATE_LINGER];
+    loop->rounds++;
 }
 
 static bool is_stopped(struct gate_loop *loop)
@@ -415,6 +426,16 @@ static uint64_t busy(const struct gate *gate)
     return sum;
 }
 
+/* Until a round has begun and ended: then the last that were accepted are counted. */
+static void settle(struct gate_loop *loop, int64_t end)
+{
+    uint64_t rounds = loop->rounds;
+    while (loop->running && loop->rounds < rounds + 2 && clock_mono_ms() < end) {
+        wake(loop);
+        pause_short();
+    }
+}
+
 bool gate_drain(struct gate *gate, int64_t milliseconds)
 {
     int64_t end = clock_mono_ms() + milliseconds;
@@ -427,6 +448,8 @@ bool gate_drain(struct gate *gate, int64_t milliseconds)
     for (unsigned i = 0; i < gate->loop_count; i++)
         while (gate->loops[i].running && !gate->loops[i].drained && clock_mono_ms() < end)
             pause_short();
+    for (unsigned i = 0; i < gate->loop_count; i++)
+        settle(&gate->loops[i], end);
     while (busy(gate) && clock_mono_ms() < end)
         pause_short();
     return busy(gate) == 0;
@@ -475,6 +498,8 @@ void gate_stop(struct gate *gate)
     for (unsigned i = 0; i < gate->lane_count; i++)
         if (gate->lanes[i].fd >= 0)
             shutdown(gate->lanes[i].fd, SHUT_RDWR);
+    if (gate->lanes_pair[0] >= 0)
+        shutdown(gate->lanes_pair[0], SHUT_RDWR); /* CivetWeb looks up at once, not in seconds */
 }
 
 void gate_free(struct gate *gate)

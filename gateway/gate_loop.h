@@ -58,7 +58,7 @@ struct gate_loop {
 
     /* Written by the loop, read by all. */
     atomic_bool drained;
-    _Atomic uint64_t open, waiting, serving, shed[GATE_SHED_COUNT], malformed, tls_failed;
+    _Atomic uint64_t rounds, open, waiting, serving, shed[GATE_SHED_COUNT], malformed, tls_failed;
 };
 
 struct gate {

@@ -1,0 +1,345 @@
+"""The front: sockets of every kind, certificates by name and by key, tickets, and no lost reply."""
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+from gateway import SCEPTER, FlowTest, Gateway, free_ports, run, text
+
+CAPS = b"GET /scep/default?operation=GetCACaps HTTP/1.1\r\nHost: x\r\n%s\r\n"
+CACERTS = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n%s\r\n"
+CLOSE = b"Connection: close\r\n"
+
+
+def read_reply(s):
+    """One reply: (status, head, body). EOFError: the peer was gone before its first byte."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = s.recv(65536)
+        if not more:
+            raise EOFError(data)
+        data += more
+    head, body = data.split(b"\r\n\r\n", 1)
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    length = int(fields[b"content-length"])
+    while len(body) < length:
+        more = s.recv(65536)
+        if not more:
+            raise AssertionError(f"a reply was cut off: {head} {len(body)}")
+        body += more
+    return int(head.split(b" ")[1]), head, body
+
+
+def client_context(gw, **versions):
+    context = ssl.create_default_context(cafile=gw.root)
+    context.check_hostname = False
+    for name, value in versions.items():
+        setattr(context, name, value)
+    return context
+
+
+def self_signed(gw, name, key, dns):
+    """A certificate of the tree's root for further TLS identities; its path without the suffix."""
+    path = gw.path("tls", name)
+    algorithm = ["-newkey", "rsa:2048"] if key == "rsa" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    run("openssl", "req", "-x509", *algorithm, "-nodes", "-keyout", path + ".key", "-out", path + ".pem", "-days", "30",
+        "-subj", f"/CN={name}", "-addext", "subjectAltName=" + ",".join("DNS:" + d for d in dns))
+    os.chmod(path + ".key", 0o600)
+    return {"certificate": path + ".pem", "key": path + ".key"}
+
+
+class Sockets(FlowTest):
+    """IPv6 and unix sockets beside IPv4, for SCEP, EST and the admin listener."""
+
+    @classmethod
+    def configure(cls, gw):
+        cls.six = free_ports(1)[0]
+        cls.scep_path, cls.est_path = os.path.join(gw.top, "scep.sock"), os.path.join(gw.top, "est.sock")
+        gw.edit(r"^  scep: +\[(.*)\]", rf'  scep: [\1, "http://[::1]:{cls.six}", "http://unix:{cls.scep_path}"]')
+        gw.edit(r"^  est: +\[(.*)\]", rf'  est: [\1, "https://unix:{cls.est_path}"]')
+
+    def test_ipv6(self):
+        """SCEP over IPv6; the log names the peer's address."""
+        with socket.create_connection(("::1", self.six)) as s:
+            s.sendall(CAPS % CLOSE)
+            self.assertEqual(read_reply(s)[0], 200)
+        self.assertIn('client="::1"', self.gw.log())
+
+    def test_unix(self):
+        """SCEP over a unix socket; the log says so. Only its owner and group can connect."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.scep_path)
+            s.sendall(CAPS % CLOSE)
+            self.assertEqual(read_reply(s)[0], 200)
+        self.assertIn('client="unix"', self.gw.log())
+        self.assertEqual(os.stat(self.scep_path).st_mode & 0o777, 0o660)
+
+    def test_unix_tls(self):
+        """EST with TLS over a unix socket."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.est_path)
+            with client_context(self.gw).wrap_socket(s) as t:
+                t.sendall(CACERTS % CLOSE)
+                self.assertEqual(read_reply(t)[0], 200)
+
+    def test_zz_files(self):
+        """The sockets' files go with the process; one that a killed process left is taken over."""
+        self.gw.stop()
+        self.assertFalse(os.path.exists(self.scep_path))
+        self.gw.start()
+        self.gw.stop(signal.SIGKILL)
+        self.assertTrue(os.path.exists(self.scep_path))
+        self.gw.start()
+        self.test_unix()
+
+
+class Tls(FlowTest):
+    """Several certificates, and tickets."""
+
+    @classmethod
+    def configure(cls, gw):
+        others = [self_signed(gw, "rsa", "rsa", ["a.example", "b.example"]),
+                  self_signed(gw, "ec", "ec", ["a.example", "b.example"]),
+                  self_signed(gw, "wild", "ec", ["*.wild.example"])]
+        gw.edit(r"^tls:\n", "tls:\n  others: " + json.dumps(others) + "\n")
+
+    def subject(self, *flags):
+        """Who the server says that it is."""
+        out = run("openssl", "s_client", "-connect", f"127.0.0.1:{self.gw.est_port}", *flags, input=b"").stdout
+        return text("openssl", "x509", "-noout", "-subject", input=out).strip().rsplit("= ", 1)[-1]
+
+    def test_names(self):
+        """The host that a client names picks the certificate; an unknown one, or none, the server's own."""
+        own = self.subject("-noservername")
+        self.assertNotIn(own, ("rsa", "ec", "wild"))
+        self.assertEqual(self.subject("-servername", "x.wild.example"), "wild")
+        self.assertEqual(self.subject("-servername", "x.y.wild.example"), own)
+        self.assertEqual(self.subject("-servername", "nobody.example"), own)
+
+    def test_kinds_of_key(self):
+        """RSA and EC certificates for one name: the client's signature algorithms decide, on TLS 1.2 and 1.3."""
+        for version in ("-tls1_2", "-tls1_3"):
+            for name in ("a.example", "b.example"):
+                self.assertEqual(self.subject("-servername", name, version, "-sigalgs", "ECDSA+SHA256"), "ec")
+                self.assertEqual(self.subject("-servername", name, version, "-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"), "rsa")
+
+    def connect(self, context, session=None):
+        with socket.create_connection(("127.0.0.1", self.gw.est_port)) as s:
+            with context.wrap_socket(s, session=session) as t:
+                t.sendall(CACERTS % CLOSE)
+                self.assertEqual(read_reply(t)[0], 200)
+                return t.session, t.session_reused
+
+    def test_tickets(self):
+        """A session is resumed by its ticket, on TLS 1.2 and 1.3; not after a reload, and not on another listener."""
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = client_context(self.gw, minimum_version=version, maximum_version=version)
+            session, reused = self.connect(context)
+            self.assertFalse(reused)
+            self.assertTrue(self.connect(context, session)[1], version)
+            reloads = self.gw.log().count("event=reloaded")
+            self.gw.process.send_signal(signal.SIGHUP)
+            while self.gw.log().count("event=reloaded") == reloads:
+                time.sleep(0.02)
+            self.assertFalse(self.connect(context, session)[1], version)
+
+    def test_resumed_certificate(self):
+        """A client certificate counts on a resumed session as on the first."""
+        work = self.gw.work("resumed")
+        key, csr, cert = (os.path.join(work, name) for name in ("key.pem", "csr.pem", "cert.pem"))
+        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+            "-out", csr, "-subj", "/CN=resumed")
+        body = run("openssl", "req", "-in", csr, "-outform", "DER").stdout
+        p7 = run("curl", "-sS", "--fail", "--cacert", self.gw.root, "-u", f"resumed:{self.gw.challenge()}", "-H",
+                 "Content-Type: application/pkcs10", "--data-binary", "@-", self.gw.est_url + "/simpleenroll",
+                 input=run("openssl", "base64", input=body).stdout).stdout
+        run("openssl", "pkcs7", "-inform", "DER", "-print_certs", "-out", cert,
+            input=run("openssl", "base64", "-d", input=p7).stdout)
+        context = client_context(self.gw)
+        context.load_cert_chain(cert, key)
+        post = (b"POST /.well-known/est/simplereenroll HTTP/1.1\r\nHost: x\r\nContent-Type: application/pkcs10\r\n"
+                b"Connection: close\r\nContent-Length: %d\r\n\r\n")
+        encoded = run("openssl", "base64", input=body).stdout
+        session = None
+        for reused in (False, True):
+            with socket.create_connection(("127.0.0.1", self.gw.est_port)) as s:
+                with context.wrap_socket(s, session=session) as t:
+                    t.sendall(post % len(encoded) + encoded)
+                    self.assertEqual(read_reply(t)[0], 200)
+                    self.assertEqual(t.session_reused, reused)
+                    session = t.session
+
+    def test_plain_on_tls(self):
+        """Plain HTTP on a TLS port hears 400 in plain HTTP."""
+        with socket.create_connection(("127.0.0.1", self.gw.est_port)) as s:
+            s.sendall(CACERTS % CLOSE)
+            self.assertEqual(read_reply(s)[0], 400)
+
+
+class Load(threading.Thread):
+    """Requests one after the other, on new connections or a kept one, until told to end. A reply that is cut off, or
+    does not come though the request was sent on a new connection, is a failure; a refused connection ends it."""
+
+    def __init__(self, address, request, context=None, keep=False, refused_is_failure=False):
+        super().__init__()
+        self.address, self.request, self.context, self.keep = address, request, context, keep
+        self.refused_is_failure, self.ended = refused_is_failure, threading.Event()
+        self.count, self.failures = 0, []
+
+    def open(self):
+        s = socket.create_connection(self.address, timeout=30)
+        return self.context.wrap_socket(s) if self.context else s
+
+    def once(self, s, fresh):
+        """Whether the connection may be used again."""
+        try:
+            s.sendall(self.request % (b"" if self.keep else CLOSE))
+            status, head, _ = read_reply(s)
+        except (EOFError, ConnectionError, ssl.SSLEOFError):
+            if fresh:
+                raise
+            return False  # a kept connection may end between requests (RFC 9112 section 9.5)
+        if status != 200:
+            self.failures.append(head)
+        self.count += 1
+        return self.keep and b"connection: close" not in head.lower()
+
+    def run(self):
+        s = None
+        while not self.ended.is_set():
+            try:
+                fresh = s is None
+                s = s or self.open()
+                if not self.once(s, fresh):
+                    s.close()
+                    s = None
+            except ConnectionRefusedError:
+                if self.refused_is_failure:
+                    self.failures.append("refused")
+                return
+            except Exception as error:
+                self.failures.append(repr(error))
+                return
+        if s:
+            s.close()
+
+
+class NothingLost(unittest.TestCase):
+    def setUp(self):
+        self.gw = Gateway()
+
+    def tearDown(self):
+        self.gw.close()
+
+    def loads(self, **flags):
+        context = client_context(self.gw)
+        scep, est = ("127.0.0.1", self.gw.scep_port), ("127.0.0.1", self.gw.est_port)
+        loads = [Load(scep, CAPS, **flags), Load(scep, CAPS, keep=True, **flags), Load(est, CACERTS, context, **flags),
+                 Load(est, CACERTS, context, keep=True, **flags)]
+        for load in loads:
+            load.start()
+        return loads
+
+    def finish(self, loads, least):
+        for load in loads:
+            load.ended.set()
+        for load in loads:
+            load.join()
+            self.assertEqual(load.failures, [])
+            self.assertGreater(load.count, least)
+
+    def test_reload(self):
+        """Ten reloads under load, with other limits each: no request fails, kept connections go on."""
+        self.gw.start()
+        loads = self.loads()
+        for turn in range(10):
+            self.gw.edit(r"(?ms)\A(.*?)(^limits:.*?\n)?\Z", rf"\g<1>limits: {{idle: {turn + 3}s}}\n")
+            self.gw.process.send_signal(signal.SIGHUP)
+            time.sleep(0.2)
+        self.finish(loads, 20)
+        self.assertEqual(self.gw.log().count("event=reloaded"), 10)
+
+    def test_drain(self):
+        """SIGTERM under load: every request that was sent gets its whole reply; then connections are refused."""
+        self.gw.start()
+        for _ in range(3):
+            loads = self.loads()
+            time.sleep(0.5)
+            began = time.monotonic()
+            self.gw.stop()
+            self.assertLess(time.monotonic() - began, 10)
+            self.finish(loads, 5)
+            self.gw.start()
+
+    def test_drain_waits(self):
+        """A request whose head came before SIGTERM is answered after it, though its body comes slowly; then the
+        process ends."""
+        self.gw.start()
+        with socket.create_connection(("127.0.0.1", self.gw.scep_port)) as s:
+            s.sendall(b"POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+            time.sleep(0.3)
+            self.gw.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            self.assertIsNone(self.gw.process.poll())
+            s.sendall(b"cd")
+            status, head, _ = read_reply(s)
+            self.assertEqual(status, 400)
+            self.assertIn(b"Connection: close", head)
+        self.gw.stop()
+
+    def test_drain_ends(self):
+        """A request that never ends holds the process no longer than limits.drain."""
+        with open(self.gw.conf, "a", encoding="utf-8") as file:
+            file.write("limits: {drain: 2s}\n")
+        self.gw.start()
+        with socket.create_connection(("127.0.0.1", self.gw.scep_port)) as s:
+            s.sendall(b"POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+            time.sleep(0.3)
+            began = time.monotonic()
+            self.gw.stop()
+            self.assertLess(time.monotonic() - began, 8)
+        self.assertIn("limits.drain", self.gw.log())
+
+    def test_activation(self):
+        """Restarts under load on sockets of the service manager: nobody is refused, nothing fails."""
+        sockets = []
+        for host, port in (("0.0.0.0", self.gw.scep_port), ("0.0.0.0", self.gw.est_port), ("127.0.0.1", self.gw.admin_port)):
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((host, port))
+            s.listen(1024)
+            sockets.append(s)
+        wrapper = ("import os, sys\n"
+                   "fds = [int(fd) for fd in sys.argv[1].split(',')]\n"
+                   "high = [os.dup(fd) for fd in fds]\n"
+                   "for i, fd in enumerate(high): os.dup2(fd, 3 + i, inheritable=True)\n"
+                   "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)))\n"
+                   "os.execv(sys.argv[2], sys.argv[2:])\n")
+
+        def start():
+            with open(self.gw.log_path, "ab") as log:
+                self.gw.process = subprocess.Popen(
+                    [sys.executable, "-c", wrapper, ",".join(str(s.fileno()) for s in sockets), SCEPTER, "serve", "-c",
+                     self.gw.conf], stdout=log, stderr=log, pass_fds=[s.fileno() for s in sockets])
+            self.gw.wait_ready()
+
+        start()
+        loads = self.loads(refused_is_failure=True)
+        for _ in range(3):
+            time.sleep(0.3)
+            self.gw.stop()
+            start()
+        time.sleep(0.3)
+        self.finish(loads, 10)
+        for s in sockets:
+            s.close()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
