@@ -91,8 +91,8 @@ static void accept_all(struct gate_loop *loop)
             accept_some(loop, &gate->listeners[i]);
 }
 
-/* From now on the kernel drops what would become a new connection, so that none gets between our last
- * accept and the close; whoever knocked knocks again and is refused. */
+/* From now on the kernel drops what would become a new connection, so that none gets between our
+ * last accept and the close; whoever knocked knocks again and is refused. */
 static void deafen(int fd)
 {
     struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);

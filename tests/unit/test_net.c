@@ -85,7 +85,9 @@ static bool has(const char *block, const char *address)
     const char *wrong = net_block_parse(block, &parsed);
     if (wrong)
         fail_msg("%s %s", block, wrong);
-    struct net_addr a = strcmp(address, "unix") == 0 ? (struct net_addr){0} : addr(address);
+    struct net_addr a = {.family = NET_UNIX};
+    if (strcmp(address, "unix") != 0)
+        a = addr(address);
     return net_blocks_have(&(struct net_blocks){&parsed, 1}, &a);
 }
 
