@@ -182,8 +182,10 @@ const struct cfg_key cfg_edge_keys[] = {
     {.name = "client_cert",
      .type = CFG_CUSTOM,
      .offset = offsetof(struct cfg_edge, client_cert),
-     .meaning = "Peers that speak TLS with the devices and tell the client's certificate in the "
-                "headers Client-Cert and Client-Cert-Chain (RFC 9440); all others' are left out.",
+     .meaning =
+         "Peers that speak TLS with the devices, come to an http listener of EST, and tell "
+         "the client's certificate in the header Client-Cert (RFC 9440); everybody else's is "
+         "left out.",
      .form = "a list, each item an address, a network such as 10.0.0.0/8, or unix",
      .json = JSON_BLOCKS,
      .read = cfg_read_blocks,

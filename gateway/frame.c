@@ -61,25 +61,32 @@ static bool path_fine(struct bytes path)
     return others || (dots != 1 && dots != 2);
 }
 
-/* RFC 9112 section 3.2: the origin form, or the absolute form, whose authority is left out. False:
- * neither. */
+static bool starts_nocase(struct bytes text, const char *start)
+{
+    size_t len = strlen(start);
+    return text.len >= len && bytes_equal_nocase(bytes_of(text.ptr, len), start);
+}
+
+/* RFC 9112 section 3.2: the origin form, or the absolute form, whose scheme and authority are left
+ * out; then *ret may lack its first slash. False: neither. */
 static bool target_origin(struct bytes target, struct bytes *ret)
 {
-    struct bytes cur = target, authority;
+    struct bytes scheme;
     for (size_t i = 0; i < target.len; i++)
         if (target.ptr[i] <= ' ' || target.ptr[i] > '~' || target.ptr[i] == '#')
             return false;
-    size_t scheme = bytes_starts(target, "http://")    ? strlen("http://")
-                    : bytes_starts(target, "https://") ? strlen("https://")
-                                                       : 0;
     *ret = target;
-    if (scheme && bytes_take(&cur, scheme, &authority)) {
-        const struct bytes after = cur;
-        if (!bytes_take_until(&cur, '/', &authority) || authority.len == 0)
-            return false;
-        *ret = bytes_of(after.ptr + authority.len, after.len - authority.len);
-    }
-    return bytes_starts(*ret, "/");
+    if (bytes_starts(target, "/"))
+        return true;
+    size_t skip = starts_nocase(target, "http://")    ? strlen("http://")
+                  : starts_nocase(target, "https://") ? strlen("https://")
+                                                      : 0;
+    if (!skip || !bytes_take(ret, skip, &scheme))
+        return false;
+    size_t authority = 0;
+    while (authority < ret->len && ret->ptr[authority] != '/' && ret->ptr[authority] != '?')
+        authority++;
+    return authority && bytes_take(ret, authority, &scheme);
 }
 
 static int version_check(struct frame *frame, struct bytes version)
@@ -152,6 +159,15 @@ static int length_read(struct frame *frame, struct bytes value)
     return value.len > LENGTH_DIGITS ? 413 : 0;
 }
 
+/* uri-host [":" port] (RFC 9112 section 3.2), by its characters. */
+static bool host_fine(struct bytes value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (!is_token_char(value.ptr[i]) && !strchr(":[]();,=", value.ptr[i]))
+            return false;
+    return true;
+}
+
 static int header_meaning(struct frame *frame, struct bytes name, struct bytes value)
 {
     if (bytes_equal_nocase(name, "Content-Length"))
@@ -161,7 +177,7 @@ static int header_meaning(struct frame *frame, struct bytes name, struct bytes v
         return frame->encodings++ || !bytes_equal_nocase(value, "chunked") ? 400 : 0;
     }
     if (bytes_equal_nocase(name, "Host"))
-        return frame->hosts++ ? 400 : 0;
+        return frame->hosts++ || !host_fine(value) ? 400 : 0;
     if (bytes_equal_nocase(name, "Expect")) {
         frame->expects = bytes_equal_nocase(value, "100-continue");
         return frame->expects ? 0 : 417;
@@ -399,6 +415,15 @@ static bool is_dropped(struct bytes name, bool keep_certificate)
                                  bytes_equal_nocase(name, "Client-Cert-Chain"));
 }
 
+/* CivetWeb takes no tab in a value. */
+static bool rewrite_header(struct bytes name, struct bytes value, struct buf *out)
+{
+    bool ok = buf_add(out, name) && buf_add_str(out, ": ");
+    for (size_t i = 0; i < value.len && ok; i++)
+        ok = buf_add_u8(out, value.ptr[i] == '\t' ? ' ' : value.ptr[i]);
+    return ok && buf_add_str(out, "\r\n");
+}
+
 static bool rewrite_headers(const struct frame *frame, struct bytes data, size_t at,
                             bool keep_certificate, struct buf *out)
 {
@@ -406,8 +431,7 @@ static bool rewrite_headers(const struct frame *frame, struct bytes data, size_t
     while (line_take(data, &at, &line) == FRAME_DONE && line.len) {
         if (!header_split(line, &name, &value))
             return false;
-        if (!is_dropped(name, keep_certificate) &&
-            !(buf_add(out, line) && buf_add_str(out, "\r\n")))
+        if (!is_dropped(name, keep_certificate) && !rewrite_header(name, value, out))
             return false;
     }
     return frame->body == FRAME_BODY_NONE ||
@@ -434,7 +458,8 @@ bool frame_rewrite(const struct frame *frame, struct bytes data, bool keep_certi
     size_t at = frame->start;
     return line_take(data, &at, &line) == FRAME_DONE && request_line_split(line, &parts) &&
            target_origin(parts.target, &target) && buf_add(out, parts.method) &&
-           buf_add_u8(out, ' ') && buf_add(out, target) && buf_add_str(out, " HTTP/1.1\r\n") &&
+           buf_add_str(out, bytes_starts(target, "/") ? " " : " /") && buf_add(out, target) &&
+           buf_add_str(out, " HTTP/1.1\r\n") &&
            rewrite_headers(frame, data, at, keep_certificate, out) && buf_add_str(out, "\r\n") &&
            rewrite_body(frame, data, out);
 }

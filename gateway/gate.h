@@ -29,7 +29,7 @@ struct gate_conf {
 struct gate_door {
     struct tls *tls;  /* NULL: plain HTTP */
     bool host_needed; /* RFC 9112 section 3.2; SCEP serves clients that leave Host out */
-    bool asks_cert;   /* Client-Cert headers mean something here */
+    bool asks_cert;   /* clients have certificates; without TLS an edge may tell them */
     const void *arg;  /* the caller's */
 };
 

@@ -260,9 +260,8 @@ static enum moved dispatch(struct gate_conn *conn)
     struct bytes rest = buf_bytes(&conn->in), taken;
     struct buf left = BUF_SECRET(conn->in.max);
     conn->out = BUF_SECRET(conn->in.max);
-    bool ok =
-        frame_rewrite(&conn->frame, rest, conn->edge_cert && conn->door->asks_cert, &conn->out) &&
-        bytes_take(&rest, conn->frame.total, &taken) && (!rest.len || buf_set(&left, rest));
+    bool ok = frame_rewrite(&conn->frame, rest, conn->edge_cert, &conn->out) &&
+              bytes_take(&rest, conn->frame.total, &taken) && (!rest.len || buf_set(&left, rest));
     if (!ok) {
         refuse(conn, 413);
         return MOVED;
@@ -420,7 +419,9 @@ void gate_conn_open(struct gate_loop *loop, const struct gate_incoming *incoming
         net_addr_from((const struct sockaddr *)&incoming->address, incoming->len);
     const struct cfg_edge *edge = &loop->cfg->edge;
     bool proxied = net_blocks_have(&edge->proxy_protocol, &peer);
-    bool edge_cert = net_blocks_have(&edge->client_cert, &peer);
+    /* Where TLS ends here, the peer is the device, whatever stands between us. */
+    bool edge_cert = incoming->door->asks_cert && !incoming->door->tls &&
+                     net_blocks_have(&edge->client_cert, &peer);
     uint64_t key = proxied || edge_cert ? 0 : net_addr_group(&peer);
     if (!gate_group_make_room(loop, key) || !gate_group_admit(loop, key)) {
         close(incoming->fd);

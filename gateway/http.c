@@ -155,8 +155,12 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
     struct err ignored;
     const char *uri = info->request_uri;
     bool ok = uri && text_percent_decode(bytes_str(uri), &path) && read_body(conn, &headers, &body);
-    if (ok && gate_request->edge_cert && !told_certificate(&headers, &told, &ignored)) {
-        struct http_response response = {.status = 400};
+    int status = !gate_request->door->asks_cert || gate_request->tls ? 0
+                 : !gate_request->edge_cert                          ? 403
+                 : !told_certificate(&headers, &told, &ignored)      ? 400
+                                                                     : 0;
+    if (ok && status) {
+        struct http_response response = {.status = status};
         ok = send_response(conn, lane, &response, false, true);
     } else if (ok) {
         struct http_request request = {

@@ -52,7 +52,8 @@ struct http_door {
     struct tls *tls;  /* for https; NULL if there is none */
     bool host_needed; /* HTTP/1.1 without Host is refused; SCEP serves it, since devices leave it
                          out */
-    bool asks_cert;   /* the headers of RFC 9440 mean something */
+    /* Clients have certificates: by http only an edge may come, and tells them (RFC 9440). */
+    bool asks_cert;
     struct http_handler handler;
 };
 

@@ -55,8 +55,12 @@ static void test_rewrite(void **state)
                      "GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_rewritten("GET /a HTTP/1.0\r\n\r\nGET", 3, false, "GET /a HTTP/1.1\r\n\r\n");
     assert_rewritten("\r\nGET /a HTTP/1.0\r\n\r\n", 0, false, "GET /a HTTP/1.1\r\n\r\n");
-    assert_rewritten("GET http://ca.example:80/a?http://b/ HTTP/1.1\r\nHost:x\r\n\r\n", 0, false,
-                     "GET /a?http://b/ HTTP/1.1\r\nHost:x\r\n\r\n");
+    assert_rewritten("GET HTTP://ca.example:80/a?http://b/ HTTP/1.1\r\nHost:x\r\n\r\n", 0, false,
+                     "GET /a?http://b/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_rewritten("GET https://x HTTP/1.1\r\nHost: [::1]:8443\r\n\r\n", 0, false,
+                     "GET / HTTP/1.1\r\nHost: [::1]:8443\r\n\r\n");
+    assert_rewritten("GET http://x?y HTTP/1.1\r\nHost:\r\nA:\t b\tc \t\r\n\r\n", 0, false,
+                     "GET /?y HTTP/1.1\r\nHost: \r\nA: b c\r\n\r\n");
     assert_rewritten(
         "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 003\r\n"
         "Connection: keep-alive, TE\r\nExpect: 100-Continue\r\nTE: trailers\r\n\r\nabcd",
@@ -155,7 +159,8 @@ static const struct refusal refusals[] = {
     {400, "GET * HTTP/1.1\r\n"},
     {400, "GET a HTTP/1.1\r\n"},
     {400, "GET http:/a HTTP/1.1\r\n"},
-    {400, "GET http://a HTTP/1.1\r\n"},
+    {400, "GET http:// HTTP/1.1\r\n"},
+    {400, "GET http://?a HTTP/1.1\r\n"},
     {400, "GET http:///a HTTP/1.1\r\n"},
     {400, "GET ftp://a/b HTTP/1.1\r\n"},
     {400, "GET /#x HTTP/1.1\r\n"},
@@ -174,6 +179,9 @@ static const struct refusal refusals[] = {
     {400, "GET / HTTP/1.1\r\n\r\n"},
     {400, "GET / HTTP/1.1\r\nHost: x\r\nHOST: y\r\n"},
     {400, "GET / HTTP/1.1\r\nHost : x\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: a b\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: a/b\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: a@b\r\n"},
     {400, "GET / HTTP/1.1\r\nHost x\r\n"},
     {400, "GET / HTTP/1.1\r\n: x\r\n"},
     {400, "GET / HTTP/1.1\r\nHost: x\r\n folded\r\n"},
