@@ -99,6 +99,25 @@ static bool reread(struct ra *ra, struct store_request *row, int attempt, bool *
            (row->id[0] || err_set(err, ERR_LOCAL, "request %s has gone from the store", id));
 }
 
+/* A claimed row whose profile or upstream is not configured any more waits until it is again. If a
+ * dead process may have sent it, it is SUSPECT from now on: the lease that says so is given up. */
+static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct err *err)
+{
+    const struct store_request *row = drive->row;
+    struct audit_event event = {.event = "orphaned", .request = row->id};
+    struct store_move move = {
+        .id = row->id,
+        .attempt = row->attempt,
+        .from = row->state,
+        .to = row->state == TXN_ORDERED && !drive->fresh ? TXN_SUSPECT : row->state,
+        .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
+        .reason = "its profile or upstream is not in the configuration any more",
+        .audit = &event,
+    };
+    enum store_write result;
+    return ra->store->vt->move(ra->store, &move, &result, err);
+}
+
 /* Takes a row that nobody drives, whose time has come, and drives it. If somebody else was faster,
  * or its profile or upstream no longer exist, the outcome is what the row says. */
 static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
@@ -118,21 +137,8 @@ static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
         return ra_outcome_of_row(settings, row, outcome, err);
     if (!reread(ra, row, attempt, &drive.fresh, err))
         return false;
-    if (!drive.profile || !ra_upstream_find(settings, row->upstream, &drive.upstream)) {
-        struct audit_event event = {.event = "orphaned", .request = row->id};
-        struct store_move move = {
-            .id = row->id,
-            .attempt = attempt,
-            .from = row->state,
-            .to = row->state,
-            .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
-            .reason = "its profile or upstream is not in the configuration any more",
-            .audit = &event,
-        };
-        enum store_write result;
-        return ra->store->vt->move(ra->store, &move, &result, err) &&
-               ra_outcome_of_row(settings, row, outcome, err);
-    }
+    if (!drive.profile || !ra_upstream_find(settings, row->upstream, &drive.upstream))
+        return put_back_orphan(ra, &drive, err) && ra_outcome_of_row(settings, row, outcome, err);
     bool ok = csr_parse(buf_bytes(&row->csr), &csr, err);
     drive.csr = csr;
     ok = ok && drive_row(ra, &drive, outcome, err);

@@ -470,6 +470,28 @@ static void test_orphan(void **state)
     device_close(&d);
 }
 
+/* What a dead process may have sent is not sent again because its upstream was missing for a while:
+ * it is asked for. */
+static void test_crash_orphan(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    d.ca->vt.caps = UP_RECOVER;
+    d.ca->recover = UP_ISSUED;
+    world_left_behind(w, d.csr, d.id);
+    world_restart(w);
+    w->conf[0].name = "renamed";
+    assert_int_equal(world_sweep(w), 1);
+    world_state(w, d.id, TXN_SUSPECT);
+    check_reason(&d, "not in the configuration");
+    w->conf[0].name = "first";
+    sweep_due(&d);
+    world_state(w, d.id, TXN_ISSUED);
+    assert_int_equal(d.ca->submitted, 0);
+    assert_int_equal(d.ca->recovered, 1);
+    device_close(&d);
+}
+
 /* One row that cannot be driven does not keep the others from it. */
 static void test_sweep_goes_on(void **state)
 {
@@ -548,8 +570,8 @@ int main(void)
         TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_unconfirmed_wrong),
         TEST(test_wrong_cert),   TEST(test_serial_seen),     TEST(test_fenced),
         TEST(test_crash_safe),   TEST(test_crash_unsafe),    TEST(test_crash_device),
-        TEST(test_orphan),       TEST(test_sweep_goes_on),   TEST(test_delivered),
-        TEST(test_trail),
+        TEST(test_orphan),       TEST(test_crash_orphan),    TEST(test_sweep_goes_on),
+        TEST(test_delivered),    TEST(test_trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
