@@ -37,6 +37,7 @@ static const char *const steps[] = {
     "CREATE TABLE audit ("
     "  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, text TEXT NOT NULL, prev BLOB NOT NULL,"
     "  hash BLOB NOT NULL);",
+    "CREATE INDEX request_renews ON request (renews) WHERE renews != '';",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))
