@@ -62,7 +62,8 @@ struct store_challenge {
 
 enum store_order_result {
     STORE_ORDERED = 0,
-    STORE_DUPLICATE,      /* a row with this deduplication key is younger than the window */
+    STORE_DUPLICATE,      /* a row with this deduplication key is open, or its certificate is live
+                             and the row younger than the window */
     STORE_CHALLENGE_GONE, /* spent or expired since it was judged */
 };
 

@@ -85,8 +85,10 @@ bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
 {
     sqlite3_stmt *stmt = db_prepare(
         db,
-        REQUEST_COLUMNS "WHERE r.dedup = ?1 AND r.created >= ?2 AND r.state != 'refused' AND "
-                        "(r.state != 'issued' OR (c.revoked_at = 0 AND c.replaced_by = ''))",
+        REQUEST_COLUMNS "WHERE r.dedup = ?1 AND "
+                        "(r.state IN ('held', 'ordered', 'waiting', 'suspect') OR "
+                        "(r.state = 'issued' AND r.created >= ?2 AND c.revoked_at = 0 AND "
+                        "c.replaced_by = ''))",
         err);
     if (!stmt)
         return false;

@@ -14,7 +14,8 @@ struct store_vt {
     bool (*open)(const char *url, bool serve, struct store **ret, struct err *err);
     void (*close)(struct store *store);
 
-    /* Reads. ret->id is empty if there is no such request. */
+    /* Reads. ret->id is empty if there is no such request. By dedup: one that is open, however old,
+     * or issued not before `since` with a certificate that is neither revoked nor replaced. */
     bool (*request_by_dedup)(struct store *store, const uint8_t *dedup, int64_t since,
                              struct store_request *ret, struct err *err);
     bool (*request_by_txn)(struct store *store, const struct store_txn_key *key,

@@ -139,6 +139,24 @@ static void test_polled_by_txn(void **state)
     device_close(&d);
 }
 
+/* A CA that takes longer than the retry window is not asked twice: what is open answers, however
+ * old it is. */
+static void test_open_beyond_window(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_pending(w, UP_PENDING, 0);
+    char id[RA_ID_LEN + 1];
+    d.ca->poll = UP_PENDING;
+    for (int day = 0; day < 3; day++) {
+        clock_set(clock_now() + DAY);
+        world_pending(w, &d.request, id);
+        assert_string_equal(id, d.id);
+    }
+    assert_int_equal(d.ca->submitted, 1);
+    assert_int_equal(world_requests(w), 1);
+    device_close(&d);
+}
+
 /* A poll that fails changes nothing but the time of the next; what the CA has, it still has. */
 static void test_poll_fails(void **state)
 {
@@ -564,14 +582,30 @@ static void test_trail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pending),      TEST(test_polled),          TEST(test_polled_by_txn),
-        TEST(test_poll_fails),   TEST(test_refused),         TEST(test_retry),
-        TEST(test_unknown),      TEST(test_unknown_refused), TEST(test_unknown_for_good),
-        TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_unconfirmed_wrong),
-        TEST(test_wrong_cert),   TEST(test_serial_seen),     TEST(test_fenced),
-        TEST(test_crash_safe),   TEST(test_crash_unsafe),    TEST(test_crash_device),
-        TEST(test_orphan),       TEST(test_crash_orphan),    TEST(test_sweep_goes_on),
-        TEST(test_delivered),    TEST(test_trail),
+        TEST(test_pending),
+        TEST(test_polled),
+        TEST(test_polled_by_txn),
+        TEST(test_open_beyond_window),
+        TEST(test_poll_fails),
+        TEST(test_refused),
+        TEST(test_retry),
+        TEST(test_unknown),
+        TEST(test_unknown_refused),
+        TEST(test_unknown_for_good),
+        TEST(test_unknown_safe),
+        TEST(test_unconfirmed),
+        TEST(test_unconfirmed_wrong),
+        TEST(test_wrong_cert),
+        TEST(test_serial_seen),
+        TEST(test_fenced),
+        TEST(test_crash_safe),
+        TEST(test_crash_unsafe),
+        TEST(test_crash_device),
+        TEST(test_orphan),
+        TEST(test_crash_orphan),
+        TEST(test_sweep_goes_on),
+        TEST(test_delivered),
+        TEST(test_trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
