@@ -103,6 +103,7 @@ static bool reread(struct ra *ra, struct store_request *row, int attempt, bool *
  * dead process may have sent it, it is SUSPECT from now on: the lease that says so is given up. */
 static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct err *err)
 {
+    static const char *const why = "its profile or upstream is not in the configuration any more";
     const struct store_request *row = drive->row;
     struct audit_event event = {.event = "orphaned", .request = row->id};
     struct store_move move = {
@@ -111,8 +112,8 @@ static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct 
         .from = row->state,
         .to = row->state == TXN_ORDERED && !drive->fresh ? TXN_SUSPECT : row->state,
         .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
-        .reason = "its profile or upstream is not in the configuration any more",
-        .audit = &event,
+        .reason = why,
+        .audit = strcmp(row->reason, why) == 0 ? NULL : &event,
     };
     enum store_write result;
     return ra->store->vt->move(ra->store, &move, &result, err);

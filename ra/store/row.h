@@ -84,8 +84,8 @@ struct store_move {
     enum txn_state from, to;
     struct bytes cookie; /* replaces the stored one unless ptr is NULL */
     int64_t next_at;
-    const char *reason; /* or NULL */
-    const struct audit_event *audit;
+    const char *reason;              /* or NULL */
+    const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 
 /* Where a CertPoll looks. */

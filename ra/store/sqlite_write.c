@@ -209,7 +209,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         return DB_UNDO;
     }
     move->result = STORE_DONE;
-    return written(audit_append(db, in->audit, err));
+    return written(!in->audit || audit_append(db, in->audit, err));
 }
 
 static bool cert_insert(struct db *db, const struct store_record *in,

@@ -391,7 +391,7 @@ static void overtake(struct world *w, const char *id)
     assert_int_equal(attempt, 2);
 }
 
-/* Who lost the lease writes nothing any more, whatever the CA answered. */
+/* Who lost the lease writes nothing any more, whatever the CA answered, and confirms nothing. */
 static void test_fenced(void **state)
 {
     struct world *w = *state;
@@ -413,6 +413,8 @@ static void test_fenced(void **state)
         csr_free(csr);
     }
     assert_int_equal(inventory(w), 0);
+    assert_int_equal(w->ca[0].accepted, 0);
+    assert_int_equal(w->ca[0].rejected, 0);
 }
 
 /* A row that a dead process left behind is sent again only to a CA that issues once. */
@@ -560,6 +562,26 @@ static void test_delivered(void **state)
     device_close(&d);
 }
 
+/* However often a CA says the same, and however long an upstream is missing, the trail says it
+ * once. */
+static void test_trail_once(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_pending(w, UP_PENDING, 0);
+    struct audit_summary summary;
+    struct err err = {0};
+    d.ca->poll = UP_PENDING;
+    for (int i = 0; i < 5; i++)
+        sweep_due(&d);
+    assert_int_equal(d.ca->polled, 5);
+    w->conf[0].name = "renamed";
+    for (int i = 0; i < 5; i++)
+        sweep_due(&d);
+    assert_true(audit_verify(w->store, &summary, &err));
+    assert_int_equal(summary.records, 3); /* ordered, waiting, orphaned */
+    device_close(&d);
+}
+
 /* The trail of all this is whole. */
 static void test_trail(void **state)
 {
@@ -606,6 +628,7 @@ int main(void)
         TEST(test_sweep_goes_on),
         TEST(test_delivered),
         TEST(test_trail),
+        TEST(test_trail_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
