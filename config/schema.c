@@ -422,8 +422,8 @@ static const struct cfg_key profile_keys[] = {
     {.name = "ignore_extensions",
      .type = CFG_STRINGS,
      .offset = offsetof(struct cfg_profile, ignore_extensions),
-     .meaning = "Requested extensions that are passed over; any other that is not judged is "
-                "refused.",
+     .meaning = "Requested extensions, and attributes of the request, that are passed over; any "
+                "other that is not judged is refused.",
      .form = "a dotted OID or OpenSSL's name of a harmless extension",
      .check = cfg_check_extension},
     {.name = "validity",

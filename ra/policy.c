@@ -189,6 +189,8 @@ void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
         judge_sans(profile, names, ret);
     if (ret->verdict != POLICY_REFUSE)
         policy_judge_extensions(profile, csr, ret);
+    if (ret->verdict != POLICY_REFUSE)
+        policy_judge_attributes(profile, csr, ret);
 }
 
 bool policy_route(const struct cfg_profile *profile, const struct csr *csr, const char *label,
