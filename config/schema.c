@@ -341,7 +341,7 @@ static const struct cfg_key est_keys[] = {
      .offset = 0,
      .meaning = "Users for HTTP Basic with salted hashes as mkpasswd makes them ($y$, $6$, $5$ or "
                 "$2b$).",
-     .form = "a file with NAME:HASH lines",
+     .form = "a file with NAME:HASH lines, of mode 0600 or 0400, or 0640 if it is root's",
      .json = JSON_FILE,
      .read = cfg_file_users,
      .clear = cfg_file_users_clear},

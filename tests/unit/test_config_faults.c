@@ -41,6 +41,7 @@ static int make_folder(void **state)
     config_dir_write(dir, "open-secrets", "a-fixed-secret-1\n", 0644);
     config_dir_write(dir, "plain-users", "alice:correct-horse\n", 0600);
     config_dir_write(dir, "odd-users", "correct-horse\n", 0600);
+    config_dir_write(dir, "open-users", "bob:$5$saltsalt$01234567890123456789\n", 0644);
     config_dir_write(dir, "no-users", "# nobody\n", 0600);
     config_dir_write(dir, "twice-users",
                      "bob:$5$saltsalt$01234567890123456789\n"
