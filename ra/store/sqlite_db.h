@@ -36,6 +36,8 @@ void db_bind_bytes(sqlite3_stmt *stmt, int at, struct bytes data);
 struct bytes db_column_bytes(sqlite3_stmt *stmt, int at); /* borrowed until the next step */
 void db_column_text(sqlite3_stmt *stmt, int at, char *out, size_t size);
 
+/* Refuses a schema of a later program. */
+bool db_version_check(struct db *db, int *version, struct err *err) MUST_USE;
 /* Brings the schema to the current version; refuses a newer one. */
 bool db_migrate(struct db *db, struct err *err) MUST_USE;
 

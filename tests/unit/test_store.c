@@ -114,6 +114,7 @@ static void test_newer(void **state)
     check_refused(box->url, false, ERR_LOCAL, "knows 2");
     check_raw(box, "PRAGMA user_version", "3");
     check_raw(box, "SELECT group_concat(name) FROM sqlite_master", "later");
+    check_raw(box, "PRAGMA journal_mode", "delete");
 }
 
 /* A step of the schema that fails half way leaves nothing behind. */
