@@ -151,11 +151,11 @@ bool db_request_list(struct db *db, const struct store_filter *filter,
 
 bool db_request_due(struct db *db, int64_t now, struct store_ids *ret, struct err *err)
 {
-    sqlite3_stmt *stmt =
-        db_prepare(db,
-                   "SELECT id FROM request WHERE state IN ('ordered', 'waiting', 'suspect') AND "
-                   "next_at <= ?1 AND lease_until <= ?1 ORDER BY next_at LIMIT ?2",
-                   err);
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "SELECT id FROM request INDEXED BY request_open WHERE state IN "
+                                    "('ordered', 'waiting', 'suspect') AND "
+                                    "next_at <= ?1 AND lease_until <= ?1 ORDER BY next_at LIMIT ?2",
+                                    err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, now);

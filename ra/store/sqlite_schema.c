@@ -37,7 +37,8 @@ static const char *const steps[] = {
     "CREATE TABLE audit ("
     "  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, text TEXT NOT NULL, prev BLOB NOT NULL,"
     "  hash BLOB NOT NULL);",
-    "CREATE INDEX request_renews ON request (renews) WHERE renews != '';",
+    "CREATE INDEX request_renews ON request (renews) WHERE renews != '';"
+    "CREATE INDEX request_state ON request (state);",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

@@ -359,7 +359,10 @@ enum db_write db_write_delivered(struct db *db, void *arg, struct err *err)
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
 {
     (void)arg; /* not 0, which says that the driver put it back itself */
-    return written(db_exec(db, "UPDATE request SET lease_until = 1 WHERE lease_until > 1", err));
+    return written(db_exec(db,
+                           "UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
+                           "state IN ('ordered', 'waiting', 'suspect')",
+                           err));
 }
 
 enum db_write db_write_probe(struct db *db, void *arg, struct err *err)

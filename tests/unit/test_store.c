@@ -105,6 +105,28 @@ static void test_version_zero(void **state)
     assert_true(box_has(box, 1));
 }
 
+/* What every scrape and every start asks is answered from an index, however many requests there
+ * have been. */
+static void test_plans(void **state)
+{
+    static const char *const rows[] = {
+        "EXPLAIN QUERY PLAN SELECT state, count(*) FROM request GROUP BY state",
+        "EXPLAIN QUERY PLAN UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
+        "state IN ('ordered', 'waiting', 'suspect')",
+    };
+    struct box *box = *state;
+    box_open(box, true);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        sqlite3 *db = raw_open(box);
+        sqlite3_stmt *stmt;
+        assert_int_equal(sqlite3_prepare_v2(db, rows[i], -1, &stmt, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+        assert_non_null(strstr((const char *)sqlite3_column_text(stmt, 3), "INDEX request_state"));
+        sqlite3_finalize(stmt);
+        sqlite3_close(db);
+    }
+}
+
 /* A database of a later program is refused, with both versions, and left as it is. */
 static void test_newer(void **state)
 {
@@ -446,11 +468,22 @@ static void test_disk_full_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_CLOSED(test_new),    TEST_CLOSED(test_modes), TEST_CLOSED(test_version_zero),
-        TEST_CLOSED(test_newer),  TEST_CLOSED(test_half),  TEST_CLOSED(test_unopenable),
-        TEST(test_second_server), TEST(test_beside),       TEST(test_leases),
-        TEST(test_bad_row),       TEST(test_health),       TEST(test_group),
-        TEST(test_group_fault),   TEST(test_disk_full),    TEST(test_disk_full_group),
+        TEST_CLOSED(test_new),
+        TEST_CLOSED(test_modes),
+        TEST_CLOSED(test_version_zero),
+        TEST_CLOSED(test_plans),
+        TEST_CLOSED(test_newer),
+        TEST_CLOSED(test_half),
+        TEST_CLOSED(test_unopenable),
+        TEST(test_second_server),
+        TEST(test_beside),
+        TEST(test_leases),
+        TEST(test_bad_row),
+        TEST(test_health),
+        TEST(test_group),
+        TEST(test_group_fault),
+        TEST(test_disk_full),
+        TEST(test_disk_full_group),
     };
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write() */
     return cmocka_run_group_tests(tests, NULL, NULL);
