@@ -13,6 +13,7 @@
 
 #define GROUP 40
 #define BIG ((size_t)100000)
+#define QUEUE 8192 /* more than the store lets wait */
 
 static const struct audit_event event = {.event = "tried"};
 
@@ -103,6 +104,31 @@ static void test_version_zero(void **state)
     check_raw(box, "PRAGMA user_version", "2");
     box_add(box, 1, TXN_ORDERED);
     assert_true(box_has(box, 1));
+}
+
+/* While another process holds the database the queue fills up to its limit; then writes are refused
+ * at once instead of piling up. What got in is done when the database is free. */
+static void test_full(void **state)
+{
+    struct box *box = *state;
+    struct err err = {0};
+    char id[RA_ID_LEN + 1];
+    box_open(box, true);
+    box_bring(box, 1, TXN_ISSUED);
+    box_id(1, id);
+    int64_t audited = box_audited(box);
+    sqlite3 *other = raw_open(box);
+    raw_exec(other, "BEGIN IMMEDIATE");
+    for (int i = 0; i < QUEUE; i++)
+        box->store->vt->delivered(box->store, id);
+    assert_false(box->store->vt->audit_add(box->store, &event, &err));
+    assert_non_null(strstr(err.text, "waiting already"));
+    raw_exec(other, "ROLLBACK");
+    sqlite3_close(other);
+    assert_int_equal(box_audited(box), audited);
+    while (!box->store->vt->audit_add(box->store, &event, &err)) /* the queue empties */
+        usleep(10000);
+    assert_int_equal(box_audited(box), audited + 1);
 }
 
 /* What every scrape and every start asks is answered from an index, however many requests there
@@ -472,6 +498,7 @@ int main(void)
         TEST_CLOSED(test_modes),
         TEST_CLOSED(test_version_zero),
         TEST_CLOSED(test_plans),
+        TEST_CLOSED(test_full),
         TEST_CLOSED(test_newer),
         TEST_CLOSED(test_half),
         TEST_CLOSED(test_unopenable),
