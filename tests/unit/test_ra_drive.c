@@ -139,24 +139,6 @@ static void test_polled_by_txn(void **state)
     device_close(&d);
 }
 
-/* A CA that takes longer than the retry window is not asked twice: what is open answers, however
- * old it is. */
-static void test_open_beyond_window(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_pending(w, UP_PENDING, 0);
-    char id[RA_ID_LEN + 1];
-    d.ca->poll = UP_PENDING;
-    for (int day = 0; day < 3; day++) {
-        clock_set(clock_now() + DAY);
-        world_pending(w, &d.request, id);
-        assert_string_equal(id, d.id);
-    }
-    assert_int_equal(d.ca->submitted, 1);
-    assert_int_equal(world_requests(w), 1);
-    device_close(&d);
-}
-
 /* A poll that fails changes nothing but the time of the next; what the CA has, it still has. */
 static void test_poll_fails(void **state)
 {
@@ -490,28 +472,6 @@ static void test_orphan(void **state)
     device_close(&d);
 }
 
-/* What a dead process may have sent is not sent again because its upstream was missing for a while:
- * it is asked for. */
-static void test_crash_orphan(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_open(w);
-    d.ca->vt.caps = UP_RECOVER;
-    d.ca->recover = UP_ISSUED;
-    world_left_behind(w, d.csr, d.id);
-    world_restart(w);
-    w->conf[0].name = "renamed";
-    assert_int_equal(world_sweep(w), 1);
-    world_state(w, d.id, TXN_SUSPECT);
-    check_reason(&d, "not in the configuration");
-    w->conf[0].name = "first";
-    sweep_due(&d);
-    world_state(w, d.id, TXN_ISSUED);
-    assert_int_equal(d.ca->submitted, 0);
-    assert_int_equal(d.ca->recovered, 1);
-    device_close(&d);
-}
-
 /* One row that cannot be driven does not keep the others from it. */
 static void test_sweep_goes_on(void **state)
 {
@@ -562,26 +522,6 @@ static void test_delivered(void **state)
     device_close(&d);
 }
 
-/* However often a CA says the same, and however long an upstream is missing, the trail says it
- * once. */
-static void test_trail_once(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_pending(w, UP_PENDING, 0);
-    struct audit_summary summary;
-    struct err err = {0};
-    d.ca->poll = UP_PENDING;
-    for (int i = 0; i < 5; i++)
-        sweep_due(&d);
-    assert_int_equal(d.ca->polled, 5);
-    w->conf[0].name = "renamed";
-    for (int i = 0; i < 5; i++)
-        sweep_due(&d);
-    assert_true(audit_verify(w->store, &summary, &err));
-    assert_int_equal(summary.records, 3); /* ordered, waiting, orphaned */
-    device_close(&d);
-}
-
 /* The trail of all this is whole. */
 static void test_trail(void **state)
 {
@@ -604,31 +544,14 @@ static void test_trail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pending),
-        TEST(test_polled),
-        TEST(test_polled_by_txn),
-        TEST(test_open_beyond_window),
-        TEST(test_poll_fails),
-        TEST(test_refused),
-        TEST(test_retry),
-        TEST(test_unknown),
-        TEST(test_unknown_refused),
-        TEST(test_unknown_for_good),
-        TEST(test_unknown_safe),
-        TEST(test_unconfirmed),
-        TEST(test_unconfirmed_wrong),
-        TEST(test_wrong_cert),
-        TEST(test_serial_seen),
-        TEST(test_fenced),
-        TEST(test_crash_safe),
-        TEST(test_crash_unsafe),
-        TEST(test_crash_device),
-        TEST(test_orphan),
-        TEST(test_crash_orphan),
-        TEST(test_sweep_goes_on),
-        TEST(test_delivered),
+        TEST(test_pending),      TEST(test_polled),          TEST(test_polled_by_txn),
+        TEST(test_poll_fails),   TEST(test_refused),         TEST(test_retry),
+        TEST(test_unknown),      TEST(test_unknown_refused), TEST(test_unknown_for_good),
+        TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_unconfirmed_wrong),
+        TEST(test_wrong_cert),   TEST(test_serial_seen),     TEST(test_fenced),
+        TEST(test_crash_safe),   TEST(test_crash_unsafe),    TEST(test_crash_device),
+        TEST(test_orphan),       TEST(test_sweep_goes_on),   TEST(test_delivered),
         TEST(test_trail),
-        TEST(test_trail_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
