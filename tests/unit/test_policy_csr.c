@@ -50,7 +50,7 @@ static void test_size(void **state)
 /* A CSR with an attribute of that type, whose value is some text. */
 static struct csr *csr_with_attribute(const char *oid)
 {
-    struct csr *csr;
+    struct csr *csr = NULL;
     struct err err;
     unsigned char *der = NULL;
     EVP_PKEY *key = make_ec("P-256");
@@ -60,7 +60,8 @@ static struct csr *csr_with_attribute(const char *oid)
                      1);
     assert_true(X509_REQ_sign(req, key, EVP_sha256()) > 0);
     int len = i2d_X509_REQ(req, &der);
-    assert_true(len > 0 && csr_parse(bytes_of(der, (size_t)len), &csr, &err));
+    assert_true(len > 0);
+    assert_true(csr_parse(bytes_of(der, (size_t)len), &csr, &err));
     OPENSSL_free(der);
     X509_REQ_free(req);
     EVP_PKEY_free(key);
