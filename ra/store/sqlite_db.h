@@ -85,6 +85,10 @@ struct db_record {
     const struct store_record *in;
     enum store_write result;
 };
+struct db_txn {
+    const char *id;
+    struct bytes txn;
+};
 struct db_challenge_add {
     const struct store_challenge *challenge;
     const struct audit_event *audit;
@@ -99,6 +103,7 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err);
 enum db_write db_write_claim(struct db *db, void *arg, struct err *err);
 enum db_write db_write_move(struct db *db, void *arg, struct err *err);
 enum db_write db_write_record(struct db *db, void *arg, struct err *err);
+enum db_write db_write_txn(struct db *db, void *arg, struct err *err);
 enum db_write db_write_challenge(struct db *db, void *arg, struct err *err);
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);
 enum db_write db_write_audit(struct db *db, void *arg, struct err *err);     /* audit_event */

@@ -291,6 +291,17 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
     return result;
 }
 
+enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
+{
+    const struct db_txn *in = arg;
+    sqlite3_stmt *stmt = db_prepare(db, "UPDATE request SET txn = ?2 WHERE id = ?1", err);
+    if (!stmt)
+        return DB_FAILED;
+    db_bind_text(stmt, 1, in->id);
+    db_bind_bytes(stmt, 2, in->txn);
+    return written(db_run(db, stmt, err));
+}
+
 static bool challenge_purge(struct db *db, struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(db, "DELETE FROM challenge WHERE expires < ?1", err);

@@ -56,6 +56,9 @@ struct store_vt {
                  struct err *err);
     bool (*record)(struct store *store, const struct store_record *record, enum store_write *result,
                    struct err *err);
+    /* The transactionID by which a request is found from now on. */
+    bool (*take_txn)(struct store *store, const char *request_id, struct bytes txn,
+                     struct err *err);
     /* Does not wait for the disk: losing it is harmless. */
     void (*delivered)(struct store *store, const char *request_id);
     bool (*challenge_add)(struct store *store, const struct store_challenge *challenge,

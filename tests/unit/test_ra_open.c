@@ -98,6 +98,23 @@ static void test_trail_once(void **state)
     device_close(&d);
 }
 
+/* A device that repeats its request with another transactionID may poll by that one. */
+static void test_new_txn(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    char id[RA_ID_LEN + 1];
+    d.ca->submit = d.ca->poll = UP_PENDING;
+    d.request.txn = bytes_str("one");
+    world_pending(w, &d.request, d.id);
+    d.request.txn = bytes_str("two");
+    world_pending(w, &d.request, id);
+    d.request.op = RA_POLL;
+    world_pending(w, &d.request, id);
+    assert_string_equal(id, d.id);
+    device_close(&d);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -106,6 +123,7 @@ int main(void)
         TEST(test_open_window),
         TEST(test_crash_orphan),
         TEST(test_trail_once),
+        TEST(test_new_txn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
