@@ -198,3 +198,10 @@ const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr)
 {
     return csr->extensions;
 }
+
+const ASN1_OBJECT *csr_attribute_get(const struct csr *csr, int i)
+{
+    if (i < 0 || i >= X509_REQ_get_attr_count(csr->req))
+        return NULL;
+    return X509_ATTRIBUTE_get0_object(X509_REQ_get_attr(csr->req, i));
+}

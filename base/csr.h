@@ -31,5 +31,7 @@ const struct names *csr_names_get(const struct csr *csr);
 struct bytes csr_challenge_get(const struct csr *csr);
 /* Requested extensions (RFC 2985 section 5.4.2, or Microsoft's OID for it); NULL if none. */
 const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr);
+/* The type of attribute i, which counts from 0; NULL behind the last. */
+const ASN1_OBJECT *csr_attribute_get(const struct csr *csr, int i);
 
 #endif

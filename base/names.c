@@ -33,6 +33,11 @@ static char *clean_text(const unsigned char *text, size_t len, const char *what,
             err_set(err, ERR_PEER, "%s holds the control character 0x%02x", what, text[i]);
             return NULL;
         }
+        /* U+0080 to U+009F: a terminal may take U+009B for the beginning of a command. */
+        if (text[i] == 0xc2 && i + 1 < len && text[i + 1] < 0xa0) {
+            err_set(err, ERR_PEER, "%s holds the control character U+%04x", what, text[i + 1]);
+            return NULL;
+        }
     }
     return bytes_to_str(bytes_of(text, len));
 }

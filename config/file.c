@@ -242,7 +242,7 @@ bool cfg_file_users(const struct cfg_node *node, void *field, struct cfg_faults 
     struct buf text = BUF_SECRET(LINES_FILE_MAX);
     struct err err;
     char *path = usable(node, users_form, false, faults);
-    bool ok = path;
+    bool ok = path && guarded(node, path, faults);
     if (ok && !pem_file_read(path, LINES_FILE_MAX, &text, &err)) {
         cfg_fault(faults, node, "%s; expected %s", err.text, users_form);
         ok = false;

@@ -3,6 +3,7 @@
 #include "config/config.h"
 #include "config/table.h"
 
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
@@ -131,6 +132,22 @@ static void judge_basic(const struct cfg_profile *profile, struct cfg_faults *fa
                   "challenge");
 }
 
+/* An anchor whose key OpenSSL cannot use anchors nothing. */
+static void judge_trust(const struct cfg_profile *profile, struct cfg_faults *faults,
+                        const struct cfg_node *node)
+{
+    for (size_t i = 0; i < profile->trust_certs.count; i++) {
+        const struct cert *cert = profile->trust_certs.items[i];
+        X509 *x509 = cert_keyed_get(cert);
+        if (!x509 || !X509_get0_pubkey(x509))
+            cfg_fault(faults, cfg_node_get(node, "trust"),
+                      "holds a certificate whose key cannot be used (\"%s\"); expected RSA, EC or "
+                      "EdDSA keys",
+                      cert_names_get(cert)->subject_text);
+    }
+    ERR_clear_error();
+}
+
 void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {
     struct cfg_profile *profile = field;
@@ -145,6 +162,7 @@ void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_
     if (routes && routes->kind == CFG_NODE_LIST)
         judge_routes(profile, faults, routes);
     judge_basic(profile, faults, node);
+    judge_trust(profile, faults, node);
     if (profile->trust_certs.count)
         profile->trust = trust_new(profile->trust_certs.items, profile->trust_certs.count);
 }

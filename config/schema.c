@@ -270,7 +270,7 @@ static const struct cfg_key est_keys[] = {
      .offset = 0,
      .meaning = "Users for HTTP Basic with salted hashes as mkpasswd makes them ($y$, $6$, $5$ or "
                 "$2b$).",
-     .form = "a file with NAME:HASH lines",
+     .form = "a file with NAME:HASH lines, of mode 0600 or 0400, or 0640 if it is root's",
      .json = JSON_FILE,
      .read = cfg_file_users,
      .clear = cfg_file_users_clear},
@@ -351,8 +351,8 @@ static const struct cfg_key profile_keys[] = {
     {.name = "ignore_extensions",
      .type = CFG_STRINGS,
      .offset = offsetof(struct cfg_profile, ignore_extensions),
-     .meaning = "Requested extensions that are passed over; any other that is not judged is "
-                "refused.",
+     .meaning = "Requested extensions, and attributes of the request, that are passed over; any "
+                "other that is not judged is refused.",
      .form = "a dotted OID or OpenSSL's name of a harmless extension",
      .check = cfg_check_extension},
     {.name = "validity",

@@ -20,7 +20,8 @@ static const char usage[] =
     "  --subject NAME  binds it to a subject, such as CN=router-1,O=Example\n"
     "  --san NAME      binds it to subjectAltNames, such as dns:router-1.example; several by "
     "commas\n"
-    "                  or by repeating. A challenge bound to a subject alone allows no SAN\n"
+    "                  or by repeating. A challenge bound to a subject alone allows no SAN; bound\n"
+    "                  to SANs alone it leaves the subject to the profile\n"
     "  --ttl TIME      how long it lives (the profile's challenge.ttl)\n"
     "  --uses N        how often it may be used (the profile's challenge.uses)\n";
 

@@ -38,6 +38,18 @@ static int print(bool (*write)(const struct cfg_kinds *kinds, struct buf *out))
     return ok ? CMD_OK : CMD_REFUSED;
 }
 
+/* What only shows when the connectors are opened. Takes cfg. */
+static bool check_wiring(const struct cli *cli, struct cfg *cfg)
+{
+    struct ra_settings *settings = NULL;
+    struct err err = {0};
+    bool ok = wire_settings(cfg, 1, &settings, &err);
+    if (!ok)
+        cli_complain(cli, "%s", err.text);
+    ra_settings_free(settings);
+    return ok;
+}
+
 int cmd_check(int argc, char **argv)
 {
     struct cli cli = {.name = "check", .usage = usage};
@@ -52,11 +64,12 @@ int cmd_check(int argc, char **argv)
     if (what)
         return print(what == 'r' ? cfg_reference_write : cfg_schema_write);
     bool ok = cfg_load(cli.conf, wire_kinds(), &cfg, &faults);
+    if (!ok)
+        fputs(buf_str(&faults), stderr);
+    else
+        ok = check_wiring(&cli, cfg);
     if (ok)
         printf("%s: ok\n", cli.conf);
-    else
-        fputs(buf_str(&faults), stderr);
     buf_free(&faults);
-    cfg_free(cfg);
     return ok ? CMD_OK : CMD_REFUSED;
 }

@@ -37,7 +37,7 @@ static void sweep(struct poller *poller)
 static bool wait(struct poller *poller)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until); /* a wall clock set back would stop the sweeps */
     until.tv_sec += PERIOD_SECONDS;
     pthread_mutex_lock(&poller->mutex);
     if (!poller->stop)
@@ -58,11 +58,15 @@ static void *poller_main(void *arg)
 
 bool poller_start(struct ra *ra, struct front *front, struct poller **ret, struct err *err)
 {
+    pthread_condattr_t attr;
     struct poller *poller = mem_zalloc(sizeof *poller);
     poller->ra = ra;
     poller->front = front;
     pthread_mutex_init(&poller->mutex, NULL);
-    pthread_cond_init(&poller->stopped, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&poller->stopped, &attr);
+    pthread_condattr_destroy(&attr);
     if (pthread_create(&poller->thread, NULL, poller_main, poller) != 0) {
         free(poller);
         return err_set(err, ERR_LOCAL, "no thread for the poller");

@@ -1,5 +1,6 @@
 #include "gateway/wire.h"
 
+#include "base/clock.h"
 #include "gateway/upstream/local.h"
 
 #include <string.h>
@@ -27,6 +28,39 @@ static const struct upstream_vt *vt_of(const struct cfg_kind *kind)
     return NULL;
 }
 
+/* What an upstream CA issues has to chain to the trust of each profile that it issues for:
+ * otherwise every request would end SUSPECT, with its challenge spent. A CA that cannot say its
+ * chain now is judged by what it issues. */
+static bool check_trust(const struct ra_settings *settings, const struct cfg_profile *profile,
+                        size_t upstream, struct err *err)
+{
+    struct upstream *up = settings->upstreams[upstream];
+    const struct cfg_certs *chain = NULL;
+    struct trust_terms terms = {.at = clock_now(), .ignore_expiry = true};
+    struct err ignored;
+    if (!up->vt->chain || !up->vt->chain(up, &chain, &ignored) || !chain || !chain->count)
+        return true;
+    terms.extra = chain->items;
+    terms.extra_count = chain->count;
+    if (trust_check(profile->trust, chain->items[0], &terms, err))
+        return true;
+    err->kind = ERR_CONFIG;
+    return err_within(err, "checking upstream %s against the trust of profile %s", up->name,
+                      profile->name);
+}
+
+static bool check_profiles(const struct ra_settings *settings, struct err *err)
+{
+    const struct cfg *cfg = settings->cfg;
+    for (size_t i = 0; i < cfg->profile_count; i++) {
+        const struct cfg_profile *profile = &cfg->profiles[i];
+        for (size_t r = 0; r < profile->route_count; r++)
+            if (!check_trust(settings, profile, profile->routes[r].upstream, err))
+                return false;
+    }
+    return true;
+}
+
 bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **ret, struct err *err)
 {
     struct ra_settings *settings = mem_zalloc(sizeof *settings);
@@ -42,6 +76,10 @@ bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **re
             ra_settings_free(settings);
             return false;
         }
+    }
+    if (!check_profiles(settings, err)) {
+        ra_settings_free(settings);
+        return false;
     }
     *ret = settings;
     return true;

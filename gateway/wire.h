@@ -9,7 +9,8 @@ const struct cfg_kinds *wire_kinds(void);
 /* Their names, separated by spaces. */
 const char *wire_kind_names(void);
 
-/* Opens the connectors of a configuration. Takes cfg over, also on failure. */
+/* Opens the connectors of a configuration, whose certificates must chain to the trust of the
+ * profiles that they issue for. Takes cfg over, also on failure. */
 bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **ret,
                    struct err *err) MUST_USE;
 

@@ -54,6 +54,8 @@ static bool move_to(const struct ra_drive *drive, enum txn_state to, int64_t nex
                     const struct up_reply *reply, struct err *err)
 {
     struct audit_event event = event_of(drive, txn_state_name(to), reply->reason);
+    /* Polls go on for days: what they only confirm is not told to the trail again. */
+    bool same = to == drive->row->state && strcmp(reply->reason, drive->row->reason) == 0;
     struct store_move move = {
         .id = drive->row->id,
         .attempt = drive->row->attempt,
@@ -62,7 +64,7 @@ static bool move_to(const struct ra_drive *drive, enum txn_state to, int64_t nex
         .cookie = buf_bytes(&reply->cookie),
         .next_at = next_at,
         .reason = reply->reason,
-        .audit = &event,
+        .audit = same ? NULL : &event,
     };
     enum store_write result;
     return drive->store->vt->move(drive->store, &move, &result, err);
@@ -79,16 +81,19 @@ static bool check_reply(const struct ra_drive *drive, const struct up_reply *rep
     return policy_check_issued(drive->profile, drive->csr, reply->cert, chain, err);
 }
 
+/* What became of a certificate. */
+enum recorded { RECORDED = 0, RECORD_REJECTED, RECORD_FENCED };
+
 /* The certificate is checked and recorded before anyone hears of it. One that is wrong, or whose
- * serial number was seen before, makes the request SUSPECT: an operator must look. *accepted is
- * false then. */
-static bool record_cert(const struct ra_drive *drive, struct up_reply *reply, bool *accepted,
-                        struct err *err)
+ * serial number was seen before, makes the request SUSPECT: an operator must look. FENCED: another
+ * driver was faster, and nothing is known of this certificate. */
+static bool record_cert(const struct ra_drive *drive, struct up_reply *reply,
+                        enum recorded *recorded, struct err *err)
 {
     char detail[128];
     struct err wrong = {0};
     enum store_write result = STORE_DONE;
-    *accepted = true;
+    *recorded = RECORDED;
     if (check_reply(drive, reply, &wrong)) {
         snprintf(detail, sizeof detail, "serial %s by %s", cert_serial_get(reply->cert),
                  drive->row->upstream);
@@ -102,22 +107,26 @@ static bool record_cert(const struct ra_drive *drive, struct up_reply *reply, bo
         };
         if (!drive->store->vt->record(drive->store, &record, &result, err))
             return false;
+        if (result == STORE_FENCED)
+            *recorded = RECORD_FENCED;
         if (result != STORE_SERIAL_SEEN)
             return true;
         err_set(&wrong, ERR_UPSTREAM, "the CA used serial number %s twice",
                 cert_serial_get(reply->cert));
     }
-    *accepted = false;
+    *recorded = RECORD_REJECTED;
     snprintf(reply->reason, sizeof reply->reason, "%.250s", wrong.text);
     return move_to(drive, TXN_SUSPECT, clock_now() + SUSPECT_AGAIN_SECONDS, reply, err);
 }
 
-static bool confirm_cert(const struct ra_drive *drive, const struct up_reply *reply, bool accept,
-                         struct err *err)
+/* Who was fenced says nothing: the other driver confirms what it recorded. */
+static bool confirm_cert(const struct ra_drive *drive, const struct up_reply *reply,
+                         enum recorded recorded, struct err *err)
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
-    return !up->vt->confirm ||
-           up->vt->confirm(up, buf_bytes(&reply->cookie), accept, clock_mono_ms() + SUBMIT_MS, err);
+    return !up->vt->confirm || recorded == RECORD_FENCED ||
+           up->vt->confirm(up, buf_bytes(&reply->cookie), recorded == RECORDED,
+                           clock_mono_ms() + SUBMIT_MS, err);
 }
 
 /* Where a request goes of which nobody knows what became. What waits at the CA can be asked for
@@ -134,15 +143,15 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
                   struct err *err)
 {
     enum txn_state state = drive->row->state;
-    bool accepted;
-    int64_t wait = reply->retry_after ? reply->retry_after : backoff(drive->row->attempt);
+    enum recorded recorded;
+    int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(drive->row->attempt);
     int64_t next_at = clock_now() + wait;
     switch (result) {
     case UP_ISSUED:
-        return record_cert(drive, reply, &accepted, err);
+        return record_cert(drive, reply, &recorded, err);
     case UP_UNCONFIRMED:
-        return record_cert(drive, reply, &accepted, err) &&
-               confirm_cert(drive, reply, accepted, err);
+        return record_cert(drive, reply, &recorded, err) &&
+               confirm_cert(drive, reply, recorded, err);
     case UP_PENDING: /* of a suspect: its certificate is yet to be recovered */
         return move_to(drive, state == TXN_SUSPECT ? TXN_SUSPECT : TXN_WAITING, next_at, reply,
                        err);

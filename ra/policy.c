@@ -12,6 +12,7 @@
 #define SID_URI "tag:microsoft.com,2022-09-14:sid:"
 #define RSA_DEFAULT_MIN 2048
 #define RSA_DEFAULT_MAX 4096
+#define CONTENT_MAX ((size_t)32 << 10) /* with a key and a signature, well within CERT_MAX */
 
 static bool listed(const struct cfg_strings *list, const char *word)
 {
@@ -160,6 +161,20 @@ static void judge_sans(const struct cfg_profile *profile, const struct names *na
                           names_san_kind_name(names->sans[i].kind), names->sans[i].text);
 }
 
+/* Names and extensions stand in the certificate as they do in the CSR. */
+static void judge_size(const struct csr *csr, struct policy_result *result)
+{
+    const STACK_OF(X509_EXTENSION) *list = csr_extensions_get(csr);
+    size_t size = csr_names_get(csr)->subject.len;
+    for (int i = 0; i < sk_X509_EXTENSION_num(list); i++)
+        size +=
+            (size_t)ASN1_STRING_length(X509_EXTENSION_get_data(sk_X509_EXTENSION_value(list, i)));
+    if (size > CONTENT_MAX)
+        policy_refuse(result, RA_BAD_EXTENSION,
+                      "subject and extensions of %zu octets, at most %zu are allowed", size,
+                      CONTENT_MAX);
+}
+
 void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
                   struct policy_result *ret)
 {
@@ -167,11 +182,15 @@ void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
     *ret = (struct policy_result){.verdict = POLICY_ALLOW};
     judge_key(&profile->keys, csr_spki_get(csr), ret);
     if (ret->verdict != POLICY_REFUSE)
+        judge_size(csr, ret);
+    if (ret->verdict != POLICY_REFUSE)
         judge_subject(profile, names, ret);
     if (ret->verdict != POLICY_REFUSE)
         judge_sans(profile, names, ret);
     if (ret->verdict != POLICY_REFUSE)
         policy_judge_extensions(profile, csr, ret);
+    if (ret->verdict != POLICY_REFUSE)
+        policy_judge_attributes(profile, csr, ret);
 }
 
 bool policy_route(const struct cfg_profile *profile, const struct csr *csr, const char *label,

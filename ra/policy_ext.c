@@ -23,6 +23,20 @@ static const char *const usage_names[USAGE_BITS] = {
 };
 #define USAGE_ALLOWED_BITS 5
 
+/* Attributes that are read here, or that say something of the device and ask for nothing. */
+static const char *const attributes_known[] = {
+    "1.2.840.113549.1.9.7",   /* challengePassword */
+    "1.2.840.113549.1.9.14",  /* extensionRequest */
+    "1.3.6.1.4.1.311.2.1.14", /* Microsoft's extensionRequest */
+    "1.2.840.113549.1.9.2",   /* unstructuredName */
+    "1.2.840.113549.1.9.8",   /* unstructuredAddress */
+    "1.2.840.113549.1.9.20",  /* friendlyName */
+    "1.2.840.113549.1.9.21",  /* localKeyID */
+    "1.3.6.1.4.1.311.13.2.2", /* Microsoft: provider of the key */
+    "1.3.6.1.4.1.311.13.2.3", /* Microsoft: version of the system */
+    "1.3.6.1.4.1.311.21.20",  /* Microsoft: client, user and process */
+};
+
 void policy_refuse(struct policy_result *result, enum ra_reason reason, const char *fmt, ...)
 {
     va_list args;
@@ -152,5 +166,25 @@ void policy_judge_extensions(const struct cfg_profile *profile, const struct csr
             policy_oid(object, oid);
             policy_refuse(result, RA_BAD_EXTENSION, "extension %s is malformed", oid);
         }
+    }
+}
+
+static bool attribute_is_known(const char *oid)
+{
+    for (size_t i = 0; i < sizeof attributes_known / sizeof attributes_known[0]; i++)
+        if (strcmp(attributes_known[i], oid) == 0)
+            return true;
+    return false;
+}
+
+void policy_judge_attributes(const struct cfg_profile *profile, const struct csr *csr,
+                             struct policy_result *result)
+{
+    char oid[POLICY_OID_MAX];
+    const ASN1_OBJECT *type;
+    for (int i = 0; (type = csr_attribute_get(csr, i)) && result->verdict != POLICY_REFUSE; i++) {
+        policy_oid(type, oid);
+        if (!attribute_is_known(oid) && !listed(&profile->ignore_extensions, oid))
+            policy_refuse(result, RA_BAD_EXTENSION, "attribute %s is not allowed", oid);
     }
 }

@@ -16,5 +16,9 @@ void policy_refuse(struct policy_result *result, enum ra_reason reason, const ch
 /* The dotted form of an object identifier. */
 #define POLICY_OID_MAX 128
 void policy_oid(const ASN1_OBJECT *object, char out[POLICY_OID_MAX]);
+/* A CSR is relayed as it was signed, and a CA may act on an attribute: Microsoft's name-value pairs
+ * can name another subject. What is not known is ignored by the profile's list, or refused. */
+void policy_judge_attributes(const struct cfg_profile *profile, const struct csr *csr,
+                             struct policy_result *result);
 
 #endif

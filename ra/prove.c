@@ -76,6 +76,9 @@ static void judge_renewal(const struct ra_request *request, const struct ra_held
     struct err err;
     if (held->cert.revoked_at)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s has been revoked", held->cert.serial);
+    else if (held->cert.heir_revoked)
+        ra_refuse(outcome, RA_BAD_RENEWAL, "what certificate %s was renewed to has been revoked",
+                  held->cert.serial);
     else if (now < held->cert.not_before)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s is not valid yet", held->cert.serial);
     else if (now > end + rule->grace_after_expiry)

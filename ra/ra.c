@@ -99,6 +99,26 @@ static bool reread(struct ra *ra, struct store_request *row, int attempt, bool *
            (row->id[0] || err_set(err, ERR_LOCAL, "request %s has gone from the store", id));
 }
 
+/* A claimed row whose profile or upstream is not configured any more waits until it is again. If a
+ * dead process may have sent it, it is SUSPECT from now on: the lease that says so is given up. */
+static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct err *err)
+{
+    static const char *const why = "its profile or upstream is not in the configuration any more";
+    const struct store_request *row = drive->row;
+    struct audit_event event = {.event = "orphaned", .request = row->id};
+    struct store_move move = {
+        .id = row->id,
+        .attempt = row->attempt,
+        .from = row->state,
+        .to = row->state == TXN_ORDERED && !drive->fresh ? TXN_SUSPECT : row->state,
+        .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
+        .reason = why,
+        .audit = strcmp(row->reason, why) == 0 ? NULL : &event,
+    };
+    enum store_write result;
+    return ra->store->vt->move(ra->store, &move, &result, err);
+}
+
 /* Takes a row that nobody drives, whose time has come, and drives it. If somebody else was faster,
  * or its profile or upstream no longer exist, the outcome is what the row says. */
 static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
@@ -118,21 +138,8 @@ static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
         return ra_outcome_of_row(settings, row, outcome, err);
     if (!reread(ra, row, attempt, &drive.fresh, err))
         return false;
-    if (!drive.profile || !ra_upstream_find(settings, row->upstream, &drive.upstream)) {
-        struct audit_event event = {.event = "orphaned", .request = row->id};
-        struct store_move move = {
-            .id = row->id,
-            .attempt = attempt,
-            .from = row->state,
-            .to = row->state,
-            .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
-            .reason = "its profile or upstream is not in the configuration any more",
-            .audit = &event,
-        };
-        enum store_write result;
-        return ra->store->vt->move(ra->store, &move, &result, err) &&
-               ra_outcome_of_row(settings, row, outcome, err);
-    }
+    if (!drive.profile || !ra_upstream_find(settings, row->upstream, &drive.upstream))
+        return put_back_orphan(ra, &drive, err) && ra_outcome_of_row(settings, row, outcome, err);
     bool ok = csr_parse(buf_bytes(&row->csr), &csr, err);
     drive.csr = csr;
     ok = ok && drive_row(ra, &drive, outcome, err);
@@ -140,19 +147,31 @@ static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
     return ok;
 }
 
+/* A device may repeat with a new transactionID, and then polls by that one. */
+static bool take_txn(struct ra *ra, const struct ra_request *request,
+                     const struct store_request *row, struct err *err)
+{
+    if (request->op == RA_POLL || !request->txn.len || txn_is_final(row->state) ||
+        bytes_equal(request->txn, buf_bytes(&row->txn)))
+        return true;
+    if (request->txn.len > RA_TXN_MAX)
+        return err_set(err, ERR_PEER, "a transactionID of %zu octets", request->txn.len);
+    return ra->store->vt->take_txn(ra->store, row->id, request->txn, err);
+}
+
 /* The answer to a repetition or a poll: what the row says, after a wait if a thread of ours is at
  * it, or after driving it if nobody is. */
-static bool answer_row(struct ra *ra, const struct ra_settings *settings, const char *id,
+static bool answer_row(struct ra *ra, const struct ra_request *request, const char *id,
                        struct ra_outcome *outcome, struct err *err)
 {
     struct store_request row = {0};
-    bool ok = wait_row(ra, id, &row, err);
+    bool ok = wait_row(ra, id, &row, err) && take_txn(ra, request, &row, err);
     bool open = ok && (row.state == TXN_ORDERED || row.state == TXN_WAITING) &&
                 row.next_at <= clock_now() && row.lease_until <= clock_now();
     if (open)
-        ok = claim_and_drive(ra, settings, &row, outcome, err);
+        ok = claim_and_drive(ra, request->settings, &row, outcome, err);
     else if (ok)
-        ok = ra_outcome_of_row(settings, &row, outcome, err);
+        ok = ra_outcome_of_row(request->settings, &row, outcome, err);
     outcome->repeated = true;
     store_request_clear(&row);
     return ok;
@@ -174,7 +193,7 @@ static bool submit_poll(struct ra *ra, const struct ra_request *request, struct 
     char id[RA_ID_LEN + 1];
     memcpy(id, row.id, sizeof id);
     store_request_clear(&row);
-    return answer_row(ra, request->settings, id, outcome, err);
+    return answer_row(ra, request, id, outcome, err);
 }
 
 /* What a new request is ordered with. */
@@ -242,7 +261,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     if (!ra->store->vt->order(ra->store, &order, &result, existing, err))
         return false;
     if (result == STORE_DUPLICATE)
-        return answer_row(ra, settings, existing, outcome, err);
+        return answer_row(ra, request, existing, outcome, err);
     if (result == STORE_CHALLENGE_GONE) {
         ra_refuse(outcome, RA_BAD_CHALLENGE, "the challenge was used at this very moment");
         return true;
@@ -352,7 +371,7 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
         ok = find_repeated(c, dedup, id, err);
         if (ok && *id) {
             *outcome = (struct ra_outcome){.status = RA_PENDING};
-            ok = answer_row(ra, c->request->settings, id, outcome, err);
+            ok = answer_row(ra, c->request, id, outcome, err);
         }
     }
     ra_authorization_free(authorization);
@@ -380,7 +399,7 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
         ra_request_dedup(request, c.held.found ? request->evidence.holder : NULL, dedup, err) &&
         find_repeated(&c, dedup, id, err);
     if (ok)
-        ok = *id ? answer_row(ra, request->settings, id, outcome, err)
+        ok = *id ? answer_row(ra, request, id, outcome, err)
                  : submit_new(ra, &c, dedup, outcome, err);
     ra_case_clear(&c);
     return ok;

@@ -220,7 +220,8 @@ static bool is_only_des3(const struct scep_msg *msg)
            scep_check_enveloped(content, true, &ignored);
 }
 
-/* The same failure whichever way the content could not be read: see scep_msg_open. */
+/* The same failure whichever way the content could not be read: see scep_msg_open. content NULL: it
+ * is not decrypted. */
 static bool open_content(struct pkiop *op, struct buf *content)
 {
     bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
@@ -231,7 +232,8 @@ static bool open_content(struct pkiop *op, struct buf *content)
         answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "3DES needs scep.legacy");
         return false;
     }
-    bool ok = scep_msg_open(op->msg, &opener, content, &cipher, &err);
+    bool ok = content ? scep_msg_open(op->msg, &opener, content, &cipher, &err)
+                      : scep_msg_addressed(op->msg, &opener, &cipher, &err);
     if (cipher != NID_undef)
         op->algs.cipher = cipher;
     if (!ok)
@@ -285,22 +287,22 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
 }
 
 /* The transaction and the signer's key decide; what the envelope says about issuer and subject is
- * often wrong in the field (RFC 8894 section 3.3.3). */
+ * often wrong in the field (RFC 8894 section 3.3.3). So it is not even decrypted: an answer that
+ * depended on it would be a padding oracle for envelopes of others, wrapped in a poll of one's own.
+ */
 static void poll_txn(struct pkiop *op)
 {
-    struct buf content = {0};
-    if (open_content(op, &content)) {
-        struct ra_request request = {
-            .settings = op->call->settings,
-            .profile = op->call->profile,
-            .op = RA_POLL,
-            .txn = scep_msg_txn_get(op->msg),
-            .evidence = {.holder = scep_msg_signer_get(op->msg), .over_cms = true},
-            .origin = op->call->origin,
-        };
-        submit(op, &request);
-    }
-    buf_free(&content);
+    if (!open_content(op, NULL))
+        return;
+    struct ra_request request = {
+        .settings = op->call->settings,
+        .profile = op->call->profile,
+        .op = RA_POLL,
+        .txn = scep_msg_txn_get(op->msg),
+        .evidence = {.holder = scep_msg_signer_get(op->msg), .over_cms = true},
+        .origin = op->call->origin,
+    };
+    submit(op, &request);
 }
 
 static void dispatch(struct pkiop *op)

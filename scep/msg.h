@@ -48,6 +48,10 @@ struct scep_opener {
  * *cipher the NID of its cipher. */
 bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
                    struct buf *content, int *cipher, struct err *err) MUST_USE;
+/* Whether the content is an envelope to one of the keys, as far as that shows without decrypting
+ * it; *cipher is the NID of its cipher. */
+bool scep_msg_addressed(const struct scep_msg *msg, const struct scep_opener *opener, int *cipher,
+                        struct err *err) MUST_USE;
 
 /* Everything that one pkiMessage of either side says. */
 struct scep_out {

@@ -42,18 +42,34 @@ static bool decrypt(struct bytes der, const struct scep_key *key, struct buf *co
     return ok;
 }
 
-bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
-                   struct buf *content, int *cipher, struct err *err)
+/* The key that the envelope is addressed to: who that is and its shape are no secret. */
+static const struct scep_key *find_key(struct bytes der, const struct scep_opener *opener,
+                                       int *cipher, struct err *err)
 {
     struct scep_enveloped found;
-    struct bytes der = scep_msg_content_get(msg);
     *cipher = NID_undef;
     if (!scep_enveloped_take(der, opener->allow_des3, &found, err))
-        return false;
+        return NULL;
     *cipher = found.cipher;
     const struct scep_key *key = addressed_key(&found, opener);
     if (!key)
-        return err_set(err, ERR_PEER, "the envelope is addressed to none of the profile's RA keys");
+        err_set(err, ERR_PEER, "the envelope is addressed to none of the profile's RA keys");
+    return key;
+}
+
+bool scep_msg_addressed(const struct scep_msg *msg, const struct scep_opener *opener, int *cipher,
+                        struct err *err)
+{
+    return find_key(scep_msg_content_get(msg), opener, cipher, err);
+}
+
+bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
+                   struct buf *content, int *cipher, struct err *err)
+{
+    struct bytes der = scep_msg_content_get(msg);
+    const struct scep_key *key = find_key(der, opener, cipher, err);
+    if (!key)
+        return false;
     content->secret = true;
     content->max = SCEP_MSG_MAX;
     return decrypt(der, key, content) || err_set(err, ERR_PEER, CLOSED);

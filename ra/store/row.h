@@ -46,6 +46,8 @@ struct store_cert {
     int64_t revoked_at;                      /* 0: not revoked */
     int revoked_reason;                      /* CRLReason */
     char replaced_by[2 * RA_DIGEST_LEN + 1]; /* fingerprint or "" */
+    bool heir_revoked; /* of cert_find only: what it was renewed to, or what became of that, has
+                          been revoked for another reason than superseded */
     struct buf der;
 };
 
@@ -60,7 +62,8 @@ struct store_challenge {
 
 enum store_order_result {
     STORE_ORDERED = 0,
-    STORE_DUPLICATE,      /* a row with this deduplication key is younger than the window */
+    STORE_DUPLICATE,      /* a row with this deduplication key is open, or its certificate is live
+                             and the row younger than the window */
     STORE_CHALLENGE_GONE, /* spent or expired since it was judged */
 };
 
@@ -81,8 +84,8 @@ struct store_move {
     enum txn_state from, to;
     struct bytes cookie; /* replaces the stored one unless ptr is NULL */
     int64_t next_at;
-    const char *reason; /* or NULL */
-    const struct audit_event *audit;
+    const char *reason;              /* or NULL */
+    const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 
 /* Where a CertPoll looks. */

@@ -333,6 +333,12 @@ static bool record(struct store *store, const struct store_record *in, enum stor
     return true;
 }
 
+static bool take_txn(struct store *store, const char *request_id, struct bytes txn, struct err *err)
+{
+    struct db_txn job = {.id = request_id, .txn = txn};
+    return write_wait(store, db_write_txn, &job, err);
+}
+
 static void delivered(struct store *store, const char *request_id)
 {
     struct sqlite *s = (struct sqlite *)store;
@@ -463,6 +469,7 @@ const struct store_vt store_sqlite = {
     .claim = claim,
     .move = move,
     .record = record,
+    .take_txn = take_txn,
     .delivered = delivered,
     .challenge_add = challenge_add,
     .cert_revoke = cert_revoke,

@@ -38,6 +38,7 @@ bool db_open(const char *path, struct db **ret, struct err *err)
     if (!create_private(path, err))
         return false;
     struct db *db = mem_zalloc(sizeof *db);
+    int version;
     if (sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
         SQLITE_OK) {
         db_fault(db, err, path);
@@ -46,7 +47,8 @@ bool db_open(const char *path, struct db **ret, struct err *err)
     }
     sqlite3_busy_timeout(db->handle, BUSY_MS);
     sqlite3_extended_result_codes(db->handle, 1);
-    if (!db_exec(db, "PRAGMA journal_mode = WAL", err) ||
+    /* What a later program made is not changed in any way, its journal mode neither. */
+    if (!db_version_check(db, &version, err) || !db_exec(db, "PRAGMA journal_mode = WAL", err) ||
         !db_exec(db, "PRAGMA synchronous = FULL", err) ||
         !db_exec(db, "PRAGMA foreign_keys = ON", err)) {
         db_close(db);

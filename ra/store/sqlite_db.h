@@ -36,6 +36,8 @@ void db_bind_bytes(sqlite3_stmt *stmt, int at, struct bytes data);
 struct bytes db_column_bytes(sqlite3_stmt *stmt, int at); /* borrowed until the next step */
 void db_column_text(sqlite3_stmt *stmt, int at, char *out, size_t size);
 
+/* Refuses a schema of a later program. */
+bool db_version_check(struct db *db, int *version, struct err *err) MUST_USE;
 /* Brings the schema to the current version; refuses a newer one. */
 bool db_migrate(struct db *db, struct err *err) MUST_USE;
 
@@ -83,6 +85,10 @@ struct db_record {
     const struct store_record *in;
     enum store_write result;
 };
+struct db_txn {
+    const char *id;
+    struct bytes txn;
+};
 struct db_challenge_add {
     const struct store_challenge *challenge;
     const struct audit_event *audit;
@@ -97,6 +103,7 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err);
 enum db_write db_write_claim(struct db *db, void *arg, struct err *err);
 enum db_write db_write_move(struct db *db, void *arg, struct err *err);
 enum db_write db_write_record(struct db *db, void *arg, struct err *err);
+enum db_write db_write_txn(struct db *db, void *arg, struct err *err);
 enum db_write db_write_challenge(struct db *db, void *arg, struct err *err);
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);
 enum db_write db_write_audit(struct db *db, void *arg, struct err *err);     /* audit_event */

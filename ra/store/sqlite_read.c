@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define REASON_SUPERSEDED 4 /* CRLReason (RFC 5280 section 5.3.1) */
+
 #define REQUEST_COLUMNS                                                                            \
     "SELECT r.id, r.profile, r.upstream, r.state, r.op, r.dedup, r.prover, r.txn, r.csr, "         \
     "r.handle, r.cookie, r.renews, r.origin, r.subject, r.reason, r.created, r.updated, "          \
@@ -83,8 +85,10 @@ bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
 {
     sqlite3_stmt *stmt = db_prepare(
         db,
-        REQUEST_COLUMNS "WHERE r.dedup = ?1 AND r.created >= ?2 AND r.state != 'refused' AND "
-                        "(r.state != 'issued' OR (c.revoked_at = 0 AND c.replaced_by = ''))",
+        REQUEST_COLUMNS "WHERE r.dedup = ?1 AND "
+                        "(r.state IN ('held', 'ordered', 'waiting', 'suspect') OR "
+                        "(r.state = 'issued' AND r.created >= ?2 AND c.revoked_at = 0 AND "
+                        "c.replaced_by = ''))",
         err);
     if (!stmt)
         return false;
@@ -147,11 +151,11 @@ bool db_request_list(struct db *db, const struct store_filter *filter,
 
 bool db_request_due(struct db *db, int64_t now, struct store_ids *ret, struct err *err)
 {
-    sqlite3_stmt *stmt =
-        db_prepare(db,
-                   "SELECT id FROM request WHERE state IN ('ordered', 'waiting', 'suspect') AND "
-                   "next_at <= ?1 AND lease_until <= ?1 ORDER BY next_at LIMIT ?2",
-                   err);
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "SELECT id FROM request INDEXED BY request_open WHERE state IN "
+                                    "('ordered', 'waiting', 'suspect') AND "
+                                    "next_at <= ?1 AND lease_until <= ?1 ORDER BY next_at LIMIT ?2",
+                                    err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, now);
@@ -200,6 +204,27 @@ static bool cert_row(sqlite3_stmt *stmt, struct store_cert *row)
     return column_buf(stmt, 14, &row->der);
 }
 
+/* Whoever revokes the newest certificate of a device means the device, which may keep older ones.
+ */
+static bool heir_revoked(struct db *db, const char *fingerprint, bool *ret, struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(
+        db,
+        "WITH RECURSIVE heir (fingerprint) AS (SELECT ?1 UNION SELECT c.fingerprint FROM heir h "
+        "JOIN request r ON r.renews = h.fingerprint AND r.renews != '' "
+        "JOIN cert c ON c.request = r.id) "
+        "SELECT 1 FROM heir h JOIN cert c ON c.fingerprint = h.fingerprint "
+        "WHERE h.fingerprint != ?1 AND c.revoked_at != 0 AND c.revoked_reason != ?2 LIMIT 1",
+        err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, fingerprint);
+    sqlite3_bind_int(stmt, 2, REASON_SUPERSEDED);
+    bool ok = db_step(db, stmt, ret, err);
+    sqlite3_reset(stmt);
+    return ok;
+}
+
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
                   struct err *err)
 {
@@ -218,6 +243,10 @@ bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *
     sqlite3_reset(stmt);
     if (!ok)
         return err_set(err, ERR_LOCAL, "store: certificate %s cannot be read", hex);
+    if (!heir_revoked(db, hex, &row.heir_revoked, err)) {
+        store_cert_clear(&row);
+        return false;
+    }
     *ret = row;
     return true;
 }

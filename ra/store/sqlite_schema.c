@@ -37,6 +37,8 @@ static const char *const steps[] = {
     "CREATE TABLE audit ("
     "  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, text TEXT NOT NULL, prev BLOB NOT NULL,"
     "  hash BLOB NOT NULL);",
+    "CREATE INDEX request_renews ON request (renews) WHERE renews != '';"
+    "CREATE INDEX request_state ON request (state);",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))
@@ -50,6 +52,16 @@ static bool version_get(struct db *db, int *ret, struct err *err)
     *ret = sqlite3_column_int(stmt, 0);
     sqlite3_finalize(stmt);
     return ok || db_fault(db, err, "reading the schema's version");
+}
+
+bool db_version_check(struct db *db, int *version, struct err *err)
+{
+    if (!version_get(db, version, err))
+        return false;
+    return *version <= VERSION ||
+           err_set(err, ERR_LOCAL,
+                   "store: schema version %d is newer than this program, which knows %d", *version,
+                   VERSION);
 }
 
 static bool steps_run(struct db *db, int from, struct err *err)
@@ -68,12 +80,8 @@ bool db_migrate(struct db *db, struct err *err)
     int version = 0;
     if (!db_exec(db, "BEGIN IMMEDIATE", err))
         return false;
-    bool ok = version_get(db, &version, err);
-    if (ok && version > VERSION)
-        ok = err_set(err, ERR_LOCAL,
-                     "store: schema version %d is newer than this program, which knows %d", version,
-                     VERSION);
-    ok = ok && steps_run(db, version, err) && db_exec(db, "COMMIT", err);
+    bool ok = db_version_check(db, &version, err) && steps_run(db, version, err) &&
+              db_exec(db, "COMMIT", err);
     if (!ok)
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     return ok;

@@ -209,7 +209,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         return DB_UNDO;
     }
     move->result = STORE_DONE;
-    return written(audit_append(db, in->audit, err));
+    return written(!in->audit || audit_append(db, in->audit, err));
 }
 
 static bool cert_insert(struct db *db, const struct store_record *in,
@@ -291,6 +291,17 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
     return result;
 }
 
+enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
+{
+    const struct db_txn *in = arg;
+    sqlite3_stmt *stmt = db_prepare(db, "UPDATE request SET txn = ?2 WHERE id = ?1", err);
+    if (!stmt)
+        return DB_FAILED;
+    db_bind_text(stmt, 1, in->id);
+    db_bind_bytes(stmt, 2, in->txn);
+    return written(db_run(db, stmt, err));
+}
+
 static bool challenge_purge(struct db *db, struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(db, "DELETE FROM challenge WHERE expires < ?1", err);
@@ -359,7 +370,10 @@ enum db_write db_write_delivered(struct db *db, void *arg, struct err *err)
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
 {
     (void)arg; /* not 0, which says that the driver put it back itself */
-    return written(db_exec(db, "UPDATE request SET lease_until = 1 WHERE lease_until > 1", err));
+    return written(db_exec(db,
+                           "UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
+                           "state IN ('ordered', 'waiting', 'suspect')",
+                           err));
 }
 
 enum db_write db_write_probe(struct db *db, void *arg, struct err *err)

@@ -14,7 +14,8 @@ struct store_vt {
     bool (*open)(const char *url, bool serve, struct store **ret, struct err *err);
     void (*close)(struct store *store);
 
-    /* Reads. ret->id is empty if there is no such request. */
+    /* Reads. ret->id is empty if there is no such request. By dedup: one that is open, however old,
+     * or issued not before `since` with a certificate that is neither revoked nor replaced. */
     bool (*request_by_dedup)(struct store *store, const uint8_t *dedup, int64_t since,
                              struct store_request *ret, struct err *err);
     bool (*request_by_txn)(struct store *store, const struct store_txn_key *key,
@@ -30,7 +31,8 @@ struct store_vt {
     bool (*request_counts)(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err);
     bool (*cert_find)(struct store *store, const uint8_t *fingerprint, struct store_cert *ret,
                       bool *found, struct err *err);
-    /* Calls each until it returns false. Newest first. */
+    /* Calls each until it returns false. Newest first. No each, here or below, may use the store:
+     * it holds one of a few connections, and all of them could wait for another. */
     bool (*cert_list)(struct store *store, const struct store_filter *filter,
                       bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                       struct err *err);
@@ -55,6 +57,9 @@ struct store_vt {
                  struct err *err);
     bool (*record)(struct store *store, const struct store_record *record, enum store_write *result,
                    struct err *err);
+    /* The transactionID by which a request is found from now on. */
+    bool (*take_txn)(struct store *store, const char *request_id, struct bytes txn,
+                     struct err *err);
     /* Does not wait for the disk: losing it is harmless. */
     void (*delivered)(struct store *store, const char *request_id);
     bool (*challenge_add)(struct store *store, const struct store_challenge *challenge,

@@ -49,6 +49,13 @@ class Commands(FlowTest):
         self.assertEqual(result.returncode, 1)
         self.assertIn(f"broken.yaml:{len(lines) - 1}:1: listne: ", result.stderr.decode())
         self.assertIn(f"broken.yaml:{len(lines)}:", result.stderr.decode())
+        with open(self.gw.conf, encoding="utf-8") as file:
+            text_ = file.read()
+        with open(broken, "w", encoding="utf-8") as file:  # what the CA issues would be believed by no profile
+            file.write(text_.replace("trust: [ca/root.pem]", "trust: [operator/operator.pem]"))
+        result = run(SCEPTER, "check", "-c", broken, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"upstream local against the trust of profile default", result.stderr)
         self.assertEqual(run(SCEPTER, "check", "-c", self.gw.path("missing.yaml"), check=False).returncode, 1)
 
     def test_reference_is_current(self):

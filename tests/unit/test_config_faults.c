@@ -22,11 +22,35 @@ struct row {
     struct buf sentence, cut, put, whole, faults;
 };
 
+/* A certificate whose key is of a kind that nobody knows: ecPublicKey's OID with another end. */
+static void write_odd_anchor(void)
+{
+    static const uint8_t oid[] = {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01};
+    char path[96];
+    EVP_PKEY *key = make_ec("P-256");
+    struct cert *cert =
+        make_cert(&(struct make_spec){.subject = "CN=odd", .ca = true}, key, NULL, key);
+    struct buf der = {0};
+    assert_true(buf_set(&der, cert_der_get(cert)));
+    uint8_t *at = memmem(der.ptr, der.len, oid, sizeof oid);
+    assert_non_null(at);
+    at[sizeof oid - 1] = 0x7f;
+    snprintf(path, sizeof path, "%s/odd-anchor.der", dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(der.ptr, 1, der.len, file), der.len);
+    assert_int_equal(fclose(file), 0);
+    buf_free(&der);
+    cert_free(cert);
+    EVP_PKEY_free(key);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
     char path[96];
     config_dir_make(dir);
+    write_odd_anchor();
     config_dir_write(dir, "empty", "", 0600);
     config_dir_write(dir, "text", "this is no PEM\n", 0600);
     config_dir_write(dir, "short-secrets", "a-fixed-secret-1\nshort\n", 0600);
@@ -41,6 +65,7 @@ static int make_folder(void **state)
     config_dir_write(dir, "open-secrets", "a-fixed-secret-1\n", 0644);
     config_dir_write(dir, "plain-users", "alice:correct-horse\n", 0600);
     config_dir_write(dir, "odd-users", "correct-horse\n", 0600);
+    config_dir_write(dir, "open-users", "bob:$5$saltsalt$01234567890123456789\n", 0644);
     config_dir_write(dir, "no-users", "# nobody\n", 0600);
     config_dir_write(dir, "twice-users",
                      "bob:$5$saltsalt$01234567890123456789\n"

@@ -242,6 +242,49 @@ static void test_odd_sans(void **state)
     }
 }
 
+/* No control character of Unicode gets into a subject, whatever string carries it; the letters next
+ * to them do. */
+static void test_controls(void **state)
+{
+    static const struct {
+        int type;
+        const char *value;
+        int len;
+        bool fine;
+    } rows[] = {
+        {V_ASN1_UTF8STRING, "a\x1f", 2, false},
+        {V_ASN1_UTF8STRING, "a\x7f", 2, false},
+        {V_ASN1_UTF8STRING, "\xc2\x80", 2, false},
+        {V_ASN1_UTF8STRING, "a\xc2\x9bm", 4, false},
+        {V_ASN1_UTF8STRING, "a\xc2\x9f", 3, false},
+        {V_ASN1_UTF8STRING, "\xc2\xa0", 2, true},
+        {V_ASN1_UTF8STRING, "\xc3\x9b", 2, true},
+        {V_ASN1_T61STRING,
+         "\x9b"
+         "2J",
+         3, false},
+        {V_ASN1_BMPSTRING, "\0\x9b", 2, false},
+        {V_ASN1_BMPSTRING, "\0\xfb", 2, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        X509_NAME *subject = X509_NAME_new();
+        struct names names;
+        struct err err;
+        assert_int_equal(X509_NAME_add_entry_by_NID(subject, NID_description, rows[i].type,
+                                                    (const unsigned char *)rows[i].value,
+                                                    rows[i].len, -1, 0),
+                         1);
+        if (names_parse(subject, NULL, &names, &err) != rows[i].fine)
+            fail_msg("row %zu", i);
+        if (rows[i].fine)
+            names_clear(&names);
+        else
+            assert_non_null(strstr(err.text, "control character"));
+        X509_NAME_free(subject);
+    }
+}
+
 /* A kind of SAN that we do not know is kept as the hex of its DER. */
 static void test_other_san(void **state)
 {
@@ -338,17 +381,12 @@ static void test_san_text_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_subject_equal),
-        cmocka_unit_test(test_san_equal),
-        cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_string_types),
-        cmocka_unit_test(test_odd_text),
-        cmocka_unit_test(test_odd_sans),
-        cmocka_unit_test(test_other_san),
-        cmocka_unit_test(test_ceilings),
-        cmocka_unit_test(test_text_round_trip),
+        cmocka_unit_test(test_parse),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_subject_equal), cmocka_unit_test(test_san_equal),
+        cmocka_unit_test(test_nul),           cmocka_unit_test(test_string_types),
+        cmocka_unit_test(test_odd_text),      cmocka_unit_test(test_odd_sans),
+        cmocka_unit_test(test_controls),      cmocka_unit_test(test_other_san),
+        cmocka_unit_test(test_ceilings),      cmocka_unit_test(test_text_round_trip),
         cmocka_unit_test(test_san_text_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -373,7 +373,7 @@ static void overtake(struct world *w, const char *id)
     assert_int_equal(attempt, 2);
 }
 
-/* Who lost the lease writes nothing any more, whatever the CA answered. */
+/* Who lost the lease writes nothing any more, whatever the CA answered, and confirms nothing. */
 static void test_fenced(void **state)
 {
     struct world *w = *state;
@@ -395,6 +395,8 @@ static void test_fenced(void **state)
         csr_free(csr);
     }
     assert_int_equal(inventory(w), 0);
+    assert_int_equal(w->ca[0].accepted, 0);
+    assert_int_equal(w->ca[0].rejected, 0);
 }
 
 /* A row that a dead process left behind is sent again only to a CA that issues once. */

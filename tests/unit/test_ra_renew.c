@@ -39,16 +39,21 @@ static struct store_cert inventory(const struct world *w, const struct cert *cer
     return row;
 }
 
-static void revoke(const struct world *w, const struct cert *cert)
+static void revoke_for(const struct world *w, const struct cert *cert, int reason)
 {
     struct store_cert row = inventory(w, cert);
     struct audit_event event = {.event = "revoked"};
-    struct store_revoke in = {row.fingerprint, 1, &event};
+    struct store_revoke in = {row.fingerprint, reason, &event};
     struct err err = {0};
     bool found;
     assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err));
     assert_true(found);
     store_cert_clear(&row);
+}
+
+static void revoke(const struct world *w, const struct cert *cert)
+{
+    revoke_for(w, cert, 1);
 }
 
 /* Holding a certificate of this profile is enough for the next one; the old one is marked as
@@ -158,6 +163,29 @@ static void test_replaced_since(void **state)
     cert_free(second);
     cert_free(third);
     cert_free(again);
+    device_close(&d);
+}
+
+/* Who revokes a device's newest certificate shuts it out: the older ones that it was renewed from
+ * renew no more, however far back. Revoked as superseded means only that one. */
+static void test_heir_revoked(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    struct cert *second = world_issue(w, &d.request);
+    struct ra_request next = d.request;
+    next.evidence.holder = second;
+    struct cert *third = world_issue(w, &next);
+    revoke_for(w, second, 4);
+    cert_free(world_issue(w, &d.request)); /* from the first: the line goes on */
+    revoke(w, third);
+    struct csr *csr = world_csr("CN=r1,O=x", "DNS:a,DNS:b", w->key);
+    d.request.csr = csr; /* no repetition */
+    world_refused(w, &d.request, RA_BAD_RENEWAL);
+    assert_int_equal(w->ca[0].submitted, 4);
+    csr_free(csr);
+    cert_free(second);
+    cert_free(third);
     device_close(&d);
 }
 
@@ -494,6 +522,7 @@ int main(void)
         TEST(test_challenge_kept),
         TEST(test_repeated),
         TEST(test_replaced_since),
+        TEST(test_heir_revoked),
         TEST(test_window),
         TEST(test_expired),
         TEST(test_last_second),

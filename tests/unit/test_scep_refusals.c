@@ -118,7 +118,24 @@ static void test_alike(void **state)
     buf_free(&garbage);
 }
 
-/* A poll in an envelope that cannot be opened is refused like a request. */
+/* What is inside the envelope of a poll makes no difference to its answer: an answer that told good
+ * padding from bad would decrypt another device's request, wrapped in one's own poll. */
+static void test_poll_alike(void **state)
+{
+    struct fixture *f = *state;
+    struct scep_make make = good(f);
+    make.type = "20";
+    asked.answer = (struct ra_outcome){.status = RA_REFUSED, .reason = RA_UNKNOWN_TXN};
+    for (int fault = SCEP_MAKE_FINE; fault < SCEP_MAKE_FAULT_COUNT; fault++) {
+        struct scep_make_envelope seal = {.recipient = f->ra[RA_NEW],
+                                          .fault = (enum scep_make_fault)fault};
+        struct scep_reply reply = post_made(f, &make, &seal);
+        assert_failure(f, &reply, SCEP_BAD_CERT_ID);
+    }
+    assert_int_equal(asked.calls, SCEP_MAKE_FAULT_COUNT);
+}
+
+/* A poll in an envelope that is addressed to nobody here is refused like a request. */
 static void test_closed_poll(void **state)
 {
     struct fixture *f = *state;
@@ -250,9 +267,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, scep_calls_reset)
     const struct CMUnitTest tests[] = {
-        T(test_types),       T(test_weak),       T(test_ec_signer), T(test_alike),
-        T(test_closed_poll), T(test_possession), T(test_impostor),  T(test_unreadable),
-        T(test_truncated),   T(test_changed),
+        T(test_types),      T(test_weak),        T(test_ec_signer),  T(test_alike),
+        T(test_poll_alike), T(test_closed_poll), T(test_possession), T(test_impostor),
+        T(test_unreadable), T(test_truncated),   T(test_changed),
     };
     return cmocka_run_group_tests(tests, scep_calls_setup, scep_calls_teardown);
 }

@@ -13,6 +13,7 @@
 
 #define GROUP 40
 #define BIG ((size_t)100000)
+#define QUEUE 8192 /* more than the store lets wait */
 
 static const struct audit_event event = {.event = "tried"};
 
@@ -67,7 +68,7 @@ static void test_new(void **state)
     struct box *box = *state;
     for (int again = 0; again < 2; again++) {
         box_open(box, true);
-        check_raw(box, "PRAGMA user_version", "1");
+        check_raw(box, "PRAGMA user_version", "2");
         check_raw(box, "PRAGMA journal_mode", "wal");
         check_raw(box, "PRAGMA integrity_check", "ok");
         assert_int_equal(box_audited(box), again);
@@ -100,20 +101,68 @@ static void test_version_zero(void **state)
     struct box *box = *state;
     raw(box, "PRAGMA user_version = 0; VACUUM");
     box_open(box, true);
-    check_raw(box, "PRAGMA user_version", "1");
+    check_raw(box, "PRAGMA user_version", "2");
     box_add(box, 1, TXN_ORDERED);
     assert_true(box_has(box, 1));
+}
+
+/* While another process holds the database the queue fills up to its limit; then writes are refused
+ * at once instead of piling up. What got in is done when the database is free. */
+static void test_full(void **state)
+{
+    struct box *box = *state;
+    struct err err = {0};
+    char id[RA_ID_LEN + 1];
+    box_open(box, true);
+    box_bring(box, 1, TXN_ISSUED);
+    box_id(1, id);
+    int64_t audited = box_audited(box);
+    sqlite3 *other = raw_open(box);
+    raw_exec(other, "BEGIN IMMEDIATE");
+    for (int i = 0; i < QUEUE; i++)
+        box->store->vt->delivered(box->store, id);
+    assert_false(box->store->vt->audit_add(box->store, &event, &err));
+    assert_non_null(strstr(err.text, "waiting already"));
+    raw_exec(other, "ROLLBACK");
+    sqlite3_close(other);
+    assert_int_equal(box_audited(box), audited);
+    while (!box->store->vt->audit_add(box->store, &event, &err)) /* the queue empties */
+        usleep(10000);
+    assert_int_equal(box_audited(box), audited + 1);
+}
+
+/* What every scrape and every start asks is answered from an index, however many requests there
+ * have been. */
+static void test_plans(void **state)
+{
+    static const char *const rows[] = {
+        "EXPLAIN QUERY PLAN SELECT state, count(*) FROM request GROUP BY state",
+        "EXPLAIN QUERY PLAN UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
+        "state IN ('ordered', 'waiting', 'suspect')",
+    };
+    struct box *box = *state;
+    box_open(box, true);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        sqlite3 *db = raw_open(box);
+        sqlite3_stmt *stmt;
+        assert_int_equal(sqlite3_prepare_v2(db, rows[i], -1, &stmt, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+        assert_non_null(strstr((const char *)sqlite3_column_text(stmt, 3), "INDEX request_state"));
+        sqlite3_finalize(stmt);
+        sqlite3_close(db);
+    }
 }
 
 /* A database of a later program is refused, with both versions, and left as it is. */
 static void test_newer(void **state)
 {
     struct box *box = *state;
-    raw(box, "CREATE TABLE later (x); PRAGMA user_version = 2");
-    check_refused(box->url, true, ERR_LOCAL, "version 2 is newer");
-    check_refused(box->url, false, ERR_LOCAL, "knows 1");
-    check_raw(box, "PRAGMA user_version", "2");
+    raw(box, "CREATE TABLE later (x); PRAGMA user_version = 3");
+    check_refused(box->url, true, ERR_LOCAL, "version 3 is newer");
+    check_refused(box->url, false, ERR_LOCAL, "knows 2");
+    check_raw(box, "PRAGMA user_version", "3");
     check_raw(box, "SELECT group_concat(name) FROM sqlite_master", "later");
+    check_raw(box, "PRAGMA journal_mode", "delete");
 }
 
 /* A step of the schema that fails half way leaves nothing behind. */
@@ -445,11 +494,23 @@ static void test_disk_full_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_CLOSED(test_new),    TEST_CLOSED(test_modes), TEST_CLOSED(test_version_zero),
-        TEST_CLOSED(test_newer),  TEST_CLOSED(test_half),  TEST_CLOSED(test_unopenable),
-        TEST(test_second_server), TEST(test_beside),       TEST(test_leases),
-        TEST(test_bad_row),       TEST(test_health),       TEST(test_group),
-        TEST(test_group_fault),   TEST(test_disk_full),    TEST(test_disk_full_group),
+        TEST_CLOSED(test_new),
+        TEST_CLOSED(test_modes),
+        TEST_CLOSED(test_version_zero),
+        TEST_CLOSED(test_plans),
+        TEST_CLOSED(test_full),
+        TEST_CLOSED(test_newer),
+        TEST_CLOSED(test_half),
+        TEST_CLOSED(test_unopenable),
+        TEST(test_second_server),
+        TEST(test_beside),
+        TEST(test_leases),
+        TEST(test_bad_row),
+        TEST(test_health),
+        TEST(test_group),
+        TEST(test_group_fault),
+        TEST(test_disk_full),
+        TEST(test_disk_full_group),
     };
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write() */
     return cmocka_run_group_tests(tests, NULL, NULL);

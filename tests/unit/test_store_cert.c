@@ -419,7 +419,7 @@ static void test_gone_keeps_dedup(void **state)
     struct err err;
     uint8_t digest[RA_DIGEST_LEN];
     char id[RA_ID_LEN + 1];
-    box_add(box, 1, TXN_ORDERED);
+    box_bring(box, 1, TXN_ISSUED);
     clock_set(BOX_NOW + BOX_WINDOW + 1);
     struct store_request again = box_request(2, TXN_ORDERED);
     box_digest(1, again.dedup);
