@@ -50,6 +50,7 @@ bool db_open(const char *path, struct db **ret, struct err *err)
     /* What a later program made is not changed in any way, its journal mode neither. */
     if (!db_version_check(db, &version, err) || !db_exec(db, "PRAGMA journal_mode = WAL", err) ||
         !db_exec(db, "PRAGMA synchronous = FULL", err) ||
+        !db_exec(db, "PRAGMA secure_delete = ON", err) ||
         !db_exec(db, "PRAGMA foreign_keys = ON", err)) {
         db_close(db);
         return false;

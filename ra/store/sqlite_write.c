@@ -176,6 +176,16 @@ enum db_write db_write_claim(struct db *db, void *arg, struct err *err)
     return DB_WRITTEN;
 }
 
+/* A request that is over needs its CSR no more, which may hold a challenge that is still good. */
+static bool csr_forget(struct db *db, const char *id, struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db, "UPDATE request SET csr = x'' WHERE id = ?1", err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, id);
+    return db_run(db, stmt, err);
+}
+
 enum db_write db_write_move(struct db *db, void *arg, struct err *err)
 {
     struct db_move *move = arg;
@@ -209,6 +219,8 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         return DB_UNDO;
     }
     move->result = STORE_DONE;
+    if (in->to == TXN_REFUSED && !csr_forget(db, in->id, err))
+        return DB_FAILED;
     return written(!in->audit || audit_append(db, in->audit, err));
 }
 
@@ -284,8 +296,9 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
         bool seen = code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY;
         record->result = STORE_SERIAL_SEEN;
         result = seen ? DB_UNDO : DB_FAILED;
-    } else if (request.renews[0]) {
-        result = written(cert_replace(db, request.renews, in->cert, err));
+    } else {
+        result = written(csr_forget(db, in->id, err) &&
+                         (!request.renews[0] || cert_replace(db, request.renews, in->cert, err)));
     }
     store_request_clear(&request);
     return result;

@@ -315,9 +315,9 @@ class NothingLost(unittest.TestCase):
             s.bind((host, port))
             s.listen(1024)
             sockets.append(s)
-        wrapper = ("import os, sys\n"
+        wrapper = ("import fcntl, os, sys\n"
                    "fds = [int(fd) for fd in sys.argv[1].split(',')]\n"
-                   "high = [os.dup(fd) for fd in fds]\n"
+                   "high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]\n"
                    "for i, fd in enumerate(high): os.dup2(fd, 3 + i, inheritable=True)\n"
                    "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)))\n"
                    "os.execv(sys.argv[2], sys.argv[2:])\n")

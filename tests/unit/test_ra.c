@@ -32,7 +32,7 @@ static void test_enroll(void **state)
     assert_string_equal(row.upstream, "first");
     assert_string_equal(row.origin, "192.0.2.1");
     assert_string_equal(row.renews, "");
-    assert_true(bytes_equal(buf_bytes(&row.csr), csr_der_get(csr)));
+    assert_int_equal(row.csr.len, 0); /* it is over; and the CSR holds the challenge */
     assert_true(bytes_equal(buf_bytes(&row.handle), buf_bytes(&w->ca[0].last_handle)));
     store_request_clear(&row);
 
