@@ -5,6 +5,7 @@ a client that is missing is an error.
 """
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -22,10 +23,18 @@ START_SECONDS = 30
 
 
 def free_ports(count):
-    """Ports that nobody listens on now; all held open together so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
+    """Ports that nobody listens on now; all held open together so that they differ. None is of those that the kernel
+    gives to connecting clients: one of these could take it before the server does."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first_ephemeral = int(file.read().split()[0])
+    sockets = []
+    while len(sockets) < count:
+        s = socket.socket()
+        try:
+            s.bind(("0.0.0.0", random.randrange(10000, max(first_ephemeral, 20000))))
+            sockets.append(s)
+        except OSError:
+            s.close()
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:
         s.close()
