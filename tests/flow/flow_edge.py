@@ -164,7 +164,7 @@ class Behind:
     def start_haproxy(cls):
         config = put(snippet(cls.snippet + ".haproxy.cfg"), ("bind :443", f"bind 127.0.0.1:{cls.edge_est}"),
                      ("bind :80", f"bind 127.0.0.1:{cls.edge_scep}"), ("defaults\n", f"defaults\n    source {EDGE}\n"))
-        config = put(config, *((old.replace("unix:", "unix@"), new.replace("unix:", "unix@")) for old, new in cls.listeners()))
+        config = put(config, *([word.replace("unix:", "unix@") for word in pair] for pair in cls.listeners()))
         if cls.ends_tls:
             cls.certificates()
             config = put(config, ("/etc/haproxy/", cls.gw.top + "/"), ("http-request 10s", "http-request 3s"))
@@ -193,10 +193,10 @@ class Behind:
                          ("http {\n", "http {\n    log_format edge '$status $request';\n"
                                       f"    access_log {log} edge;\n" + temporary))
             module = "http_js"
-        head = (f"load_module /usr/lib/nginx/modules/ngx_{module}_module.so;\npid {cls.gw.top}/nginx.pid;\nerror_log {cls.gw.top}/edge.out info;\n"
-                "worker_processes 2;\ndaemon off;\nuser root;\nevents {}\n")
-        if os.geteuid() != 0:
-            head = head.replace("user root;\n", "")
+        head = (f"load_module /usr/lib/nginx/modules/ngx_{module}_module.so;\npid {cls.gw.top}/nginx.pid;\n"
+                f"error_log {cls.gw.top}/edge.out info;\nworker_processes 2;\ndaemon off;\nevents {{}}\n")
+        if os.geteuid() == 0:
+            head += "user root;\n"  # the sockets are in a folder of ours
         return Edge(cls.gw, "nginx", "-p", cls.gw.top, "-e", cls.path("edge.out"), "-c",
                     cls.write("nginx.conf", head + config), log=log)
 
@@ -535,18 +535,22 @@ class Told(Behind, unittest.TestCase):
             self.assertIsNone(client.reply())
             return reply and reply.status
 
-    def through_edge(self, port):
-        """A connection of the edge, which says that it is for the client."""
+    def basic(self):
+        """A password that would enroll."""
+        return "Authorization: Basic " + base64.b64encode(f"device:{self.gw.challenge()}".encode()).decode()
+
+    def through_edge(self, port, whose=f"TCP4 {CLIENT} 127.0.0.1 4711 443"):
+        """A connection of the edge, which says whose it is."""
         raw = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(EDGE, 0))
-        raw.sendall(f"PROXY TCP4 {CLIENT} 127.0.0.1 4711 {port}\r\n".encode())
+        raw.sendall(f"PROXY {whose}\r\n".encode())
         return raw
 
-    def passed_through(self, certificate=None):
+    def passed_through(self, certificate=None, **options):
         """The client's own TLS in a connection of the edge."""
         context = ssl.create_default_context(cafile=self.gw.root)
         if certificate:
             context.load_cert_chain(*certificate)
-        return context.wrap_socket(self.through_edge(self.gw.est_port), server_hostname="127.0.0.1")
+        return context.wrap_socket(self.through_edge(self.gw.est_port, **options), server_hostname="127.0.0.1")
 
     def test_told(self):
         """The edge's word counts: its Client-Cert re-enrolls, and a broken or doubled one is malformed."""
@@ -564,7 +568,7 @@ class Told(Behind, unittest.TestCase):
         self.assertEqual(self.ask(self.through_edge(self.told_port), "simplereenroll", body, field, field), 400)
 
     def test_told_by_others(self):
-        """The same header from a peer that is no edge is as if it were not there."""
+        """The http listener of EST is for edges: others hear 403, whatever they say and know."""
         work = self.gw.work("others")
         holder = self.enroll(work, "/CN=told-2")
         body = self.csr(work, "/CN=told-2", "new.pem")
@@ -572,9 +576,20 @@ class Told(Behind, unittest.TestCase):
         def direct():
             return socket.create_connection(("127.0.0.1", self.told_port), timeout=20, source_address=(CLIENT, 0))
 
-        self.assertEqual(self.ask(direct(), "simplereenroll", body, self.told(holder[0])), 403)
-        self.assertEqual(self.ask(direct(), "simpleenroll", body, self.told(holder[0])), 401)
-        self.assertEqual(self.ask(direct(), "simpleenroll", body, "Client-Cert: nonsense"), 401)
+        for operation in ("simplereenroll", "simpleenroll"):
+            self.assertEqual(self.ask(direct(), operation, body, self.told(holder[0])), 403, operation)
+            self.assertEqual(self.ask(direct(), operation, body, self.told(holder[0]), self.basic()), 403, operation)
+        self.assertEqual(len([c for c in self.gw.certs() if "told-2" in c["subject"]]), 1)
+
+    def test_told_in_tls(self):
+        """In TLS that ends at the gateway the header is as if it were not there, whoever comes: 401."""
+        work = self.gw.work("in-tls")
+        holder = self.enroll(work, "/CN=told-5")
+        body = self.csr(work, "/CN=told-5", "new.pem")
+        for form in (self.told(holder[0]), "Client-Cert: nonsense"):
+            raw = socket.create_connection(("127.0.0.1", self.gw.est_port), timeout=20, source_address=(CLIENT, 0))
+            tls = ssl.create_default_context(cafile=self.gw.root).wrap_socket(raw, server_hostname="127.0.0.1")
+            self.assertEqual(self.ask(tls, "simpleenroll", body, form), 401, form)
 
     def test_passed_through_and_told(self):
         """In TLS that the edge passes through, Client-Cert is the client's own word: it does not count, and the
@@ -583,6 +598,7 @@ class Told(Behind, unittest.TestCase):
         victim, mine = self.enroll(work, "/CN=told-3"), self.enroll(other, "/CN=told-4")
         body = self.csr(work, "/CN=told-3", "stolen.pem")
         self.assertEqual(self.ask(self.passed_through(), "simpleenroll", body, self.told(victim[0])), 401)
+        self.assertEqual(self.ask(self.passed_through(whose="UNKNOWN"), "simpleenroll", body, self.told(victim[0])), 401)
         self.assertEqual(self.ask(self.passed_through(), "simplereenroll", body, self.told(victim[0])), 403)
         self.assertEqual(self.ask(self.passed_through(mine), "simplereenroll", body, self.told(victim[0])), 403)
         own = self.csr(other, "/CN=told-4", "new.pem")
