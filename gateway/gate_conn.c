@@ -124,8 +124,6 @@ static enum moved linger_start(struct gate_conn *conn)
         SSL_shutdown(conn->ssl);
     ERR_clear_error();
     shutdown(conn->fd, SHUT_WR);
-    if (!conn->refused && conn->in.len == 0)
-        return MOVED_END;
     buf_free(&conn->in);
     conn->sent = 0;
     gate_conn_stage(conn, GATE_LINGER);
@@ -183,7 +181,7 @@ static void refuse(struct gate_conn *conn, int status)
                      busy ? "Retry-After: 5\r\n" : ""))
         buf_clear(&conn->out);
     conn->sent = 0;
-    conn->close = conn->refused = true;
+    conn->close = true;
     gate_conn_stage(conn, GATE_REPLY);
 }
 

@@ -59,7 +59,6 @@ struct gate_conn {
     struct frame frame;
     bool continued; /* 100 Continue was sent */
     bool close;     /* after the reply */
-    bool refused;   /* unread bytes may be on their way */
     struct buf in;
     struct buf out; /* the request for the lane, then the reply for the peer */
     size_t sent;    /* of out */
