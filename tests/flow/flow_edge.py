@@ -144,7 +144,7 @@ class Behind:
         section = put(snippet(cls.snippet + ".yaml"), *changes)
         cls.gw.edit(r"^listen:\n(?:  .*\n)+", section)
         cls.gw.edit(r"paths: \[", "paths: [/.well-known, ")
-        cls.gw.edit(r"\Z", "limits: {first: 2s, request: 2s, idle: 5s}\n")
+        cls.gw.edit(r"\Z", "limits: {first: 4s, request: 4s, idle: 5s}\n")
 
     @classmethod
     def write(cls, name, content):

@@ -15,7 +15,7 @@ class Http(FlowTest):
     @classmethod
     def configure(cls, gw):
         gw.edit(r"paths: \[", "paths: [/.well-known, ")
-        gw.edit(r"\Z", "limits: {first: 2s, request: 2s, idle: 5s}\n")
+        gw.edit(r"\Z", "limits: {first: 4s, request: 4s, idle: 5s}\n")
         cls.cases = http_corpus.load()
 
     def connect(self, listener):
@@ -60,7 +60,7 @@ class Http(FlowTest):
 
     def test_pieces(self):
         """It does not matter in which pieces a request comes: 1, 3 or 7 bytes at a time give the same answers."""
-        short = [case for case in self.cases 
+        short = [case for case in self.cases
                  if len(case.raw) < 800 and 408 not in case.statuses["scep"] and b"100-continue" not in case.raw]
         self.assertGreater(len(short), 200)
         for piece in (1, 3, 7):
