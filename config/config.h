@@ -15,6 +15,7 @@ struct cfg_identity {
     char *name; /* of the ra entry; NULL for tls */
     struct cfg_certs chain;
     EVP_PKEY *key;
+    char *staple; /* tls only: path of an OCSP response for the certificate, or NULL */
 };
 
 /* scheme://address:port or scheme://unix:path */

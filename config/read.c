@@ -44,6 +44,21 @@ void cfg_read_store_clear(void *field)
     free(*(char **)field);
 }
 
+bool cfg_read_path(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    bool ok = node->kind == CFG_NODE_SCALAR && !cfg_node_is_empty(node);
+    if (ok)
+        *(char **)field = cfg_path_resolve(faults, node->text);
+    else
+        cfg_fault(faults, node, "is no name of a file; expected one");
+    return ok;
+}
+
+void cfg_read_path_clear(void *field)
+{
+    free(*(char **)field);
+}
+
 bool cfg_read_rsa(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
     struct cfg_keys *keys = field;

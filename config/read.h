@@ -19,6 +19,10 @@ void cfg_read_blocks_clear(void *field);
 /* char *: "sqlite:" and an absolute path whose folder exists. */
 bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_read_store_clear(void *field);
+/* char *: the name of a file, made absolute. */
+bool cfg_read_path(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_read_path_clear(void *field);
+
 /* struct cfg_keys: "2048-4096" or "3072". */
 bool cfg_read_rsa(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 /* struct cfg_profile: subject and subject_count. */

@@ -53,6 +53,15 @@ static const struct cfg_key tls_other_keys[] = {
      .offset = offsetof(struct cfg_identity, key),
      .required = true,
      .meaning = "Its private key."},
+    {.name = "staple",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_identity, staple),
+     .meaning = "An OCSP response for the certificate, in DER, that clients are shown while it is "
+                "valid; read at the start and at each reload.",
+     .form = "the name of a file",
+     .json = "{\"type\": \"string\"}",
+     .read = cfg_read_path,
+     .clear = cfg_read_path_clear},
     {0},
 };
 
@@ -67,6 +76,15 @@ const struct cfg_key cfg_tls_keys[] = {
      .offset = offsetof(struct cfg_tls, identity.key),
      .required = true,
      .meaning = "Its private key."},
+    {.name = "staple",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_tls, identity.staple),
+     .meaning = "An OCSP response for the certificate, in DER, that clients are shown while it is "
+                "valid; read at the start and at each reload.",
+     .form = "the name of a file",
+     .json = "{\"type\": \"string\"}",
+     .read = cfg_read_path,
+     .clear = cfg_read_path_clear},
     {.name = "others",
      .type = CFG_LIST,
      .offset = offsetof(struct cfg_tls, others),

@@ -163,7 +163,7 @@ static int length_read(struct frame *frame, struct bytes value)
 static bool host_fine(struct bytes value)
 {
     for (size_t i = 0; i < value.len; i++)
-        if (!is_token_char(value.ptr[i]) && !strchr(":[]();,=", value.ptr[i]))
+        if (!is_token_char(value.ptr[i]) && (!value.ptr[i] || !strchr(":[]();,=", value.ptr[i])))
             return false;
     return true;
 }

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#define EVENTS_READ ((uint32_t)(EPOLLIN | EPOLLRDHUP) | EPOLLET)
 #define TLS_HEADER 5
 #define TLS_HANDSHAKE 22
 #define TLS_RECORD_MAX (16384 + 256)
@@ -81,10 +82,20 @@ static enum moved peek(struct gate_conn *conn, size_t len, struct bytes *ret)
     return n ? MOVED : MOVED_END;
 }
 
-static enum moved moved_tls(const struct gate_conn *conn, int result)
+/* From now on it is told when there is room to write; few connections ever need it. */
+static void want_room(struct gate_conn *conn)
+{
+    struct epoll_event event = {.events = EVENTS_READ | EPOLLOUT, .data.ptr = conn};
+    if (!conn->wants_room && epoll_ctl(conn->loop->epoll, EPOLL_CTL_MOD, conn->fd, &event) == 0)
+        conn->wants_room = true;
+}
+
+static enum moved moved_tls(struct gate_conn *conn, int result)
 {
     int why = SSL_get_error(conn->ssl, result);
     ERR_clear_error();
+    if (why == SSL_ERROR_WANT_WRITE)
+        want_room(conn);
     return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? MOVED_LATER : MOVED_END;
 }
 
@@ -110,6 +121,8 @@ static enum moved write_some(struct gate_conn *conn, struct bytes data, size_t *
         return result == 1 ? MOVED : moved_tls(conn, result);
     }
     ssize_t n = send(conn->fd, data.ptr, data.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN)
+        want_room(conn);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? MOVED_LATER : MOVED_END;
     *len = (size_t)n;
@@ -426,8 +439,7 @@ void gate_conn_open(struct gate_loop *loop, const struct gate_incoming *incoming
         return;
     }
     struct gate_conn *conn = mem_zalloc(sizeof *conn);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                                .data.ptr = conn};
+    struct epoll_event event = {.events = EVENTS_READ, .data.ptr = conn};
     conn->source = GATE_SOURCE_CONN;
     conn->fd = incoming->fd;
     conn->loop = loop;

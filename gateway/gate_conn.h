@@ -51,8 +51,9 @@ struct gate_conn {
     const struct gate_door *door;
     struct gate_group *group;
     char peer[NET_TEXT_MAX];
-    bool proxied;   /* a PROXY header must come, and has not */
-    bool edge_cert; /* its Client-Cert headers count */
+    bool wants_room; /* to write */
+    bool proxied;    /* a PROXY header must come, and has not */
+    bool edge_cert;  /* its Client-Cert headers count */
     SSL *ssl;
     struct cert *certificate; /* read once, by the worker of the first request */
     bool certificate_read;

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#define LANE_EVENTS ((uint32_t)(EPOLLIN | EPOLLRDHUP) | EPOLLET)
 #define REPLY_MAX ((size_t)8 << 20)
 
 /* The worker's end goes through the pair that stands in for the listening socket, with the lane's
@@ -32,8 +33,7 @@ static bool send_end(const struct gate *gate, int fd, uint16_t id)
 bool gate_lane_open(struct gate_lane *lane, struct err *err)
 {
     int pair[2];
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                                .data.ptr = lane};
+    struct epoll_event event = {.events = LANE_EVENTS, .data.ptr = lane};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return err_set(err, ERR_LOCAL, "cannot make a lane: %s", strerror(errno));
     lane->fd = pair[0];
@@ -77,6 +77,7 @@ void gate_lanes_mend(struct gate_loop *loop)
 static void lane_done(struct gate_lane *lane, bool renew)
 {
     struct gate_conn *conn = lane->conn;
+    bool whole = conn && lane->announced && conn->out.len == lane->announced;
     lane->conn = NULL;
     lane->announced = 0;
     lane->state = GATE_LANE_FREE;
@@ -87,7 +88,7 @@ static void lane_done(struct gate_lane *lane, bool renew)
     if (!conn)
         return;
     conn->lane = NULL;
-    if (conn->out.len)
+    if (whole)
         gate_conn_replied(conn);
     else
         gate_conn_refuse(conn, 500);
@@ -103,8 +104,12 @@ static void lane_feed(struct gate_lane *lane)
         ssize_t n = send(lane->fd, rest.ptr, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return; /* full: there will be an event; or broken: the same */
+        if (n < 0) {
+            /* Full: there will be room when the worker has read; or broken: an event tells. */
+            struct epoll_event event = {.events = LANE_EVENTS | EPOLLOUT, .data.ptr = lane};
+            (void)epoll_ctl(lane->loop->epoll, EPOLL_CTL_MOD, lane->fd, &event);
+            return;
+        }
         conn->sent += (size_t)n;
     }
     buf_free(&conn->out);

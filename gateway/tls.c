@@ -1,6 +1,8 @@
 #include "gateway/tls.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "gateway/staple.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -21,7 +23,8 @@ struct ticket_key {
 
 /* What one configuration says. */
 struct generation {
-    SSL_CTX **ctxs; /* for each certificate, it first; the server's own at 0 */
+    SSL_CTX **ctxs;          /* for each certificate, it first; the server's own at 0 */
+    struct staple **staples; /* of each; or NULL */
     size_t count;
     struct ticket_key keys[2]; /* one that is used, and the one before it */
 };
@@ -116,6 +119,22 @@ static bool set_hints(SSL_CTX *ctx, const struct cfg *cfg)
     return true;
 }
 
+/* The OCSP response for the certificate that was chosen, if there is one. */
+static int show_staple(SSL *ssl, void *arg)
+{
+    struct tls *tls = SSL_get_app_data(ssl);
+    X509 *chosen = SSL_get_certificate(ssl);
+    bool shown = false;
+    (void)arg;
+    pthread_rwlock_rdlock(&tls->lock);
+    const struct generation *now = tls->current;
+    for (size_t i = 0; i < now->count && chosen; i++)
+        if (now->staples[i] && X509_cmp(chosen, SSL_CTX_get0_certificate(now->ctxs[i])) == 0)
+            shown = staple_show(now->staples[i], ssl);
+    pthread_rwlock_unlock(&tls->lock);
+    return shown ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
 static SSL_CTX *make_ctx(const struct cfg *cfg, enum tls_ask ask, size_t index, struct err *err)
 {
     static const unsigned char context[] = "scepter";
@@ -138,6 +157,7 @@ static SSL_CTX *make_ctx(const struct cfg *cfg, enum tls_ask ask, size_t index, 
     SSL_CTX_set_num_tickets(ctx, 1);
     SSL_CTX_set_max_early_data(ctx, 0);
     SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
+    SSL_CTX_set_tlsext_status_cb(ctx, show_staple);
     if (ask == TLS_ASK_OPTIONAL) {
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
         SSL_CTX_set_cert_verify_callback(ctx, accept_any, NULL);
@@ -157,22 +177,36 @@ static void generation_free(struct generation *generation)
 {
     if (!generation)
         return;
-    for (size_t i = 0; i < generation->count; i++)
+    for (size_t i = 0; i < generation->count; i++) {
         SSL_CTX_free(generation->ctxs[i]);
+        staple_free(generation->staples[i]);
+    }
     free(generation->ctxs);
+    free(generation->staples);
     OPENSSL_cleanse(generation->keys, sizeof generation->keys);
     free(generation);
+}
+
+/* Without one that can be used, TLS goes on without. */
+static void load_staple(const struct cfg_identity *identity, struct staple **ret)
+{
+    struct err err;
+    if (identity->staple && !staple_load(identity, ret, &err))
+        log_err(LOG_WARN, "staple", &err);
 }
 
 static struct generation *generation_new(const struct cfg *cfg, enum tls_ask ask, struct err *err)
 {
     struct generation *generation = mem_zalloc(sizeof *generation);
     generation->ctxs = mem_zalloc((1 + cfg->tls.other_count) * sizeof(SSL_CTX *));
+    generation->staples = mem_zalloc((1 + cfg->tls.other_count) * sizeof(struct staple *));
     bool ok = key_make(&generation->keys[0]) || err_openssl(err, ERR_LOCAL, "no random numbers");
     for (size_t i = 0; i <= cfg->tls.other_count && ok; i++) {
         generation->ctxs[i] = make_ctx(cfg, ask, i, err);
         ok = generation->ctxs[i];
         generation->count += ok;
+        if (ok)
+            load_staple(identity_at(&cfg->tls, i), &generation->staples[i]);
     }
     if (ok)
         return generation;

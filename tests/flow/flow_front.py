@@ -182,6 +182,63 @@ class Tls(FlowTest):
             self.assertEqual(read_reply(s)[0], 400)
 
 
+class Staple(FlowTest):
+    """OCSP responses of Debian's responder, shown to those who ask."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"^tls:\n", f"tls:\n  staple: {gw.path('tls', 'server.ocsp')}\n")
+        cls.answer(gw, "V")
+
+    @classmethod
+    def answer(cls, gw, status, *flags, cert="tls/server.pem"):
+        """Has the tree's issuing CA answer for a certificate that is valid (V) or revoked (R)."""
+        work = gw.work("ocsp")
+        serial = text("openssl", "x509", "-noout", "-serial", "-in", gw.path(cert)).strip().split("=")[1]
+        with open(os.path.join(work, "index"), "w", encoding="ascii") as file:
+            revoked = "240101000000Z" if status == "R" else ""
+            file.write(f"{status}\t491231235959Z\t{revoked}\t{serial}\tunknown\t/CN=x\n")
+        with open(os.path.join(work, "index.attr"), "w", encoding="ascii") as file:
+            file.write("unique_subject = no\n")
+        run("openssl", "ocsp", "-issuer", gw.path("ca/issuing.pem"), "-cert", gw.path(cert), "-reqout", "request", cwd=work)
+        run("openssl", "ocsp", "-index", "index", "-CA", gw.path("ca/issuing.pem"), "-rsigner", gw.path("ca/issuing.pem"),
+            "-rkey", gw.path("ca/issuing.key"), "-reqin", "request", "-respout", gw.path("tls/server.ocsp"),
+            *(flags or ("-nmin", "60")), cwd=work)
+
+    def reload(self):
+        reloads = self.gw.log().count("event=reloaded")
+        self.gw.process.send_signal(signal.SIGHUP)
+        while self.gw.log().count("event=reloaded") == reloads:
+            time.sleep(0.02)
+
+    def shown(self):
+        out = text("openssl", "s_client", "-connect", f"127.0.0.1:{self.gw.est_port}", "-status", input=b"")
+        if "OCSP response: no response sent" in out:
+            return None
+        return "Cert Status: good" in out
+
+    def test_shown(self):
+        """A good response is shown; after a reload the new one; one that says revoked, is about another certificate,
+        or is no response at all is not, and the log says why."""
+        self.assertTrue(self.shown())
+        self.answer(self.gw, "R")
+        self.reload()
+        self.assertIsNone(self.shown())
+        self.assertIn("it says revoked", self.gw.log())
+        self.answer(self.gw, "V", cert="operator/operator.pem")
+        self.reload()
+        self.assertIsNone(self.shown())
+        self.assertIn("another certificate", self.gw.log())
+        with open(self.gw.path("tls/server.ocsp"), "wb") as file:
+            file.write(b"nonsense")
+        self.reload()
+        self.assertIsNone(self.shown())
+        self.assertIn("no OCSP response", self.gw.log())
+        self.answer(self.gw, "V")
+        self.reload()
+        self.assertTrue(self.shown())
+
+
 class Load(threading.Thread):
     """Requests one after the other, on new connections or a kept one, until told to end. A reply that is cut off, or
     does not come though the request was sent on a new connection, is a failure; a refused connection ends it."""

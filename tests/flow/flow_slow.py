@@ -21,6 +21,9 @@ SECONDS = float(os.environ.get("SLOW_SECONDS", "1.2"))
 BOUND = float(os.environ.get("SLOW_BOUND", "1"))
 
 
+NICE = None  # what an attacker does before it starts
+
+
 class Newcomer:
     """A new client now and then, from an address of its own and from the attackers'; how long each had to wait."""
 
@@ -57,7 +60,8 @@ class Newcomer:
 def attack(kind, count, gw, seconds):
     port = gw.scep_port if KINDS[kind][1] == "http" else gw.est_port
     return subprocess.Popen([sys.executable, os.path.join(os.path.dirname(__file__), "hostile.py"), kind, str(count),
-                             "127.0.0.1", str(port), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                             "127.0.0.1", str(port), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            preexec_fn=NICE)
 
 
 def under_attack(kind, count, gw, seconds):

@@ -16,13 +16,15 @@ CACERTS = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n\r\n"
 ADDRESS = "127.0.0.3"
 
 
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+CONTEXT.check_hostname = False
+CONTEXT.verify_mode = ssl.CERT_NONE
+
+
 def client_hello():
     """A whole first record, as OpenSSL writes it."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing)
+    tls = CONTEXT.wrap_bio(incoming, outgoing)
     try:
         tls.do_handshake()
     except ssl.SSLWantReadError:
@@ -40,10 +42,7 @@ def connect(address, receive_buffer=0):
 
 
 def handshaken(address):
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(connect(address))
+    return CONTEXT.wrap_socket(connect(address))
 
 
 def sending(data, port):
