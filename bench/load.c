@@ -117,11 +117,11 @@ int main(int argc, char **argv)
     struct client clients[THREADS_MAX] = {0};
     if (argc != 7 && argc != 9)
         return 2;
-    int threads = atoi(argv[5]),
+    int threads = (int)strtol(argv[5], NULL, 10),
         version = strcmp(argv[6], "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
     signal(SIGPIPE, SIG_IGN);
-    address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
+    address = (struct sockaddr_in){.sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)strtol(argv[2], NULL, 10))};
     ctx = SSL_CTX_new(TLS_client_method());
     if (threads < 1 || threads > THREADS_MAX ||
         inet_pton(AF_INET, argv[1], &address.sin_addr) != 1 || !ctx)
@@ -133,7 +133,7 @@ int main(int argc, char **argv)
         return 2;
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
              argv[3]);
-    end_us = now_us() + (int64_t)(atof(argv[4]) * 1e6);
+    end_us = now_us() + (int64_t)(strtod(argv[4], NULL) * 1e6);
     for (int i = 0; i < threads; i++) {
         clients[i].samples = calloc(SAMPLES_MAX, sizeof(unsigned));
         clients[i].reply = malloc(REPLY_MAX);

@@ -200,7 +200,7 @@ static int time_to_next(const struct gate_loop *loop)
         if (conn->deadline < end)
             end = conn->deadline;
     }
-    if (!link_none(&loop->turns))
+    if (!link_none(&loop->turns[GATE_TURN_HANDSHAKE]))
         return 0;
     return end > loop->now ? (int)(end - loop->now) : 0;
 }
@@ -218,7 +218,7 @@ static void bury(struct gate_loop *loop)
 static void take_turns(struct gate_loop *loop)
 {
     struct gate_conn *conn;
-    for (unsigned i = 0; i < TURNS && (conn = gate_turn_next(loop)); i++)
+    for (unsigned i = 0; i < TURNS && (conn = gate_turn_next(loop, GATE_TURN_HANDSHAKE)); i++)
         gate_conn_turn(conn);
 }
 
@@ -267,7 +267,7 @@ static void *loop_run(void *arg)
             tidy(loop);
             mended = loop->now;
         }
-        while (gate_conn_serve(loop))
+        while (gate_conn_serve(loop) || gate_conn_overflow(loop))
             ;
         bury(loop);
         publish(loop);
@@ -308,7 +308,8 @@ static bool loop_open(struct gate *gate, struct gate_loop *loop, struct cfg *cfg
     for (unsigned i = 0; i < GATE_STAGE_COUNT; i++)
         link_init(&loop->stages[i]);
     link_init(&loop->lanes);
-    link_init(&loop->turns);
+    for (unsigned i = 0; i < GATE_TURN_COUNT; i++)
+        link_init(&loop->turns[i]);
     link_init(&loop->dead);
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -37,6 +37,7 @@ void gate_conn_stage(struct gate_conn *conn, enum gate_stage stage)
     struct gate_loop *loop = conn->loop;
     link_drop(&conn->timer);
     link_drop(&conn->mate);
+    gate_turn_drop(conn);
     loop->in_stage[conn->stage]--;
     conn->stage = stage;
     conn->deadline = loop->now + time_of(conn, stage);
@@ -247,7 +248,7 @@ static enum moved first_record(struct gate_conn *conn)
         return MOVED_END;
     if (cur.len < len)
         return MOVED_LATER;
-    gate_turn_ask(conn);
+    gate_turn_ask(conn, GATE_TURN_HANDSHAKE);
     return MOVED_LATER;
 }
 
@@ -281,20 +282,17 @@ static enum moved dispatch(struct gate_conn *conn)
     conn->in = left;
     conn->close = !conn->frame.keep || loop->draining;
     gate_conn_stage(conn, GATE_QUEUED);
-    if (gate_conn_serve(loop) ||
-        loop->in_stage[GATE_QUEUED] <= gate_share(loop, loop->cfg->limits.queue))
-        return MOVED_LATER;
-    loop->shed[GATE_SHED_QUEUE]++;
-    refuse(conn, 503);
-    return MOVED;
+    gate_turn_ask(conn, GATE_TURN_REQUEST);
+    gate_conn_serve(loop);
+    return MOVED_LATER;
 }
 
 bool gate_conn_serve(struct gate_loop *loop)
 {
-    struct link *list = &loop->stages[GATE_QUEUED];
-    if (link_none(list) || link_none(&loop->lanes))
+    struct gate_conn *conn =
+        link_none(&loop->lanes) ? NULL : gate_turn_next(loop, GATE_TURN_REQUEST);
+    if (!conn)
         return false;
-    struct gate_conn *conn = LINK_OWNER(list->next, struct gate_conn, timer);
     gate_conn_stage(conn, GATE_SERVED);
     gate_lane_give(loop, conn);
     return true;
@@ -409,6 +407,15 @@ void gate_conn_refuse(struct gate_conn *conn, int status)
     }
     refuse(conn, status);
     run(conn);
+}
+
+bool gate_conn_overflow(struct gate_loop *loop)
+{
+    if (loop->in_stage[GATE_QUEUED] <= gate_share(loop, loop->cfg->limits.queue))
+        return false;
+    loop->shed[GATE_SHED_QUEUE]++;
+    gate_conn_refuse(gate_turn_victim(loop), 503);
+    return true;
 }
 
 void gate_conn_expire(struct gate_conn *conn)

@@ -28,14 +28,21 @@ enum gate_stage {
     GATE_STAGE_COUNT,
 };
 
+/* What addresses take turns at, so that one with thousands of connections waits for itself. */
+enum gate_turn {
+    GATE_TURN_HANDSHAKE = 0, /* it costs computing time, most of it at its start */
+    GATE_TURN_REQUEST,       /* for a lane */
+    GATE_TURN_COUNT,
+};
+
 /* Connections of one address; those of unix peers and edges together. */
 struct gate_group {
     struct gate_group *next; /* in the bucket */
     uint64_t key;
     unsigned count;
-    struct link waiting; /* oldest first */
-    struct link ready;   /* those that ask for a turn */
-    struct link turn;    /* in the loop's list, if there are any */
+    struct link waiting;                /* oldest first */
+    struct link ready[GATE_TURN_COUNT]; /* those that ask for one */
+    struct link turn[GATE_TURN_COUNT];  /* in the loop's list, if there are any */
 };
 
 struct gate_conn {
@@ -45,7 +52,8 @@ struct gate_conn {
     enum gate_stage stage;
     struct link timer; /* in the stage's list */
     struct link mate;  /* in the group's list, while it can be shed */
-    struct link turn;  /* in the group's list of those that are ready for their handshake */
+    struct link turn;  /* in the group's list of those that ask for one */
+    enum gate_turn turn_at;
     int64_t deadline;
     struct gate_loop *loop;
     const struct gate_door *door;
@@ -81,8 +89,9 @@ void gate_conn_replied(struct gate_conn *conn); /* out is the reply, whole */
 void gate_conn_refuse(struct gate_conn *conn, int status);
 void gate_conn_close(struct gate_conn *conn);
 void gate_conn_stage(struct gate_conn *conn, enum gate_stage stage);
-void gate_conn_turn(struct gate_conn *conn);  /* starts its handshake */
-bool gate_conn_serve(struct gate_loop *loop); /* the first that is queued, if a lane is free */
+void gate_conn_turn(struct gate_conn *conn);     /* starts its handshake */
+bool gate_conn_serve(struct gate_loop *loop);    /* whose turn it is, if a lane is free */
+bool gate_conn_overflow(struct gate_loop *loop); /* refuses one if too many requests wait */
 
 /* gate_group.c */
 void gate_group_join(struct gate_conn *conn, uint64_t key);
@@ -92,11 +101,14 @@ void gate_group_leave(struct gate_conn *conn);
 bool gate_group_admit(struct gate_loop *loop, uint64_t key);
 bool gate_group_make_room(struct gate_loop *loop, uint64_t key);
 void gate_group_make_handshake(struct gate_conn *newcomer);
-/* A handshake costs computing time, most of it at its start, so addresses take turns: one that
- * opens thousands of connections waits for itself. If there is more to do than can be done in time,
- * the newest are served, and not those who will have given up. */
-void gate_turn_ask(struct gate_conn *conn);
-struct gate_conn *gate_turn_next(struct gate_loop *loop); /* NULL: nobody asks */
+/* If there are more handshakes than can be started in time, the newest are served, and not those
+ * who will have given up; requests are served in their order. */
+void gate_turn_ask(struct gate_conn *conn, enum gate_turn at);
+void gate_turn_drop(struct gate_conn *conn);
+struct gate_conn *gate_turn_next(struct gate_loop *loop, enum gate_turn at); /* NULL: nobody asks */
+/* Who gives way when too many requests wait: the newest of an address that has several. */
+struct gate_conn *gate_turn_victim(struct gate_loop *loop);
+
 /* A loop's share of a ceiling of the whole gate. */
 size_t gate_share(const struct gate_loop *loop, int64_t ceiling);
 

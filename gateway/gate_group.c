@@ -31,22 +31,43 @@ void gate_group_join(struct gate_conn *conn, uint64_t key)
         group->key = key;
         group->next = *bucket;
         link_init(&group->waiting);
-        link_init(&group->ready);
+        for (unsigned i = 0; i < GATE_TURN_COUNT; i++)
+            link_init(&group->ready[i]);
         *bucket = group;
     }
     group->count++;
     conn->group = group;
 }
 
+void gate_turn_ask(struct gate_conn *conn, enum gate_turn at)
+{
+    struct gate_group *group = conn->group;
+    if (!conn->turn.next) {
+        link_add(&group->ready[at], &conn->turn);
+        conn->turn_at = at;
+        conn->loop->ready[at]++;
+    }
+    if (!group->turn[at].next)
+        link_add(&conn->loop->turns[at], &group->turn[at]);
+}
+
+void gate_turn_drop(struct gate_conn *conn)
+{
+    enum gate_turn at = conn->turn_at;
+    if (!conn->turn.next)
+        return;
+    link_drop(&conn->turn);
+    conn->loop->ready[at]--;
+    if (link_none(&conn->group->ready[at]))
+        link_drop(&conn->group->turn[at]);
+}
+
 void gate_group_leave(struct gate_conn *conn)
 {
     struct gate_group *group = conn->group;
+    gate_turn_drop(conn);
     conn->group = NULL;
     link_drop(&conn->mate);
-    conn->loop->ready -= conn->turn.next != NULL;
-    link_drop(&conn->turn);
-    if (link_none(&group->ready))
-        link_drop(&group->turn);
     if (--group->count)
         return;
     struct gate_group **at = bucket_of(conn->loop, group->key);
@@ -56,30 +77,41 @@ void gate_group_leave(struct gate_conn *conn)
     free(group);
 }
 
-void gate_turn_ask(struct gate_conn *conn)
+static struct gate_group *group_of_turn(struct link *turn, enum gate_turn at)
 {
-    if (!conn->turn.next) {
-        link_add(&conn->group->ready, &conn->turn);
-        conn->loop->ready++;
-    }
-    if (!conn->group->turn.next)
-        link_add(&conn->loop->turns, &conn->group->turn);
+    return at == GATE_TURN_HANDSHAKE
+               ? LINK_OWNER(turn, struct gate_group, turn[GATE_TURN_HANDSHAKE])
+               : LINK_OWNER(turn, struct gate_group, turn[GATE_TURN_REQUEST]);
 }
 
-struct gate_conn *gate_turn_next(struct gate_loop *loop)
+struct gate_conn *gate_turn_next(struct gate_loop *loop, enum gate_turn at)
 {
-    if (link_none(&loop->turns))
+    struct link *turns = &loop->turns[at];
+    if (link_none(turns))
         return NULL;
-    bool late = loop->ready > READY_MAX;
-    struct link *turn = late ? loop->turns.prev : loop->turns.next;
-    struct gate_group *group = LINK_OWNER(turn, struct gate_group, turn);
-    struct link *first = late ? group->ready.prev : group->ready.next;
-    link_drop(turn);
-    link_drop(first);
-    loop->ready--;
-    if (!link_none(&group->ready))
-        link_add(late ? loop->turns.next : &loop->turns, turn); /* behind all others */
-    return LINK_OWNER(first, struct gate_conn, turn);
+    bool late = at == GATE_TURN_HANDSHAKE && loop->ready[at] > READY_MAX;
+    struct link *turn = late ? turns->prev : turns->next;
+    struct gate_group *group = group_of_turn(turn, at);
+    struct link *first = late ? group->ready[at].prev : group->ready[at].next;
+    struct gate_conn *conn = LINK_OWNER(first, struct gate_conn, turn);
+    gate_turn_drop(conn);
+    if (turn->next) {
+        link_drop(turn);
+        link_add(late ? turns->next : turns, turn); /* behind all others */
+    }
+    return conn;
+}
+
+struct gate_conn *gate_turn_victim(struct gate_loop *loop)
+{
+    const enum gate_turn at = GATE_TURN_REQUEST;
+    struct link *turns = &loop->turns[at], *turn = turns->prev;
+    struct gate_group *group = group_of_turn(turn, at);
+    while (turn->prev != turns && group->ready[at].next == group->ready[at].prev) {
+        turn = turn->prev;
+        group = group_of_turn(turn, at);
+    }
+    return LINK_OWNER(group->ready[at].prev, struct gate_conn, turn);
 }
 
 size_t gate_share(const struct gate_loop *loop, int64_t ceiling)

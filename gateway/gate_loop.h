@@ -41,9 +41,10 @@ struct gate_loop {
     int64_t now; /* milliseconds, of this round */
     struct link stages[GATE_STAGE_COUNT];
     size_t in_stage[GATE_STAGE_COUNT];
-    struct link lanes;               /* free ones */
-    struct link turns;               /* groups that ask for one */
-    size_t conns, conns_peak, ready; /* for a turn */
+    struct link lanes;                  /* free ones */
+    struct link turns[GATE_TURN_COUNT]; /* groups that ask for one */
+    size_t ready[GATE_TURN_COUNT];      /* connections that do */
+    size_t conns, conns_peak;
     uint64_t seed;
     struct gate_group *groups[GATE_BUCKETS];
     struct link dead; /* freed at the end of the round */

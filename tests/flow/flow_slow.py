@@ -3,6 +3,7 @@
 The same table with ten thousand of them, the release binary and a bound of 100 ms is `./dev bench slow`.
 """
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -266,6 +267,38 @@ class Ceilings(FlowTest):
             Newcomer(self.gw).ask(kind, "127.0.0.2")
         for s in sockets:
             s.close()
+
+
+class Queue(FlowTest):
+    @classmethod
+    def configure(cls, gw):
+        with open(gw.conf, "a", encoding="utf-8") as file:
+            file.write("limits: {threads: 2, queue: 8}\n")
+
+    def test_queue(self):
+        """More requests at once than workers and queue can take: some are served, the others hear 503 with
+        Retry-After, and one from another address is served among them."""
+        crowd = []
+        for _ in range(200):
+            crowd.append(socket.create_connection(("127.0.0.1", self.gw.scep_port), source_address=("127.0.0.3", 0)))
+        other = socket.create_connection(("127.0.0.1", self.gw.scep_port), source_address=("127.0.0.2", 0))
+        self.gw.process.send_signal(signal.SIGSTOP)  # so that they come at once
+        for i, s in enumerate(crowd):
+            if i == 100:
+                other.sendall(CAPS % CLOSE)
+            s.sendall(CAPS % CLOSE)
+        self.gw.process.send_signal(signal.SIGCONT)
+        self.assertEqual(read_reply(other)[0], 200)
+        other.close()
+        statuses = []
+        for s in crowd:
+            status, head, _ = read_reply(s)
+            statuses.append(status)
+            if status == 503:
+                self.assertIn(b"Retry-After: ", head)
+            s.close()
+        self.assertEqual(set(statuses), {200, 503})
+        self.assertEqual(self.gw.metric(r'shed_total\{reason="queue"'), statuses.count(503))
 
 
 if __name__ == "__main__":
