@@ -32,6 +32,14 @@ struct client {
     char *reply;
 };
 
+static void *need(size_t size)
+{
+    void *memory = calloc(1, size);
+    if (!memory)
+        exit(1);
+    return memory;
+}
+
 static int64_t now_us(void)
 {
     struct timespec now;
@@ -97,13 +105,13 @@ static void report(struct client *clients, int count)
     size_t total = 0, failed = 0;
     for (int i = 0; i < count; i++)
         total += clients[i].done;
-    unsigned *all = calloc(total + 1, sizeof *all);
-    for (int i = 0, at = 0; i < count && all; i++) {
+    unsigned *all = need((total + 1) * sizeof *all);
+    for (int i = 0, at = 0; i < count; i++) {
         memcpy(all + at, clients[i].samples, clients[i].done * sizeof *all);
         at += (int)clients[i].done;
         failed += clients[i].failed;
     }
-    if (all && total) {
+    if (total) {
         qsort(all, total, sizeof *all, compare);
         printf("%zu %zu %u %u\n", total, failed, all[total / 2], all[total * 99 / 100]);
     } else {
@@ -135,11 +143,10 @@ int main(int argc, char **argv)
              argv[3]);
     end_us = now_us() + (int64_t)(strtod(argv[4], NULL) * 1e6);
     for (int i = 0; i < threads; i++) {
-        clients[i].samples = calloc(SAMPLES_MAX, sizeof(unsigned));
-        clients[i].reply = malloc(REPLY_MAX);
-        if (!clients[i].samples || !clients[i].reply ||
-            pthread_create(&clients[i].thread, NULL, client_run, &clients[i]) != 0)
-            return 1;
+        clients[i].samples = need(SAMPLES_MAX * sizeof(unsigned));
+        clients[i].reply = need(REPLY_MAX);
+        if (pthread_create(&clients[i].thread, NULL, client_run, &clients[i]) != 0)
+            exit(1);
     }
     for (int i = 0; i < threads; i++)
         pthread_join(clients[i].thread, NULL);
