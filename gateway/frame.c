@@ -4,7 +4,7 @@
 
 #define LENGTH_DIGITS 15
 #define CHUNK_DIGITS 8
-#define EMPTY_LINES_MAX 2
+#define EMPTY_LINES_MAX ((size_t)2)
 
 static bool is_token_char(uint8_t c)
 {

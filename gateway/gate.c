@@ -207,11 +207,12 @@ static int time_to_next(const struct gate_loop *loop)
 
 static void bury(struct gate_loop *loop)
 {
-    while (!link_none(&loop->dead)) {
-        struct gate_conn *conn = LINK_OWNER(loop->dead.next, struct gate_conn, timer);
-        link_drop(&conn->timer);
+    for (struct link *link = loop->dead.next; link != &loop->dead;) {
+        struct gate_conn *conn = LINK_OWNER(link, struct gate_conn, timer);
+        link = link->next;
         free(conn);
     }
+    link_init(&loop->dead);
 }
 
 /* A few handshakes, and then again whatever costs little. */
@@ -328,20 +329,20 @@ bool gate_new(const struct gate_conf *conf, struct gate **ret, struct err *err)
     gate->body_max = conf->body_max;
     gate->lanes_pair[0] = gate->lanes_pair[1] = -1;
     gate->connections_max = connections_max(conf);
-    gate->loop_count = conf->loops;
+    gate->loop_count = conf->loops ? conf->loops : 1;
     gate->lane_count = conf->lanes;
-    gate->loops = mem_zalloc(conf->loops * sizeof *gate->loops);
+    gate->loops = mem_zalloc(gate->loop_count * sizeof *gate->loops);
     gate->lanes = mem_zalloc(conf->lanes * sizeof *gate->lanes);
-    for (unsigned i = 0; i < conf->loops; i++)
+    for (unsigned i = 0; i < gate->loop_count; i++)
         gate->loops[i].epoll = gate->loops[i].wake = -1;
     for (unsigned i = 0; i < conf->lanes; i++) {
         gate->lanes[i].source = GATE_SOURCE_LANE;
         gate->lanes[i].id = (uint16_t)(i + 1);
         gate->lanes[i].fd = -1;
-        gate->lanes[i].loop = &gate->loops[i % conf->loops];
+        gate->lanes[i].loop = &gate->loops[i % gate->loop_count];
     }
     bool ok = true;
-    for (unsigned i = 0; i < conf->loops && ok; i++)
+    for (unsigned i = 0; i < gate->loop_count && ok; i++)
         ok = loop_open(gate, &gate->loops[i], conf->cfg, err);
     if (ok && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gate->lanes_pair) != 0)
         ok = err_set(err, ERR_LOCAL, "cannot make lanes: %s", strerror(errno));

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define TICKET_SECONDS 3600
-#define TICKET_KEY_SECONDS (12 * 3600)
+#define TICKET_KEY_MS (INT64_C(12) * 3600 * 1000)
 
 /* RFC 5077 section 4: a key's name, and what encrypts and authenticates. */
 struct ticket_key {
@@ -252,7 +252,7 @@ static bool key_current(struct tls *tls, struct ticket_key *ret)
     bool ok = true;
     pthread_rwlock_wrlock(&tls->lock);
     struct ticket_key *keys = tls->current->keys;
-    if (clock_mono_ms() - keys[0].made > TICKET_KEY_SECONDS * INT64_C(1000)) {
+    if (clock_mono_ms() - keys[0].made > TICKET_KEY_MS) {
         keys[1] = keys[0];
         ok = key_make(&keys[0]);
     }
