@@ -59,6 +59,20 @@ struct cfg_edge {
     struct net_blocks client_cert; /* RFC 9440 */
 };
 
+/* A rate: so many in so many seconds; count 0: no limit. */
+struct cfg_rate {
+    int64_t count, seconds;
+};
+
+/* How an upstream CA that is asked over a network is treated. */
+struct cfg_line {
+    int64_t inflight; /* requests at the same time */
+    int64_t queue;    /* requests that wait in memory; the others wait in the store */
+    struct cfg_rate rate;
+    int64_t wait, deadline;         /* seconds: of a device for its answer; of one exchange */
+    int64_t failures, open_seconds; /* breaker: in a row until it opens; until it is tried again */
+};
+
 /* One upstream CA. options points to the struct that the kind's table describes. */
 struct cfg_upstream {
     char *name;
@@ -88,6 +102,7 @@ struct cfg_kind {
     const char *type;
     const struct cfg_key *keys; /* config/table.h; ends with a NULL name */
     size_t options_size;
+    bool remote; /* options begin with a struct cfg_line, keys with CFG_LINE_KEYS */
     /* Judges options that are fine one by one; adds faults with cfg_fault. May be NULL. */
     void (*judge)(void *options, struct cfg_faults *faults, const struct cfg_node *node);
 };
@@ -111,6 +126,9 @@ void cfg_free(struct cfg *cfg); /* drops one count; NULL is allowed */
 
 /* As it is written in the file. */
 void cfg_url_text(const struct cfg_url *url, struct buf *out);
+
+/* NULL if it is not asked over a network. */
+const struct cfg_line *cfg_upstream_line(const struct cfg_upstream *upstream);
 
 /* NULL if there is none of that name. */
 const struct cfg_profile *cfg_profile_get(const struct cfg *cfg, const char *name);

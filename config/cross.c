@@ -53,33 +53,53 @@ static void fault_name(const struct cfg_node *map, const struct cfg_node *name, 
     buf_free(&expected);
 }
 
-/* The one name in a route's upstream; NULL with a fault. */
-static const struct cfg_node *route_name(const struct cfg_node *node, struct cfg_faults *faults)
+/* The upstream that a node names; false with a fault. */
+static bool resolve_upstream(const struct cfg_node *upstreams, const struct cfg_node *name,
+                             size_t *ret, struct cfg_faults *faults)
 {
-    static const char form[] = "the name of an upstream";
-    if (node->kind == CFG_NODE_LIST && node->count > 1) {
-        cfg_fault(faults, node, "names several, pools are not available; expected %s", form);
-        return NULL;
+    bool found = is_text(name) && name_find(upstreams, name, ret);
+    if (!is_text(name) && name->kind != CFG_NODE_BAD)
+        cfg_fault_key(faults, name, NULL, "names nothing; expected the name of an upstream");
+    else if (!found && name->kind != CFG_NODE_BAD)
+        fault_name(upstreams, name, "is no upstream", faults);
+    return found;
+}
+
+/* A route's upstream: a name, or a list of names whose later ones take the place of the first. */
+static void resolve_pool(struct cfg_route *route, const struct cfg_node *at,
+                         const struct cfg_node *upstreams, struct cfg_faults *faults)
+{
+    bool list = at->kind == CFG_NODE_LIST && at->count;
+    size_t count = list ? at->count : 1, index;
+    route->pool = mem_zalloc(count * sizeof *route->pool);
+    for (size_t i = 0; i < count; i++) {
+        const struct cfg_node *name = list ? at->items[i] : at;
+        bool twice = false;
+        if (!resolve_upstream(upstreams, name, &index, faults))
+            continue;
+        for (size_t k = 0; k < route->pool_count && !twice; k++)
+            twice = route->pool[k] == index;
+        if (twice)
+            cfg_fault_value(faults, name, "occurs twice", NULL);
+        else
+            route->pool[route->pool_count++] = index;
     }
-    if (node->kind == CFG_NODE_LIST && node->count == 1)
-        node = node->items[0];
-    if (is_text(node))
-        return node;
-    if (node->kind != CFG_NODE_BAD)
-        cfg_fault_key(faults, node, NULL, "names nothing; expected %s", form);
-    return NULL;
+    if (route->pool_count)
+        route->upstream = route->pool[0];
 }
 
 static void resolve_routes(struct cfg_profile *profile, const struct cfg_node *node,
                            const struct cfg_node *upstreams, struct cfg_faults *faults)
 {
     const struct cfg_node *routes = list_get(node, "routes");
+    const struct cfg_node *migrate = cfg_node_get(node, "migrate_to");
     for (size_t i = 0; i < profile->route_count; i++) {
         const struct cfg_node *at = cfg_node_get(routes->items[i], "upstream");
-        const struct cfg_node *name = at ? route_name(at, faults) : NULL;
-        if (name && !name_find(upstreams, name, &profile->routes[i].upstream))
-            fault_name(upstreams, name, "is no upstream", faults);
+        if (at)
+            resolve_pool(&profile->routes[i], at, upstreams, faults);
     }
+    if (migrate)
+        profile->migrate = resolve_upstream(upstreams, migrate, &profile->migrate_to, faults);
 }
 
 static bool index_is_new(const struct cfg_scep *scep, size_t index)

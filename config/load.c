@@ -183,6 +183,8 @@ void cfg_free(struct cfg *cfg)
     if (!cfg || atomic_fetch_sub(&counted->count, 1) != 1)
         return;
     for (size_t i = 0; i < cfg->profile_count; i++) {
+        for (size_t r = 0; r < cfg->profiles[i].route_count; r++)
+            free(cfg->profiles[i].routes[r].pool);
         trust_free(cfg->profiles[i].trust);
         free(cfg->profiles[i].scep.ra);
     }
@@ -190,6 +192,11 @@ void cfg_free(struct cfg *cfg)
     cfg_table_clear(cfg_schema, cfg);
     free(cfg->path);
     free(counted);
+}
+
+const struct cfg_line *cfg_upstream_line(const struct cfg_upstream *upstream)
+{
+    return upstream->kind->remote ? upstream->options : NULL;
 }
 
 const struct cfg_profile *cfg_profile_get(const struct cfg *cfg, const char *name)

@@ -29,7 +29,9 @@ struct cfg_route {
     bool match_key;     /* the entry has match.key */
     enum spki_kind key; /* only CSRs with this kind of key */
     char *label;        /* EST label or NULL for any */
-    size_t upstream;    /* index into cfg.upstreams */
+    size_t upstream;    /* index into cfg.upstreams: the first of pool */
+    size_t *pool;       /* that one and those that take its place when it fails */
+    size_t pool_count;
 };
 
 struct cfg_keys {
@@ -108,6 +110,8 @@ struct cfg_profile {
     int64_t retry_window;                 /* seconds in which a repetition gets the same answer */
     struct cfg_challenge challenge;
     struct cfg_renewal renewal;
+    bool migrate;      /* renewals go to migrate_to, whoever issued */
+    size_t migrate_to; /* index into cfg.upstreams */
     bool scep_enabled;
     struct cfg_scep scep;
     struct cfg_est est;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define WHERE_MAX 256
+#define SHARED_MAX 64
 
 static const char intro[] =
     "# Configuration reference\n"
@@ -23,6 +24,8 @@ static const char intro[] =
 struct page {
     struct buf *out;
     bool room;
+    const struct cfg_key *shared[SHARED_MAX]; /* tables that several kinds have, printed already */
+    size_t shared_count;
 };
 
 static void put(struct page *page, const char *text)
@@ -97,6 +100,17 @@ static void put_heading(struct page *page, const char *heading)
     put(page, "\n\n| key | value | default | meaning |\n|---|---|---|---|\n");
 }
 
+/* Whether the table was printed before; it is the same wherever it stands. */
+static bool is_printed(struct page *page, const struct cfg_key *keys)
+{
+    for (size_t i = 0; i < page->shared_count; i++)
+        if (page->shared[i] == keys)
+            return true;
+    if (page->shared_count < SHARED_MAX)
+        page->shared[page->shared_count++] = keys;
+    return false;
+}
+
 /* A table and, below it, the tables of its sections. */
 static void put_table(struct page *page, const char *where, const struct cfg_key *keys)
 {
@@ -104,7 +118,7 @@ static void put_table(struct page *page, const char *where, const struct cfg_key
         put_row(page, where, key);
     for (const struct cfg_key *key = keys; key->name; key++) {
         char below[WHERE_MAX];
-        if (!key->sub)
+        if (!key->sub || is_printed(page, key->sub))
             continue;
         where_below(where, key, below);
         put_heading(page, below);
@@ -125,7 +139,7 @@ static void put_kind(struct page *page, const struct cfg_kind *kind)
 
 bool cfg_reference_write(const struct cfg_kinds *kinds, struct buf *out)
 {
-    struct page page = {out, true};
+    struct page page = {.out = out, .room = true};
     put(&page, intro);
     put_heading(&page, "The file");
     put_table(&page, "", cfg_schema);

@@ -63,10 +63,10 @@ static const struct cfg_key route_keys[] = {
      .type = CFG_CUSTOM,
      .offset = 0,
      .required = true,
-     .meaning = "The upstream CA that is asked.",
-     .form = "the name of an upstream, or a list with one",
+     .meaning = "The upstream CA that is asked; of a list, the first that is not failing or full.",
+     .form = "the name of an upstream, or a list of names",
      .json = "{\"oneOf\": [{\"type\": \"string\"}, {\"type\": \"array\", \"minItems\": 1, "
-             "\"maxItems\": 1, \"items\": {\"type\": \"string\"}}]}"},
+             "\"items\": {\"type\": \"string\"}}]}"},
     {0},
 };
 
@@ -312,6 +312,12 @@ static const struct cfg_key profile_keys[] = {
                 "everything.",
      .count_offset = offsetof(struct cfg_profile, route_count),
      .item_size = sizeof(struct cfg_route)},
+    {.name = "migrate_to",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "The upstream CA that renewals go to; left out: the one that issued.",
+     .form = "the name of an upstream",
+     .json = "{\"type\": \"string\"}"},
     {.name = "trust",
      .type = CFG_CERT_FILES,
      .offset = offsetof(struct cfg_profile, trust_certs),

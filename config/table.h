@@ -3,8 +3,8 @@
 #ifndef CONFIG_TABLE_H
 #define CONFIG_TABLE_H
 
+#include "config/config.h"
 #include "config/node.h"
-#include "config/profile.h"
 
 enum cfg_type {
     CFG_STRING = 0, /* char * */
@@ -49,6 +49,19 @@ struct cfg_key {
     /* CFG_SECTION, items of CFG_LIST and CFG_MAP that are written: what concerns several keys. */
     void (*judge)(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 };
+
+/* The rows that every kind of upstream begins with whose CA is asked over a network. */
+extern const struct cfg_key cfg_line_limits[], cfg_line_breaker[];
+#define CFG_LINE_KEYS                                                                              \
+    {.name = "limits",                                                                             \
+     .type = CFG_SECTION,                                                                          \
+     .offset = 0,                                                                                  \
+     .sub = cfg_line_limits,                                                                       \
+     .meaning = "How much is asked of the CA."},                                                   \
+    {                                                                                              \
+        .name = "breaker", .type = CFG_SECTION, .offset = 0, .sub = cfg_line_breaker,              \
+        .meaning = "When a CA that fails is left alone."                                           \
+    }
 
 /* Fills the zeroed struct at base from a map; node NULL fills in the defaults only. A key named
  * `also` (or NULL) is somebody else's and not unknown. */
