@@ -196,7 +196,7 @@ void cfg_free(struct cfg *cfg)
 
 const struct cfg_line *cfg_upstream_line(const struct cfg_upstream *upstream)
 {
-    return upstream->kind->remote ? upstream->options : NULL;
+    return upstream->kind && upstream->kind->remote ? upstream->options : NULL;
 }
 
 const struct cfg_profile *cfg_profile_get(const struct cfg *cfg, const char *name)

@@ -30,7 +30,7 @@ static void readyz(const struct admin *admin, struct http_response *response)
         add_reason(response, "store", &err);
     for (size_t i = 0; i < admin->settings->cfg->upstream_count; i++) {
         struct upstream *up = admin->settings->upstreams[i];
-        if (up->vt->health && !up->vt->health(up, &err))
+        if ((up->vt->caps & UP_INLINE) && up->vt->health && !up->vt->health(up, 0, &err))
             add_reason(response, up->name, &err);
     }
     if (response->status == 200 && !buf_add_str(&response->body, "ready\n"))

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ADMIN_THREADS 4
 #define LOOPS_MAX 16
@@ -126,11 +127,21 @@ static void reload(struct gateway *gateway)
         for (unsigned i = 0; i < SERVER_COUNT; i++)
             if (gateway->servers[i])
                 http_server_reload(gateway->servers[i], settings->cfg);
+        ra_apply(gateway->ra, settings);
         front_reload(gateway->front, settings);
     } else {
         log_text(LOG_ERROR, "reload", "the configuration before stays in force");
     }
     service_notify("READY=1");
+}
+
+static void log_told(const char *about, const struct err *err)
+{
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "upstream");
+    log_str(&line, "about", about);
+    log_str(&line, "reason", err->text);
+    log_end(&line);
 }
 
 static bool any_tls(const struct cfg_urls *urls)
@@ -189,8 +200,9 @@ static bool start(struct gateway *gateway, struct ra_settings *settings, struct 
         ra_settings_free(settings);
         return false;
     }
-    gateway->ra = ra_new(gateway->store);
+    gateway->ra = ra_new(gateway->store, log_told);
     gateway->front = front_new(gateway->ra, gateway->metrics, settings);
+    ra_apply(gateway->ra, settings);
     return start_tls(gateway, cfg, err) && start_servers(gateway, cfg, err) &&
            poller_start(gateway->ra, gateway->front, &gateway->poller, err);
 }
@@ -254,7 +266,10 @@ static void stop(struct gateway *gateway)
     for (unsigned i = 0; i < DOOR_COUNT; i++)
         tls_free(gateway->tls[i]);
     front_free(gateway->front);
-    ra_free(gateway->ra);
+    if (!ra_free(gateway->ra)) {
+        log_text(LOG_WARN, "stopping", "an upstream is still being asked; what it answers is lost");
+        _exit(CMD_OK); /* what is under way is in the store, as under way */
+    }
     store_close(gateway->store);
     metrics_free(gateway->metrics);
 }

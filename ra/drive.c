@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SUBMIT_MS 25000 /* shorter than a lease: who claims after it meets nobody */
 #define BACKOFF_FIRST_SECONDS 5
 #define BACKOFF_MAX_SECONDS 600
-#define SUSPECT_AGAIN_SECONDS 60
+#define NEVER_SECONDS INT64_C(315360000) /* until an operator decides */
+#define SUPERSEDED 4                     /* CRLReason, RFC 5280 section 5.3.1 */
 #define RETRY_AFTER_MIN 5
 #define RETRY_AFTER_MAX 3600
 
@@ -81,52 +81,120 @@ static bool check_reply(const struct ra_drive *drive, const struct up_reply *rep
     return policy_check_issued(drive->profile, drive->csr, reply->cert, chain, err);
 }
 
-/* What became of a certificate. */
-enum recorded { RECORDED = 0, RECORD_REJECTED, RECORD_FENCED };
+/* What is wrong with a certificate. */
+enum fault {
+    FAULT_NONE = 0,
+    FAULT_OLD,    /* it is one that the CA issued before; nothing has been issued */
+    FAULT_SERIAL, /* another certificate has its serial number */
+    FAULT_WRONG,  /* it is not what was asked for */
+};
 
-/* The certificate is checked and recorded before anyone hears of it. One that is wrong, or whose
- * serial number was seen before, makes the request SUSPECT: an operator must look. FENCED: another
- * driver was faster, and nothing is known of this certificate. */
-static bool record_cert(const struct ra_drive *drive, struct up_reply *reply,
-                        enum recorded *recorded, struct err *err)
+/* FENCED: another driver was faster, and says what becomes of it. */
+static bool record(const struct ra_drive *drive, const struct up_reply *reply, bool confirm,
+                   enum store_write *result, struct err *err)
 {
     char detail[128];
-    struct err wrong = {0};
-    enum store_write result = STORE_DONE;
-    *recorded = RECORDED;
-    if (check_reply(drive, reply, &wrong)) {
-        snprintf(detail, sizeof detail, "serial %s by %s", cert_serial_get(reply->cert),
-                 drive->row->upstream);
-        struct audit_event event = event_of(drive, "issued", detail);
-        struct store_record record = {
-            .id = drive->row->id,
-            .attempt = drive->row->attempt,
-            .from = drive->row->state,
-            .cert = reply->cert,
-            .audit = &event,
-        };
-        if (!drive->store->vt->record(drive->store, &record, &result, err))
-            return false;
-        if (result == STORE_FENCED)
-            *recorded = RECORD_FENCED;
-        if (result != STORE_SERIAL_SEEN)
-            return true;
-        err_set(&wrong, ERR_UPSTREAM, "the CA used serial number %s twice",
-                cert_serial_get(reply->cert));
-    }
-    *recorded = RECORD_REJECTED;
-    snprintf(reply->reason, sizeof reply->reason, "%.250s", wrong.text);
-    return move_to(drive, TXN_SUSPECT, clock_now() + SUSPECT_AGAIN_SECONDS, reply, err);
+    snprintf(detail, sizeof detail, "serial %s by %s", cert_serial_get(reply->cert),
+             drive->row->upstream);
+    struct audit_event event = event_of(drive, "issued", detail);
+    struct store_record in = {
+        .id = drive->row->id,
+        .attempt = drive->row->attempt,
+        .from = drive->row->state,
+        .cert = reply->cert,
+        .confirm = confirm,
+        .cookie = buf_bytes(&reply->cookie),
+        .audit = &event,
+    };
+    return drive->store->vt->record(drive->store, &in, result, err);
 }
 
-/* Who was fenced says nothing: the other driver confirms what it recorded. */
-static bool confirm_cert(const struct ra_drive *drive, const struct up_reply *reply,
-                         enum recorded recorded, struct err *err)
+/* The serial number is in the inventory: is it this very certificate? */
+static bool judge_seen(const struct ra_drive *drive, const struct cert *cert, enum fault *fault,
+                       struct err *why, struct err *err)
+{
+    struct store_cert seen = {0};
+    bool found;
+    if (!drive->store->vt->cert_find(drive->store, cert_fingerprint_get(cert), &seen, &found, err))
+        return false;
+    store_cert_clear(&seen);
+    *fault = found ? FAULT_OLD : FAULT_SERIAL;
+    if (found)
+        err_set(why, ERR_UPSTREAM, "the CA answered with certificate %s, which it issued before",
+                cert_serial_get(cert));
+    else
+        err_set(why, ERR_UPSTREAM, "the CA used serial number %s twice", cert_serial_get(cert));
+    return true;
+}
+
+/* Whether the CA took a certificate back that nobody shall have. */
+static bool take_back(const struct ra_drive *drive, const struct up_reply *reply, bool unconfirmed,
+                      struct err *err)
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
-    return !up->vt->confirm || recorded == RECORD_FENCED ||
-           up->vt->confirm(up, buf_bytes(&reply->cookie), recorded == RECORDED,
-                           clock_mono_ms() + SUBMIT_MS, err);
+    if (unconfirmed && up->vt->confirm)
+        return up->vt->confirm(up, buf_bytes(&reply->cookie), false, drive->deadline, err);
+    return up->vt->revoke && (up->vt->caps & UP_REVOKE) && reply->cert &&
+           up->vt->revoke(up, reply->cert, SUPERSEDED, drive->deadline, err);
+}
+
+/* When a CA may be asked what became of a request; one that cannot say leaves it to an operator. */
+static int64_t again_at(const struct ra_drive *drive, int attempt)
+{
+    const struct upstream *up = drive->settings->upstreams[drive->upstream];
+    return clock_now() + (up->vt->recover ? backoff(attempt) : NEVER_SECONDS);
+}
+
+/* The request is over if nothing is left of the certificate, else SUSPECT: an operator must look.
+ */
+static bool reject(const struct ra_drive *drive, struct up_reply *reply, enum fault fault,
+                   const struct err *why, struct err *err)
+{
+    struct err failed = {0};
+    bool unconfirmed = drive->said.result == UP_UNCONFIRMED;
+    bool gone = fault == FAULT_OLD;
+    if (fault == FAULT_WRONG)
+        gone = take_back(drive, reply, unconfirmed, &failed);
+    snprintf(reply->reason, sizeof reply->reason, "%.150s%s%.60s", why->text,
+             fault != FAULT_WRONG ? ""
+             : gone               ? "; the CA has taken it back"
+                                  : "; the CA has not taken it back: ",
+             failed.text);
+    return move_to(drive, gone ? TXN_REFUSED : TXN_SUSPECT, again_at(drive, drive->row->attempt),
+                   reply, err);
+}
+
+/* A confirmation that fails is tried again, from the row. */
+static bool confirm(const struct ra_drive *drive, struct bytes cookie, int attempt, struct err *err)
+{
+    struct upstream *up = drive->settings->upstreams[drive->upstream];
+    struct err failed = {0};
+    struct store_confirm in = {.id = drive->row->id, .attempt = attempt};
+    if (up->vt->confirm && !up->vt->confirm(up, cookie, true, drive->deadline, &failed)) {
+        in.again_at = clock_now() + backoff(attempt);
+        in.reason = failed.text;
+    }
+    return drive->store->vt->confirm(drive->store, &in, err);
+}
+
+/* The certificate is checked and recorded before anyone hears of it, and before it is confirmed. */
+static bool take_cert(const struct ra_drive *drive, struct up_reply *reply, struct err *err)
+{
+    bool unconfirmed = drive->said.result == UP_UNCONFIRMED;
+    enum store_write result = STORE_DONE;
+    enum fault fault = FAULT_NONE;
+    struct err why = {0};
+    if (!check_reply(drive, reply, &why))
+        fault = FAULT_WRONG;
+    else if (!record(drive, reply, unconfirmed, &result, err))
+        return false;
+    if (result == STORE_SERIAL_SEEN && !judge_seen(drive, reply->cert, &fault, &why, err))
+        return false;
+    if (fault != FAULT_NONE)
+        return reject(drive, reply, fault, &why, err);
+    /* Who was fenced says nothing: the other driver confirms what it recorded. */
+    return !unconfirmed || result == STORE_FENCED ||
+           confirm(drive, buf_bytes(&reply->cookie), drive->row->attempt, err);
 }
 
 /* Where a request goes of which nobody knows what became. What waits at the CA can be asked for
@@ -143,15 +211,12 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
                   struct err *err)
 {
     enum txn_state state = drive->row->state;
-    enum recorded recorded;
     int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(drive->row->attempt);
     int64_t next_at = clock_now() + wait;
     switch (result) {
     case UP_ISSUED:
-        return record_cert(drive, reply, &recorded, err);
     case UP_UNCONFIRMED:
-        return record_cert(drive, reply, &recorded, err) &&
-               confirm_cert(drive, reply, recorded, err);
+        return take_cert(drive, reply, err);
     case UP_PENDING: /* of a suspect: its certificate is yet to be recovered */
         return move_to(drive, state == TXN_SUSPECT ? TXN_SUSPECT : TXN_WAITING, next_at, reply,
                        err);
@@ -160,33 +225,38 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
     case UP_RETRY: /* nothing happened: as before, later */
         return move_to(drive, state, next_at, reply, err);
     default:
+        if (!drive->said.asked)
+            next_at = again_at(drive, 1);
         return move_to(drive, state_unknown(drive), next_at, reply, err);
     }
 }
 
 /* By the row's state. SUSPECT is never blindly sent again. */
-static enum up_result ask(const struct ra_drive *drive, const struct up_order *order,
+static enum up_result ask(struct ra_drive *drive, const struct up_order *order,
                           struct up_reply *reply)
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
     const struct store_request *row = drive->row;
-    int64_t deadline = clock_mono_ms() + SUBMIT_MS;
     bool may_send = drive->fresh || (up->vt->caps & UP_RESUBMIT_SAFE);
+    drive->said.asked = true;
     if (row->state == TXN_WAITING && up->vt->poll)
-        return up->vt->poll(up, order, buf_bytes(&row->cookie), deadline, reply);
+        return up->vt->poll(up, order, buf_bytes(&row->cookie), drive->deadline, reply);
     if (row->state == TXN_ORDERED && may_send)
-        return up->vt->submit(up, order, buf_bytes(&row->handle), deadline, reply);
+        return up->vt->submit(up, order, buf_bytes(&row->handle), drive->deadline, reply);
     if (up->vt->recover) {
         /* "Later" is no answer to what became of it. */
         enum up_result result =
-            up->vt->recover(up, order, buf_bytes(&row->handle), deadline, reply);
+            up->vt->recover(up, order, buf_bytes(&row->handle), drive->deadline, reply);
         return result == UP_RETRY ? UP_UNKNOWN : result;
     }
-    snprintf(reply->reason, sizeof reply->reason, "%s cannot say what became of it", up->name);
+    drive->said.asked = false;
+    snprintf(reply->reason, sizeof reply->reason,
+             "%s cannot say what became of it: see whether it issued, then approve or deny",
+             up->name);
     return UP_UNKNOWN;
 }
 
-bool ra_drive(const struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
+static bool ask_and_apply(struct ra_drive *drive, struct err *err)
 {
     struct up_order order = {
         .request_id = drive->row->id,
@@ -194,13 +264,22 @@ bool ra_drive(const struct ra_drive *drive, struct ra_outcome *outcome, struct e
         .profile = drive->profile,
     };
     struct up_reply reply = {0};
-    struct store_request now = {0};
-    enum up_result result = ask(drive, &order, &reply);
-    bool ok = apply(drive, result, &reply, err) &&
-              drive->store->vt->request_by_id(drive->store, drive->row->id, &now, err) &&
-              ra_outcome_of_row(drive->settings, &now, outcome, err);
-    store_request_clear(&now);
+    drive->said.result = ask(drive, &order, &reply);
+    drive->said.retry_after = reply.retry_after;
+    bool ok = apply(drive, drive->said.result, &reply, err);
     up_reply_clear(&reply);
+    return ok;
+}
+
+bool ra_drive(struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
+{
+    struct store_request now = {0};
+    bool ok = txn_is_final(drive->row->state)
+                  ? confirm(drive, buf_bytes(&drive->row->cookie), drive->row->attempt, err)
+                  : ask_and_apply(drive, err);
+    ok = ok && drive->store->vt->request_by_id(drive->store, drive->row->id, &now, err) &&
+         ra_outcome_of_row(drive->settings, &now, outcome, err);
+    store_request_clear(&now);
     return ok;
 }
 

@@ -4,6 +4,13 @@
 
 #include "ra/ra.h"
 
+/* What the connector said, if it was asked. */
+struct ra_said {
+    bool asked;
+    enum up_result result;
+    int retry_after;
+};
+
 /* Everything borrowed. The caller holds the row's lease with row->attempt. fresh: nothing has been
  * sent for this row that is not known to have had no effect; only then may it be sent to a CA that
  * would issue twice. */
@@ -13,12 +20,15 @@ struct ra_drive {
     const struct cfg_profile *profile;
     size_t upstream; /* index into the settings' upstreams */
     const struct store_request *row;
-    const struct csr *csr;
+    const struct csr *csr; /* NULL if the row is over */
     bool fresh;
+    int64_t deadline; /* of the exchange, in clock_mono_ms() time */
+    struct ra_said said;
 };
 
-/* Submits, polls or recovers, by the row's state, and writes what came of it. Fills outcome. */
-bool ra_drive(const struct ra_drive *drive, struct ra_outcome *outcome, struct err *err) MUST_USE;
+/* Submits, polls, recovers or confirms, by the row's state, and writes what came of it. Fills
+ * outcome and drive->said. */
+bool ra_drive(struct ra_drive *drive, struct ra_outcome *outcome, struct err *err) MUST_USE;
 
 /* The outcome that a row tells: a function of the row alone. */
 bool ra_outcome_of_row(const struct ra_settings *settings, const struct store_request *row,

@@ -2,48 +2,48 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "ra/drive.h"
 #include "ra/policy.h"
 #include "ra/prove.h"
+#include "ra/work.h"
 
 #include <openssl/rand.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define LEASE_SECONDS 30
-#define INLINE_WAIT_MS 8000
+#define LINES_STOP_MS 60000
 #define SWEEP_MAX 64
-#define ORPHAN_AGAIN_SECONDS 600
+#define SWEEP_LINE_MAX 1024
 
-struct ra {
-    struct store *store;
-    pthread_mutex_t mutex;
-    pthread_cond_t moved; /* some request has been driven */
-};
-
-struct ra *ra_new(struct store *store)
+struct ra *ra_new(struct store *store, void (*told)(const char *about, const struct err *err))
 {
-    pthread_condattr_t attr;
     struct ra *ra = mem_zalloc(sizeof *ra);
+    struct line_work work = {work_run, work_probe, ra};
     ra->store = store;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    ra->told = told;
+    ra->lines = lines_new(&work);
+    link_init(&ra->waits);
     pthread_mutex_init(&ra->mutex, NULL);
-    pthread_cond_init(&ra->moved, &attr);
-    pthread_condattr_destroy(&attr);
     return ra;
 }
 
-void ra_free(struct ra *ra)
+bool ra_free(struct ra *ra)
 {
     if (!ra)
-        return;
+        return true;
+    if (!lines_free(ra->lines, LINES_STOP_MS))
+        return false;
     pthread_mutex_destroy(&ra->mutex);
-    pthread_cond_destroy(&ra->moved);
     free(ra);
+    return true;
+}
+
+void ra_apply(struct ra *ra, struct ra_settings *settings)
+{
+    pthread_mutex_lock(&ra->mutex);
+    ra->waiting_max = (unsigned)settings->cfg->limits.threads / 2;
+    pthread_mutex_unlock(&ra->mutex);
+    lines_configure(ra->lines, settings);
 }
 
 struct store *ra_store_get(struct ra *ra)
@@ -51,100 +51,16 @@ struct store *ra_store_get(struct ra *ra)
     return ra->store;
 }
 
-/* Drives, and wakes those who wait for this row. */
-static bool drive_row(struct ra *ra, const struct ra_drive *drive, struct ra_outcome *outcome,
-                      struct err *err)
+struct lines *ra_lines_get(struct ra *ra)
 {
-    bool ok = ra_drive(drive, outcome, err);
-    pthread_mutex_lock(&ra->mutex);
-    pthread_cond_broadcast(&ra->moved);
-    pthread_mutex_unlock(&ra->mutex);
-    return ok;
+    return ra->lines;
 }
 
-/* Reads the row until it is final, free to be claimed, or the time is over. */
-static bool wait_row(struct ra *ra, const char *id, struct store_request *row, struct err *err)
+static bool has_line(const struct ra_settings *settings, const char *upstream)
 {
-    int64_t end = clock_mono_ms() + INLINE_WAIT_MS;
-    for (;;) {
-        pthread_mutex_lock(&ra->mutex); /* before reading: a move after it wakes us */
-        bool ok = ra->store->vt->request_by_id(ra->store, id, row, err);
-        bool over = !ok || !row->id[0] || txn_is_final(row->state) ||
-                    row->lease_until <= clock_now() || clock_mono_ms() >= end;
-        if (!over) {
-            struct timespec until = {.tv_sec = end / 1000 + 1};
-            pthread_cond_timedwait(&ra->moved, &ra->mutex, &until);
-        }
-        pthread_mutex_unlock(&ra->mutex);
-        if (!ok)
-            return false;
-        if (!row->id[0])
-            return err_set(err, ERR_LOCAL, "request %s has gone from the store", id);
-        if (over)
-            return true;
-        store_request_clear(row);
-    }
-}
-
-/* The claimed row as it is now. fresh: whoever drove it before put it back in good order, so what
- * it sent had no effect. */
-static bool reread(struct ra *ra, struct store_request *row, int attempt, bool *fresh,
-                   struct err *err)
-{
-    char id[RA_ID_LEN + 1];
-    *fresh = row->lease_until == 0 && attempt == row->attempt + 1;
-    memcpy(id, row->id, sizeof id);
-    store_request_clear(row);
-    return ra->store->vt->request_by_id(ra->store, id, row, err) &&
-           (row->id[0] || err_set(err, ERR_LOCAL, "request %s has gone from the store", id));
-}
-
-/* A claimed row whose profile or upstream is not configured any more waits until it is again. If a
- * dead process may have sent it, it is SUSPECT from now on: the lease that says so is given up. */
-static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct err *err)
-{
-    static const char *const why = "its profile or upstream is not in the configuration any more";
-    const struct store_request *row = drive->row;
-    struct audit_event event = {.event = "orphaned", .request = row->id};
-    struct store_move move = {
-        .id = row->id,
-        .attempt = row->attempt,
-        .from = row->state,
-        .to = row->state == TXN_ORDERED && !drive->fresh ? TXN_SUSPECT : row->state,
-        .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
-        .reason = why,
-        .audit = strcmp(row->reason, why) == 0 ? NULL : &event,
-    };
-    enum store_write result;
-    return ra->store->vt->move(ra->store, &move, &result, err);
-}
-
-/* Takes a row that nobody drives, whose time has come, and drives it. If somebody else was faster,
- * or its profile or upstream no longer exist, the outcome is what the row says. */
-static bool claim_and_drive(struct ra *ra, const struct ra_settings *settings,
-                            struct store_request *row, struct ra_outcome *outcome, struct err *err)
-{
-    struct ra_drive drive = {
-        .store = ra->store,
-        .settings = settings,
-        .profile = cfg_profile_get(settings->cfg, row->profile),
-        .row = row,
-    };
-    struct csr *csr = NULL;
-    int attempt;
-    if (!ra->store->vt->claim(ra->store, row->id, LEASE_SECONDS, &attempt, err))
-        return false;
-    if (!attempt)
-        return ra_outcome_of_row(settings, row, outcome, err);
-    if (!reread(ra, row, attempt, &drive.fresh, err))
-        return false;
-    if (!drive.profile || !ra_upstream_find(settings, row->upstream, &drive.upstream))
-        return put_back_orphan(ra, &drive, err) && ra_outcome_of_row(settings, row, outcome, err);
-    bool ok = csr_parse(buf_bytes(&row->csr), &csr, err);
-    drive.csr = csr;
-    ok = ok && drive_row(ra, &drive, outcome, err);
-    csr_free(csr);
-    return ok;
+    size_t i;
+    return ra_upstream_find(settings, upstream, &i) &&
+           cfg_upstream_line(&settings->cfg->upstreams[i]);
 }
 
 /* A device may repeat with a new transactionID, and then polls by that one. */
@@ -165,11 +81,20 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
                        struct ra_outcome *outcome, struct err *err)
 {
     struct store_request row = {0};
-    bool ok = wait_row(ra, id, &row, err) && take_txn(ra, request, &row, err);
+    const struct ra_settings *settings = request->settings;
+    bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err);
+    bool line = ok && row.id[0] && has_line(settings, row.upstream);
+    if (ok && !line) {
+        store_request_clear(&row);
+        ok = work_wait(ra, id, &row, err);
+    }
+    ok = ok && take_txn(ra, request, &row, err);
     bool open = ok && (row.state == TXN_ORDERED || row.state == TXN_WAITING) &&
                 row.next_at <= clock_now() && row.lease_until <= clock_now();
-    if (open)
-        ok = claim_and_drive(ra, request->settings, &row, outcome, err);
+    if (ok && line)
+        ok = work_by_line(ra, settings, &row, outcome, err);
+    else if (open)
+        ok = work_claim(ra, settings, &row, outcome, NULL, err);
     else if (ok)
         ok = ra_outcome_of_row(request->settings, &row, outcome, err);
     outcome->repeated = true;
@@ -219,7 +144,7 @@ static bool fill_row(struct ordering *ordering, struct err *err)
              request->settings->cfg->upstreams[ordering->upstream].name);
     row->state = TXN_ORDERED;
     row->op = ra_authorization_op(ordering->authorization);
-    row->attempt = 1;
+    row->attempt = has_line(request->settings, row->upstream) ? 0 : 1;
     row->created = clock_now();
     snprintf(row->renews, sizeof row->renews, "%s",
              ra_authorization_renews(ordering->authorization));
@@ -273,7 +198,8 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
                              .row = row,
                              .csr = request->csr,
                              .fresh = true};
-    if (!drive_row(ra, &drive, outcome, err))
+    if (row->attempt == 0 ? !work_by_line(ra, settings, row, outcome, err)
+                          : !work_drive(ra, &drive, outcome, err))
         return false;
     if (*ignored && outcome->status == RA_ISSUED)
         snprintf(outcome->detail, sizeof outcome->detail, "; ignored extensions: %.200s", ignored);
@@ -296,18 +222,31 @@ static bool refuse_audited(struct ra *ra, const struct ra_request *request,
     return ra->store->vt->audit_add(ra->store, &event, err);
 }
 
-/* A renewal goes to the CA that issued, as long as it is configured; anything else by the routes.
- */
-static bool choose_upstream(struct ordering *ordering)
+/* A renewal goes to the CA that issued, as long as it is configured, or to the one that the profile
+ * moves to; anything else by the routes. Of a pool, the first that is not failing or full: once
+ * ordered, a request stays where it is. */
+static bool choose_upstream(struct ra *ra, struct ordering *ordering)
 {
     const struct ra_request *request = ordering->request;
-    size_t route;
+    const struct cfg *cfg = request->settings->cfg;
+    size_t found;
+    if (ordering->lineage && request->profile->migrate) {
+        ordering->upstream = request->profile->migrate_to;
+        return true;
+    }
     if (ordering->lineage &&
         ra_upstream_find(request->settings, ordering->lineage, &ordering->upstream))
         return true;
-    if (!policy_route(request->profile, request->csr, request->label, &route))
+    if (!policy_route(request->profile, request->csr, request->label, &found))
         return false;
-    ordering->upstream = request->profile->routes[route].upstream;
+    const struct cfg_route *route = &request->profile->routes[found];
+    ordering->upstream = route->upstream;
+    for (size_t i = 0; i < route->pool_count; i++) {
+        if (!lines_busy(ra->lines, cfg->upstreams[route->pool[i]].name)) {
+            ordering->upstream = route->pool[i];
+            break;
+        }
+    }
     return true;
 }
 
@@ -321,7 +260,7 @@ static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_
     if (policy->verdict == POLICY_REFUSE) {
         ra_refuse(outcome, policy->reason, "%s", policy->detail);
         ok = refuse_audited(ra, request, outcome, err);
-    } else if (!choose_upstream(ordering)) {
+    } else if (!choose_upstream(ra, ordering)) {
         ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
         ok = refuse_audited(ra, request, outcome, err);
     } else {
@@ -412,25 +351,40 @@ static bool sweep_row(struct ra *ra, const struct ra_settings *settings, const c
     struct store_request row = {0};
     struct ra_outcome outcome = {0};
     bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err) &&
-              (!row.id[0] || claim_and_drive(ra, settings, &row, &outcome, err));
+              (!row.id[0] || work_claim(ra, settings, &row, &outcome, NULL, err));
     ra_outcome_clear(&outcome);
     store_request_clear(&row);
     return ok || err_within(err, "driving request %s", id);
 }
 
+/* Of one upstream: into its line as far as there is room, or at once. */
+static bool sweep_upstream(struct ra *ra, const struct ra_settings *settings, size_t upstream,
+                           size_t *moved, struct err *err)
+{
+    const struct cfg_upstream *conf = &settings->cfg->upstreams[upstream];
+    const struct cfg_line *line = cfg_upstream_line(conf);
+    struct store_due due = {conf->name, clock_now()};
+    struct store_ids ids = {.max = line ? SWEEP_LINE_MAX : SWEEP_MAX};
+    if (line && lines_room(ra->lines, conf->name) < ((size_t)line->queue + 1) / 2)
+        return true;
+    ids.ids = mem_zalloc(ids.max * sizeof *ids.ids);
+    bool ok = ra->store->vt->request_due(ra->store, &due, &ids, err);
+    for (size_t i = 0; i < ids.count; i++) {
+        bool done = line ? lines_add(ra->lines, conf->name, ids.ids[i])
+                         : sweep_row(ra, settings, ids.ids[i], err);
+        *moved += done && !line;
+        ok = ok && (done || line);
+    }
+    free(ids.ids);
+    return ok;
+}
+
 bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, struct err *err)
 {
-    struct store_ids due = {.max = SWEEP_MAX};
-    due.ids = mem_zalloc(SWEEP_MAX * sizeof *due.ids);
+    bool ok = true;
     *moved = 0;
-    bool ok = ra->store->vt->request_due(ra->store, clock_now(), &due, err);
-    for (size_t i = 0; i < due.count; i++) {
-        if (sweep_row(ra, settings, due.ids[i], err))
-            ++*moved;
-        else
-            ok = false;
-    }
-    free(due.ids);
+    for (size_t i = 0; i < settings->cfg->upstream_count; i++)
+        ok = sweep_upstream(ra, settings, i, moved, err) && ok;
     return ok;
 }
 

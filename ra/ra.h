@@ -7,10 +7,19 @@
 
 struct ra;
 
-/* The store is borrowed and outlives the ra. */
-struct ra *ra_new(struct store *store) MUST_USE;
-void ra_free(struct ra *ra);
+struct lines;
+
+/* The store is borrowed and outlives the ra. told hears, on threads of the ra, what went wrong with
+ * an upstream or a request that no device waits for; may be NULL. */
+struct ra *ra_new(struct store *store,
+                  void (*told)(const char *about, const struct err *err)) MUST_USE;
+/* Waits for what upstreams are being asked. False if that does not end: nothing was freed. */
+bool ra_free(struct ra *ra);
 struct store *ra_store_get(struct ra *ra);
+struct lines *ra_lines_get(struct ra *ra);
+
+/* These settings are in force now, for what goes on between requests. Holds a count. */
+void ra_apply(struct ra *ra, struct ra_settings *settings);
 
 /* Thread-safe. False only if it could not decide (then err says why, and the device may retry);
  * a refusal is a successful decision. The caller clears *outcome. */

@@ -71,12 +71,15 @@ struct upstream_vt {
                     struct err *err);
     bool (*revoke)(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
                    struct err *err);
-    /* The CA's certificates, issuer of leaves first; borrowed until close. */
+    /* The CA's certificates, issuer of leaves first; borrowed until close. Does not ask the CA. */
     bool (*chain)(struct upstream *up, const struct cfg_certs **ret, struct err *err);
     /* A CRL over what the inventory says is revoked; for CAs that we are. DER. */
     bool (*crl)(struct upstream *up, const struct up_revoked *revoked, size_t count,
                 struct buf *der, struct err *err);
-    bool (*health)(struct upstream *up, struct err *err);
+    /* Asks the CA whether it is there, and for what chain tells; nothing is issued. */
+    bool (*health)(struct upstream *up, int64_t deadline, struct err *err);
+    /* The certificate by which we are known to the CA, or NULL. */
+    const struct cert *(*credential)(struct upstream *up);
 };
 
 /* Every connector's struct begins with this. */

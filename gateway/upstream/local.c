@@ -210,10 +210,11 @@ static bool local_crl(struct upstream *up, const struct up_revoked *revoked, siz
     return ok || err_openssl(err, ERR_UPSTREAM, "making a CRL");
 }
 
-static bool local_health(struct upstream *up, struct err *err)
+static bool local_health(struct upstream *up, int64_t deadline, struct err *err)
 {
     const struct cert *issuer = local_of(up)->options->certificate.items[0];
     int64_t now = clock_now();
+    (void)deadline;
     if (now < cert_not_before_get(issuer) || now > cert_not_after_get(issuer))
         return err_set(err, ERR_UPSTREAM, "%s: the issuing certificate is not valid now", up->name);
     return true;

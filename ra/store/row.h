@@ -27,10 +27,11 @@ struct store_request {
     char reason[RA_DETAIL_MAX];
     int64_t created, updated;
     int64_t next_at;     /* not before this time should the connector be asked again */
-    int attempt;         /* fences writes */
+    int attempt;         /* fences writes; 0: nobody has driven it yet */
     int64_t lease_until; /* 0: nobody drives it, and who did put it back in good order */
     struct buf cert;     /* DER, when ISSUED */
     bool cert_live;      /* neither revoked nor replaced since */
+    bool confirm;        /* ISSUED, and the CA has not yet heard that we have it */
 };
 
 struct store_cert {
@@ -68,7 +69,8 @@ enum store_order_result {
 };
 
 /* What order writes. request: state is HELD or ORDERED; id, created and attempt are set by the
- * caller. spend may be NULL. A spent challenge remembers the request (see challenge_spent_by). */
+ * caller: 1 if he drives it, with a lease, or 0. spend may be NULL. A spent challenge remembers the
+ * request (see challenge_spent_by). */
 struct store_order {
     const struct store_request *request;
     const uint8_t *spend;
@@ -114,7 +116,23 @@ struct store_record {
     int attempt;
     enum txn_state from;
     const struct cert *cert;
+    bool confirm; /* the CA is yet to hear of it, with the cookie */
+    struct bytes cookie;
     const struct audit_event *audit;
+};
+
+/* What came of a confirmation of that attempt. */
+struct store_confirm {
+    const char *id;
+    int attempt;
+    int64_t again_at;   /* 0: the CA has heard */
+    const char *reason; /* why not, or NULL */
+};
+
+/* What is due. */
+struct store_due {
+    const char *upstream;
+    int64_t now;
 };
 
 enum store_write { STORE_DONE = 0, STORE_FENCED, STORE_SERIAL_SEEN };

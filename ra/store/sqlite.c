@@ -246,9 +246,10 @@ static bool request_list(struct store *store, const struct store_filter *filter,
     WITH_READER(store, err, db_request_list(db, filter, each, arg, err));
 }
 
-static bool request_due(struct store *store, int64_t now, struct store_ids *ret, struct err *err)
+static bool request_due(struct store *store, const struct store_due *due, struct store_ids *ret,
+                        struct err *err)
 {
-    WITH_READER(store, err, db_request_due(db, now, ret, err));
+    WITH_READER(store, err, db_request_due(db, due, ret, err));
 }
 
 static bool request_counts(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err)
@@ -331,6 +332,12 @@ static bool record(struct store *store, const struct store_record *in, enum stor
         return false;
     *result = job.result;
     return true;
+}
+
+static bool confirm(struct store *store, const struct store_confirm *in, struct err *err)
+{
+    struct store_confirm job = *in;
+    return write_wait(store, db_write_confirm, &job, err);
 }
 
 static bool take_txn(struct store *store, const char *request_id, struct bytes txn, struct err *err)
@@ -469,6 +476,7 @@ const struct store_vt store_sqlite = {
     .claim = claim,
     .move = move,
     .record = record,
+    .confirm = confirm,
     .take_txn = take_txn,
     .delivered = delivered,
     .challenge_add = challenge_add,

@@ -50,7 +50,8 @@ bool db_request_by_id(struct db *db, const char *id, struct store_request *ret, 
 bool db_request_list(struct db *db, const struct store_filter *filter,
                      bool (*each)(const struct store_request *request, void *arg), void *arg,
                      struct err *err);
-bool db_request_due(struct db *db, int64_t now, struct store_ids *ret, struct err *err);
+bool db_request_due(struct db *db, const struct store_due *due, struct store_ids *ret,
+                    struct err *err);
 bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct err *err);
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
                   struct err *err);
@@ -103,6 +104,7 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err);
 enum db_write db_write_claim(struct db *db, void *arg, struct err *err);
 enum db_write db_write_move(struct db *db, void *arg, struct err *err);
 enum db_write db_write_record(struct db *db, void *arg, struct err *err);
+enum db_write db_write_confirm(struct db *db, void *arg, struct err *err); /* store_confirm */
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err);
 enum db_write db_write_challenge(struct db *db, void *arg, struct err *err);
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);

@@ -10,7 +10,7 @@
     "SELECT r.id, r.profile, r.upstream, r.state, r.op, r.dedup, r.prover, r.txn, r.csr, "         \
     "r.handle, r.cookie, r.renews, r.origin, r.subject, r.reason, r.created, r.updated, "          \
     "r.next_at, r.attempt, r.lease_until, c.der, "                                                 \
-    "coalesce(c.revoked_at = 0 AND c.replaced_by = '', 0) "                                        \
+    "coalesce(c.revoked_at = 0 AND c.replaced_by = '', 0), r.confirm "                             \
     "FROM request r LEFT JOIN cert c ON c.request = r.id "
 
 #define CERT_COLUMNS                                                                               \
@@ -53,6 +53,7 @@ static bool request_row(sqlite3_stmt *stmt, struct store_request *row, struct er
     row->attempt = sqlite3_column_int(stmt, 18);
     row->lease_until = sqlite3_column_int64(stmt, 19);
     row->cert_live = sqlite3_column_int(stmt, 21);
+    row->confirm = sqlite3_column_int(stmt, 22);
     if (!ok || !txn_state_parse(state, &row->state))
         return err_set(err, ERR_LOCAL, "store: request %s cannot be read (state \"%s\")", row->id,
                        state);
@@ -149,17 +150,20 @@ bool db_request_list(struct db *db, const struct store_filter *filter,
     return ok;
 }
 
-bool db_request_due(struct db *db, int64_t now, struct store_ids *ret, struct err *err)
+bool db_request_due(struct db *db, const struct store_due *due, struct store_ids *ret,
+                    struct err *err)
 {
-    sqlite3_stmt *stmt = db_prepare(db,
-                                    "SELECT id FROM request INDEXED BY request_open WHERE state IN "
-                                    "('ordered', 'waiting', 'suspect') AND "
-                                    "next_at <= ?1 AND lease_until <= ?1 ORDER BY next_at LIMIT ?2",
-                                    err);
+    sqlite3_stmt *stmt =
+        db_prepare(db,
+                   "SELECT id FROM request INDEXED BY request_due WHERE "
+                   "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1) AND upstream = ?1 "
+                   "AND next_at <= ?2 AND lease_until <= ?2 ORDER BY next_at LIMIT ?3",
+                   err);
     if (!stmt)
         return false;
-    sqlite3_bind_int64(stmt, 1, now);
-    sqlite3_bind_int64(stmt, 2, (int64_t)ret->max);
+    db_bind_text(stmt, 1, due->upstream);
+    sqlite3_bind_int64(stmt, 2, due->now);
+    sqlite3_bind_int64(stmt, 3, (int64_t)ret->max);
     bool row, ok;
     ret->count = 0;
     while ((ok = db_step(db, stmt, &row, err)) && row && ret->count < ret->max)

@@ -39,6 +39,10 @@ static const char *const steps[] = {
     "  hash BLOB NOT NULL);",
     "CREATE INDEX request_renews ON request (renews) WHERE renews != '';"
     "CREATE INDEX request_state ON request (state);",
+    "ALTER TABLE request ADD COLUMN confirm INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX request_open;"
+    "CREATE INDEX request_due ON request (upstream, next_at) WHERE "
+    "state IN ('ordered', 'waiting', 'suspect') OR confirm = 1;",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

@@ -112,7 +112,8 @@ static bool request_insert(struct db *db, const struct store_request *row, struc
     sqlite3_bind_int64(stmt, 16, row->created);
     sqlite3_bind_int64(stmt, 17, row->next_at);
     sqlite3_bind_int(stmt, 18, row->attempt);
-    sqlite3_bind_int64(stmt, 19, row->state == TXN_ORDERED ? now + ORDER_LEASE_SECONDS : 0);
+    sqlite3_bind_int64(stmt, 19,
+                       row->state == TXN_ORDERED && row->attempt ? now + ORDER_LEASE_SECONDS : 0);
     return db_run(db, stmt, err);
 }
 
@@ -159,7 +160,7 @@ enum db_write db_write_claim(struct db *db, void *arg, struct err *err)
         db_prepare(db,
                    "UPDATE request SET lease_until = ?2 + ?3, attempt = attempt + 1 "
                    "WHERE id = ?1 AND lease_until <= ?2 AND "
-                   "state IN ('ordered', 'waiting', 'suspect') RETURNING attempt",
+                   "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1) RETURNING attempt",
                    err);
     if (!stmt)
         return DB_FAILED;
@@ -273,6 +274,18 @@ static bool cert_replace(struct db *db, const char *old, const struct cert *by, 
     return db_run(db, stmt, err);
 }
 
+/* Its recorder keeps the lease, and confirms. */
+static bool confirm_mark(struct db *db, const struct store_record *in, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db, "UPDATE request SET confirm = 1, lease_until = ?2 WHERE id = ?1", err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, in->id);
+    sqlite3_bind_int64(stmt, 2, clock_now() + ORDER_LEASE_SECONDS);
+    return db_run(db, stmt, err);
+}
+
 enum db_write db_write_record(struct db *db, void *arg, struct err *err)
 {
     struct db_record *record = arg;
@@ -283,6 +296,7 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
                                .attempt = in->attempt,
                                .from = in->from,
                                .to = TXN_ISSUED,
+                               .cookie = in->cookie,
                                .audit = in->audit,
                            }};
     enum db_write result = db_write_move(db, &move, err);
@@ -297,11 +311,29 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
         record->result = STORE_SERIAL_SEEN;
         result = seen ? DB_UNDO : DB_FAILED;
     } else {
-        result = written(csr_forget(db, in->id, err) &&
-                         (!request.renews[0] || cert_replace(db, request.renews, in->cert, err)));
+        result =
+            written(csr_forget(db, in->id, err) && (!in->confirm || confirm_mark(db, in, err)) &&
+                    (!request.renews[0] || cert_replace(db, request.renews, in->cert, err)));
     }
     store_request_clear(&request);
     return result;
+}
+
+enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
+{
+    const struct store_confirm *in = arg;
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "UPDATE request SET confirm = ?3 > 0, next_at = ?3, "
+                                    "reason = coalesce(?4, reason), lease_until = 0 "
+                                    "WHERE id = ?1 AND attempt = ?2 AND confirm = 1",
+                                    err);
+    if (!stmt)
+        return DB_FAILED;
+    db_bind_text(stmt, 1, in->id);
+    sqlite3_bind_int(stmt, 2, in->attempt);
+    sqlite3_bind_int64(stmt, 3, in->again_at);
+    db_bind_text(stmt, 4, in->reason);
+    return written(db_run(db, stmt, err));
 }
 
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
@@ -385,7 +417,7 @@ enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
     (void)arg; /* not 0, which says that the driver put it back itself */
     return written(db_exec(db,
                            "UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
-                           "state IN ('ordered', 'waiting', 'suspect')",
+                           "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1)",
                            err));
 }
 

@@ -22,8 +22,10 @@ struct store_vt {
                            struct store_request *ret, struct err *err);
     bool (*request_by_id)(struct store *store, const char *id, struct store_request *ret,
                           struct err *err);
-    /* ORDERED, WAITING and SUSPECT requests whose lease is over and whose time has come. */
-    bool (*request_due)(struct store *store, int64_t now, struct store_ids *ret, struct err *err);
+    /* ORDERED, WAITING, SUSPECT and unconfirmed requests of an upstream whose lease is over and
+     * whose time has come; those that wait longest first. */
+    bool (*request_due)(struct store *store, const struct store_due *due, struct store_ids *ret,
+                        struct err *err);
     /* Newest first; of filter: profile, upstream and limit. */
     bool (*request_list)(struct store *store, const struct store_filter *filter,
                          bool (*each)(const struct store_request *request, void *arg), void *arg,
@@ -49,14 +51,16 @@ struct store_vt {
     /* Writes. On STORE_DUPLICATE, *existing is the id of that row. */
     bool (*order)(struct store *store, const struct store_order *order,
                   enum store_order_result *result, char existing[RA_ID_LEN + 1], struct err *err);
-    /* Takes the lease of a request in ORDERED, WAITING or SUSPECT: *attempt is the new fence, or 0
-     * if somebody else holds it. */
+    /* Takes the lease of a request in ORDERED, WAITING or SUSPECT, or unconfirmed: *attempt is the
+     * new fence, or 0 if somebody else holds it. */
     bool (*claim)(struct store *store, const char *id, int64_t seconds, int *attempt,
                   struct err *err);
     bool (*move)(struct store *store, const struct store_move *move, enum store_write *result,
                  struct err *err);
     bool (*record)(struct store *store, const struct store_record *record, enum store_write *result,
                    struct err *err);
+    /* Gives up the lease of an unconfirmed request. Nothing if that is not its attempt. */
+    bool (*confirm)(struct store *store, const struct store_confirm *confirm, struct err *err);
     /* The transactionID by which a request is found from now on. */
     bool (*take_txn)(struct store *store, const char *request_id, struct bytes txn,
                      struct err *err);

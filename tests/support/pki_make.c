@@ -99,7 +99,10 @@ X509 *make_x509(const struct make_spec *spec, EVP_PKEY *key, X509 *issuer, EVP_P
     X509_NAME *subject = make_name(spec->subject);
     time_t now = time(NULL);
     MUST(x509 && X509_set_version(x509, X509_VERSION_3));
-    set_serial(x509);
+    if (spec->serial)
+        MUST(ASN1_INTEGER_set_int64(X509_get_serialNumber(x509), spec->serial));
+    else
+        set_serial(x509);
     MUST(X509_set_subject_name(x509, subject) &&
          X509_set_issuer_name(x509, issuer ? X509_get_subject_name(issuer) : subject));
     MUST(ASN1_TIME_set(X509_getm_notBefore(x509),

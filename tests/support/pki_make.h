@@ -16,6 +16,7 @@ struct make_spec {
     const char *eku;       /* "clientAuth" */
     const char *key_usage; /* "digitalSignature,keyEncipherment" */
     bool ca;
+    int64_t serial;                /* 0: a random one */
     int64_t not_before, not_after; /* 0: an hour ago, in a day */
     const char *challenge;         /* requests: challengePassword */
     int challenge_type;            /* V_ASN1_..., 0: PrintableString */

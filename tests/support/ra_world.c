@@ -40,6 +40,7 @@ static struct cert *fake_cert(const struct fake_ca *ca, const struct csr *csr)
     struct make_spec spec = {
         .subject = ca->subject ? ca->subject : names->subject_text,
         .sans = sans,
+        .serial = ca->serial,
         .not_before = ca->not_before ? ca->not_before : clock_now() - 3600,
         .not_after = clock_now() + (ca->lifetime ? ca->lifetime : 90 * DAY),
     };
@@ -212,7 +213,7 @@ int world_teardown(void **state)
 {
     struct world *w = *state;
     EVP_PKEY *keys[] = {w->root_key, w->ca_key, w->key, w->other_key};
-    ra_free(w->ra);
+    assert_true(ra_free(w->ra));
     store_close(w->store);
     for (size_t i = 0; i < WORLD_CAS; i++) {
         X509_free(w->ca[i].issuing);
@@ -237,11 +238,11 @@ int world_teardown(void **state)
 void world_restart(struct world *w)
 {
     struct err err = {0};
-    ra_free(w->ra);
+    assert_true(ra_free(w->ra));
     store_close(w->store);
     if (!store_open(w->url, true, &w->store, &err))
         fail_msg("%s", err.text);
-    w->ra = ra_new(w->store);
+    w->ra = ra_new(w->store, NULL);
 }
 
 /* Requests */

@@ -36,6 +36,7 @@ struct fake_ca {
     EVP_PKEY *key;       /* and for this key */
     struct cert *same;   /* or this certificate again */
     int64_t not_before;  /* 0: an hour before now */
+    int64_t serial;      /* 0: a new one each time */
     int64_t lifetime;    /* seconds; 0: 90 days */
     int retry_after;     /* of the reply */
     const char *cookie;  /* of the reply, or NULL */

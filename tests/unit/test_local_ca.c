@@ -114,9 +114,9 @@ static void test_health(void **state)
     struct err err = {0};
     (void)state;
     open_usual(&ca, make_ec("P-256"));
-    assert_true(local_vt.health(ca.up, &err));
+    assert_true(local_vt.health(ca.up, 0, &err));
     clock_set(now + 3651 * (int64_t)DAY);
-    assert_false(local_vt.health(ca.up, &err));
+    assert_false(local_vt.health(ca.up, 0, &err));
     assert_non_null(strstr(err.text, "not valid"));
     clock_set(now);
     close_ca(&ca);

@@ -299,15 +299,63 @@ static void test_unconfirmed(void **state)
     device_close(&d);
 }
 
-/* A wrong certificate that waits for confirmation is rejected. */
+static bool keep_id(const struct store_request *request, void *arg)
+{
+    memcpy(arg, request->id, sizeof request->id);
+    return true;
+}
+
+/* A wrong certificate that waits for confirmation is rejected, and the request is over. */
 static void test_unconfirmed_wrong(void **state)
 {
     struct world *w = *state;
-    w->ca[0].subject = "CN=someone else";
-    struct device d = device_pending(w, UP_UNCONFIRMED, 0);
-    world_state(w, d.id, TXN_SUSPECT);
+    struct device d = device_open(w);
+    d.ca->subject = "CN=someone else";
+    d.ca->submit = UP_UNCONFIRMED;
+    world_refused(w, &d.request, RA_UPSTREAM_REFUSED);
     assert_int_equal(d.ca->accepted, 0);
     assert_int_equal(d.ca->rejected, 1);
+    assert_int_equal(world_requests(w), 1);
+    device_close(&d);
+}
+
+/* A CA that does not take its wrong certificate back leaves the request to an operator. */
+static void test_wrong_stays(void **state)
+{
+    struct world *w = *state;
+    w->ca[0].subject = "CN=someone else";
+    w->ca[0].confirm_fails = true;
+    struct device d = device_pending(w, UP_UNCONFIRMED, 0);
+    world_state(w, d.id, TXN_SUSPECT);
+    check_reason(&d, "has not taken it back: no confirmation today");
+    device_close(&d);
+}
+
+/* A confirmation that fails is tried again until the CA hears it; the device has its certificate.
+ */
+static void test_confirm_again(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    d.ca->submit = UP_UNCONFIRMED;
+    d.ca->cookie = "confirm me";
+    d.ca->confirm_fails = true;
+    cert_free(world_issue(w, &d.request));
+    struct store_filter filter = {.limit = 1};
+    struct err err = {0};
+    assert_true(w->store->vt->request_list(w->store, &filter, keep_id, d.id, &err));
+    for (int i = 0; i < 3; i++)
+        sweep_due(&d);
+    assert_int_equal(d.ca->accepted, 4);
+    d.ca->confirm_fails = false;
+    world_restart(w);
+    sweep_due(&d);
+    assert_int_equal(d.ca->accepted, 5);
+    assert_true(bytes_equal_str(buf_bytes(&d.ca->last_cookie), "confirm me"));
+    clock_set(clock_now() + DAY);
+    assert_int_equal(world_sweep(w), 0);
+    assert_int_equal(d.ca->submitted, 1);
+    world_state(w, d.id, TXN_ISSUED);
     device_close(&d);
 }
 
@@ -353,11 +401,28 @@ static void test_serial_seen(void **state)
 {
     struct world *w = *state;
     struct device d = device_open(w);
-    w->ca[0].same = world_issue(w, &d.request);
+    w->ca[0].serial = 77;
+    cert_free(world_issue(w, &d.request));
     d.request.evidence = (struct ra_evidence){.principal = "alice"}; /* another request */
+    w->ca[0].lifetime = 5 * DAY;
     world_pending(w, &d.request, d.id);
     world_state(w, d.id, TXN_SUSPECT);
     check_reason(&d, "twice");
+    assert_int_equal(inventory(w), 1);
+    device_close(&d);
+}
+
+/* A CA that answers with a certificate that it gave before has issued nothing: the request is
+ * over, and that certificate is not taken back. */
+static void test_old_cert(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    w->ca[0].same = world_issue(w, &d.request);
+    d.request.evidence = (struct ra_evidence){.principal = "alice"}; /* another request */
+    w->ca[0].submit = UP_UNCONFIRMED;
+    world_refused(w, &d.request, RA_UPSTREAM_REFUSED);
+    assert_int_equal(w->ca[0].rejected, 0);
     assert_int_equal(inventory(w), 1);
     device_close(&d);
 }
@@ -458,12 +523,12 @@ static void test_orphan(void **state)
     struct device d = device_pending(w, UP_PENDING, 0);
     d.ca->poll = UP_ISSUED;
     w->conf[0].name = "renamed";
-    sweep_due(&d);
-    world_state(w, d.id, TXN_WAITING);
-    check_reason(&d, "not in the configuration");
+    clock_set(next_at(&d));
+    assert_int_equal(world_sweep(w), 0);
     w->conf[0].name = "first";
     w->profiles[0].name = "renamed";
     sweep_due(&d);
+    check_reason(&d, "not in the configuration");
     world_state(w, d.id, TXN_WAITING);
     assert_int_equal(d.ca->polled, 0);
     w->profiles[0].name = "a";
@@ -548,6 +613,7 @@ int main(void)
         TEST(test_poll_fails),   TEST(test_refused),         TEST(test_retry),
         TEST(test_unknown),      TEST(test_unknown_refused), TEST(test_unknown_for_good),
         TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_unconfirmed_wrong),
+        TEST(test_wrong_stays),  TEST(test_confirm_again),   TEST(test_old_cert),
         TEST(test_wrong_cert),   TEST(test_serial_seen),     TEST(test_fenced),
         TEST(test_crash_safe),   TEST(test_crash_unsafe),    TEST(test_crash_device),
         TEST(test_orphan),       TEST(test_sweep_goes_on),   TEST(test_delivered),

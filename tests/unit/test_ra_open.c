@@ -58,8 +58,8 @@ static void test_open_window(void **state)
     device_close(&d);
 }
 
-/* What a dead process may have sent is not sent again because its upstream was missing for a while:
- * it is asked for. */
+/* What a dead process may have sent is not sent again because its upstream or profile was missing
+ * for a while: it is asked for. */
 static void test_crash_orphan(void **state)
 {
     struct world *w = *state;
@@ -69,9 +69,12 @@ static void test_crash_orphan(void **state)
     world_left_behind(w, d.csr, d.id);
     world_restart(w);
     w->conf[0].name = "renamed";
+    assert_int_equal(world_sweep(w), 0);
+    w->conf[0].name = "first";
+    w->profiles[0].name = "renamed";
     assert_int_equal(world_sweep(w), 1);
     world_state(w, d.id, TXN_SUSPECT);
-    w->conf[0].name = "first";
+    w->profiles[0].name = "a";
     sweep_due(&d);
     world_state(w, d.id, TXN_ISSUED);
     assert_int_equal(d.ca->submitted, 0);
@@ -79,7 +82,7 @@ static void test_crash_orphan(void **state)
     device_close(&d);
 }
 
-/* However often a CA says the same, and however long an upstream is missing, the trail says it
+/* However often a CA says the same, and however long a profile is missing, the trail says it
  * once. */
 static void test_trail_once(void **state)
 {
@@ -90,7 +93,7 @@ static void test_trail_once(void **state)
     for (int i = 0; i < 5; i++)
         sweep_due(&d);
     assert_int_equal(d.ca->polled, 5);
-    w->conf[0].name = "renamed";
+    w->profiles[0].name = "renamed";
     for (int i = 0; i < 5; i++)
         sweep_due(&d);
     assert_true(audit_verify(w->store, &summary, &err));

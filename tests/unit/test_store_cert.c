@@ -89,7 +89,8 @@ static void test_record_states(void **state)
         bool legal = s == TXN_ORDERED || s == TXN_WAITING || s == TXN_SUSPECT;
         char id[RA_ID_LEN + 1];
         struct cert *cert = box_cert(box, 100 + s);
-        struct store_record record = {id, 1, (enum txn_state)s, cert, &event};
+        struct store_record record = {
+            .id = id, .attempt = 1, .from = (enum txn_state)s, .cert = cert, .audit = &event};
         enum store_write result = STORE_FENCED;
         struct store_cert held = {0};
         struct err err = {0};

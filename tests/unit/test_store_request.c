@@ -326,7 +326,11 @@ static void test_fenced(void **state)
         char id[RA_ID_LEN + 1];
         struct store_move move = {id,  rows[i].attempt, rows[i].from, TXN_REFUSED, {0}, 5,
                                   "x", &event};
-        struct store_record record = {id, rows[i].attempt, rows[i].from, cert, &event};
+        struct store_record record = {.id = id,
+                                      .attempt = rows[i].attempt,
+                                      .from = rows[i].from,
+                                      .cert = cert,
+                                      .audit = &event};
         enum store_write result = STORE_DONE;
         struct err err;
         box_id(rows[i].n, id);
@@ -452,8 +456,9 @@ static void check_due(const struct box *box, int64_t now, size_t max, const char
 {
     char ids[8][RA_ID_LEN + 1], got[64] = "";
     struct store_ids due = {ids, 99, max};
+    struct store_due what = {"ca", now};
     struct err err = {0};
-    if (!box->store->vt->request_due(box->store, now, &due, &err))
+    if (!box->store->vt->request_due(box->store, &what, &due, &err))
         fail_msg("%s", err.text);
     for (size_t i = 0; i < due.count; i++)
         snprintf(got + strlen(got), sizeof got - strlen(got), "%c", ids[i][RA_ID_LEN - 1]);

@@ -1,0 +1,40 @@
+/* The requests in the store and who works at them. Internal to ra/. */
+#ifndef RA_WORK_H
+#define RA_WORK_H
+
+#include "base/link.h"
+#include "ra/drive.h"
+#include "ra/line.h"
+
+#include <pthread.h>
+
+struct ra {
+    struct store *store;
+    struct lines *lines; /* of upstreams that are asked over a network */
+    pthread_mutex_t mutex;
+    struct link waits;             /* threads that wait for what another one does to a request */
+    unsigned waiting, waiting_max; /* those that wait for an upstream */
+    void (*told)(const char *about, const struct err *err);
+};
+
+/* The lines' work; arg is the struct ra. */
+enum line_result work_run(void *arg, const struct ra_settings *settings, size_t upstream,
+                          const char *id, int *hold);
+bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream);
+
+/* Drives a row whose lease the caller holds, and wakes those who wait for it. */
+bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome,
+                struct err *err) MUST_USE;
+/* Takes a row that nobody drives and drives it. If somebody else was faster, or its profile or
+ * upstream no longer exist, the outcome is what the row says. said may be NULL. */
+bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
+                struct ra_outcome *outcome, struct ra_said *said, struct err *err) MUST_USE;
+
+/* Reads the row until it is final, free to be claimed, or the time is over. */
+bool work_wait(struct ra *ra, const char *id, struct store_request *row, struct err *err) MUST_USE;
+/* Puts a row of an upstream with a line into it, waits as long as a device may be kept waiting, or
+ * not at all, and tells what the row says then. */
+bool work_by_line(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
+                  struct ra_outcome *outcome, struct err *err) MUST_USE;
+
+#endif
