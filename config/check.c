@@ -7,6 +7,7 @@
 
 #define OID_MAX 128
 #define DNS_MAX 253
+#define WEB_MAX 1024
 #define GLOB_MAX 1024
 #define PATH_MAX_LEN 256
 #define LABEL_MAX 64
@@ -119,6 +120,22 @@ const char *cfg_check_glob(const char *text, char **stored)
     for (size_t i = 0; i < len; i++)
         fine = fine && text[i] > 0x20 && text[i] < 0x7f;
     return fine ? NULL : "is no glob of printable ASCII without spaces";
+}
+
+const char *cfg_check_web(const char *text, char **stored)
+{
+    (void)stored;
+    size_t len = strlen(text);
+    size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
+                    : strncmp(text, "http://", 7) == 0 ? 7
+                                                       : 0;
+    bool fine = scheme && len <= WEB_MAX && text[scheme] && text[scheme] != '/';
+    for (size_t i = 0; i < len; i++)
+        fine = fine && text[i] > 0x20 && text[i] < 0x7f && !strchr("\"<>\\^`{|}#", text[i]);
+    const char *end = fine ? strpbrk(text + scheme, "/?") : NULL;
+    size_t authority = fine && end ? (size_t)(end - text) : len;
+    fine = fine && !memchr(text, '@', authority); /* a password would be in a log */
+    return fine ? NULL : "is no http or https URL";
 }
 
 /* Whether all bits behind the prefix are zero. */

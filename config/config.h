@@ -108,7 +108,7 @@ struct cfg_kind {
 };
 
 struct cfg_kinds {
-    const struct cfg_kind *items;
+    const struct cfg_kind *const *items;
     size_t count;
 };
 

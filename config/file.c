@@ -182,6 +182,34 @@ void cfg_file_secrets_clear(void *field)
     challenge->fixed_count = 0;
 }
 
+bool cfg_file_secret(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    static const char form[] = "a file with one secret";
+    struct buf text = BUF_SECRET(LINES_FILE_MAX), *secret = field;
+    struct err err;
+    char *path = usable(node, form, false, faults);
+    bool ok = path && guarded(node, path, faults);
+    if (ok && !pem_file_read(path, SECRET_MAX, &text, &err)) {
+        cfg_fault(faults, node, "%s; expected %s", err.text, form);
+        ok = false;
+    }
+    struct bytes line = bytes_trim(buf_bytes(&text));
+    if (ok && (!line.len || memchr(line.ptr, '\n', line.len) || memchr(line.ptr, 0, line.len))) {
+        cfg_fault(faults, node, "holds no secret, or several; expected %s", form);
+        ok = false;
+    }
+    *secret = BUF_SECRET(SECRET_MAX + 1);
+    ok = ok && buf_set(secret, line) && buf_str(secret);
+    buf_free(&text);
+    free(path);
+    return ok;
+}
+
+void cfg_file_secret_clear(void *field)
+{
+    buf_free(field);
+}
+
 static bool name_is_fine(struct bytes name)
 {
     bool fine = name.len && name.len <= USER_NAME_MAX;

@@ -226,7 +226,7 @@ static void put_upstreams(struct json *json, const struct cfg_kinds *kinds)
     for (size_t i = 0; i < kinds->count; i++) {
         put(json, i ? ", " : "");
         open_object(json);
-        put_map(json, kinds->items[i].keys, kinds->items[i].type, kinds);
+        put_map(json, kinds->items[i]->keys, kinds->items[i]->type, kinds);
         close_object(json);
     }
     put(json, "]");

@@ -22,8 +22,8 @@ struct counted {
 static const struct cfg_kind *kind_find(const struct cfg_kinds *kinds, const char *type)
 {
     for (size_t i = 0; i < kinds->count; i++) {
-        if (strcmp(kinds->items[i].type, type) == 0)
-            return &kinds->items[i];
+        if (strcmp(kinds->items[i]->type, type) == 0)
+            return kinds->items[i];
     }
     return NULL;
 }
@@ -33,7 +33,7 @@ static void kinds_form(const struct cfg_kinds *kinds, struct buf *out)
 {
     bool room = buf_add_str(out, kinds->count > 1 ? "one of " : "");
     for (size_t i = 0; i < kinds->count && room; i++)
-        room = buf_add_fmt(out, "%s%s", i ? ", " : "", kinds->items[i].type);
+        room = buf_add_fmt(out, "%s%s", i ? ", " : "", kinds->items[i]->type);
 }
 
 /* The kind that `type` names; NULL with a fault. */

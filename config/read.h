@@ -41,6 +41,7 @@ const char *cfg_check_extension(const char *text, char **stored); /* stored dott
 const char *cfg_check_dns(const char *text, char **stored);
 const char *cfg_check_ip(const char *text, char **stored);
 const char *cfg_check_glob(const char *text, char **stored);
+const char *cfg_check_web(const char *text, char **stored); /* an http or https URL */
 const char *cfg_check_path(const char *text, char **stored);
 const char *cfg_check_label(const char *text, char **stored);
 

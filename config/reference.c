@@ -144,6 +144,6 @@ bool cfg_reference_write(const struct cfg_kinds *kinds, struct buf *out)
     put_heading(&page, "The file");
     put_table(&page, "", cfg_schema);
     for (size_t i = 0; i < kinds->count; i++)
-        put_kind(&page, &kinds->items[i]);
+        put_kind(&page, kinds->items[i]);
     return page.room;
 }

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/text.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
@@ -5,19 +6,36 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] = "usage: scepter request list [-c FILE] [--profile P] [--json]\n"
-                            "       scepter request show [-c FILE] ID [--json]\n"
-                            "\n"
-                            "The requests in the store and their states: held, ordered, waiting, "
-                            "suspect, issued, refused.\n";
+static const char usage[] =
+    "usage: scepter request list [-c FILE] [--profile P] [--json]\n"
+    "       scepter request show [-c FILE] ID [--json]\n"
+    "       scepter request approve [-c FILE] ID [--reason TEXT]\n"
+    "       scepter request deny [-c FILE] ID [--reason TEXT]\n"
+    "\n"
+    "The requests in the store and their states: held, ordered, waiting, suspect, issued, "
+    "refused.\n"
+    "A suspect request left for its CA and nobody knows what became of it. approve: the CA did "
+    "not\n"
+    "issue, and it is sent again. deny: the device is refused, and may ask anew; see first that a\n"
+    "certificate which the CA may have issued is revoked there.\n";
 
-static const struct option options[] = {{"profile", required_argument, NULL, 'p'}, {0}};
+static const struct option options[] = {
+    {"profile", required_argument, NULL, 'p'}, {"reason", required_argument, NULL, 'r'}, {0}};
+
+#define LEASE_SECONDS 10
+
+struct flags {
+    struct store_filter filter;
+    const char *reason;
+};
 
 static bool take(int option, const char *value, void *arg)
 {
-    struct store_filter *filter = arg;
-    (void)option;
-    filter->profile = value;
+    struct flags *flags = arg;
+    if (option == 'p')
+        flags->filter.profile = value;
+    else
+        flags->reason = value;
     return true;
 }
 
@@ -100,26 +118,94 @@ static int show(struct cli *cli, const char *id)
     return CMD_OK;
 }
 
+/* Under a lease, so that nobody drives the request meanwhile. */
+static bool decide(struct cli *cli, const struct store_request *row, bool approve,
+                   const char *reason, struct err *err)
+{
+    const struct store_vt *vt = cli->store->vt;
+    char text[RA_DETAIL_MAX];
+    enum store_write result = STORE_FENCED;
+    int attempt;
+    if (txn_is_final(row->state))
+        return err_set(err, ERR_PEER, "request %s is %s already", row->id,
+                       txn_state_name(row->state));
+    if (approve && row->state != TXN_SUSPECT)
+        return err_set(err, ERR_PEER, "request %s is %s, there is nothing to approve", row->id,
+                       txn_state_name(row->state));
+    if (!vt->claim(cli->store, row->id, LEASE_SECONDS, &attempt, err))
+        return false;
+    if (!attempt)
+        return err_set(err, ERR_PEER, "request %s is being worked at; try again", row->id);
+    snprintf(text, sizeof text, "%s by an operator%s%.150s", approve ? "approved" : "denied",
+             reason ? ": " : "", reason ? reason : "");
+    struct audit_event event = {.event = approve ? "approved" : "denied",
+                                .request = row->id,
+                                .profile = row->profile,
+                                .subject = row->subject,
+                                .detail = text};
+    struct store_move move = {.id = row->id,
+                              .attempt = attempt,
+                              .from = row->state,
+                              .to = approve ? TXN_ORDERED : TXN_REFUSED,
+                              .next_at = clock_now(),
+                              .reason = text,
+                              .audit = &event};
+    return vt->move(cli->store, &move, &result, err) &&
+           (result == STORE_DONE ||
+            err_set(err, ERR_PEER, "request %s has just changed; look again", row->id));
+}
+
+static int decide_by_id(struct cli *cli, const char *id, bool approve, const char *reason)
+{
+    struct store_request request = {0};
+    struct err err = {0};
+    bool ok = cli->store->vt->request_by_id(cli->store, id, &request, &err);
+    if (ok && !request.id[0])
+        ok = err_set(&err, ERR_PEER, "there is no request \"%s\"", id);
+    ok = ok && decide(cli, &request, approve, reason, &err);
+    if (ok)
+        printf("%s %s\n", approve ? "approved" : "denied", request.id);
+    else
+        cli_complain(cli, "%s", err.text);
+    store_request_clear(&request);
+    return ok ? CMD_OK : err.kind == ERR_PEER ? CMD_REFUSED : CMD_UNREACHABLE;
+}
+
+enum verb { VERB_LIST, VERB_SHOW, VERB_APPROVE, VERB_DENY, VERB_COUNT };
+
+/* VERB_COUNT: not a verb, or the wrong number of words behind it. */
+static enum verb verb_of(const char *word, int words)
+{
+    static const char *const verbs[] = {"list", "show", "approve", "deny"};
+    for (unsigned i = 0; i < VERB_COUNT; i++)
+        if (word && strcmp(word, verbs[i]) == 0 && words == (i != VERB_LIST))
+            return (enum verb)i;
+    return VERB_COUNT;
+}
+
 int cmd_request(int argc, char **argv)
 {
     struct cli cli = {.name = "request", .usage = usage};
-    struct store_filter filter = {0};
+    struct flags flags = {0};
     bool named = argc > 1 && argv[1][0] != '-';
     cli.options = options;
     cli.take = take;
-    cli.arg = &filter;
+    cli.arg = &flags;
     if (!cli_parse(&cli, argc - named, argv + named))
         return cli_parse_exit(&cli);
-    int words = argc - named - optind;
-    bool is_list = named && strcmp(argv[1], "list") == 0 && words == 0;
-    bool is_show = named && strcmp(argv[1], "show") == 0 && words == 1;
-    if (!is_list && !is_show) {
+    const char *id = argv[named + optind];
+    enum verb verb = verb_of(named ? argv[1] : NULL, argc - named - optind);
+    if (verb == VERB_COUNT) {
         fputs(usage, stderr);
         return CMD_USAGE;
     }
     int code = cli_open(&cli);
-    if (code == CMD_OK)
-        code = is_list ? list(&cli, &filter) : show(&cli, argv[named + optind]);
+    if (code == CMD_OK && verb == VERB_LIST)
+        code = list(&cli, &flags.filter);
+    else if (code == CMD_OK && verb == VERB_SHOW)
+        code = show(&cli, id);
+    else if (code == CMD_OK)
+        code = decide_by_id(&cli, id, verb == VERB_APPROVE, flags.reason);
     cli_close(&cli);
     return code;
 }

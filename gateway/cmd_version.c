@@ -12,16 +12,20 @@ int cmd_version(int argc, char **argv)
     struct cli cli = {.name = "version", .usage = usage};
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
+    struct buf kinds = {0};
+    wire_kind_names(&kinds);
     if (!cli.json) {
         printf("scepter %s\n%s\nstores: %s\nupstreams: %s\n", SCEPTER_VERSION,
-               OpenSSL_version(OPENSSL_VERSION), store_kinds(), wire_kind_names());
+               OpenSSL_version(OPENSSL_VERSION), store_kinds(), buf_str(&kinds));
+        buf_free(&kinds);
         return CMD_OK;
     }
     struct json *json = json_new_object();
     json_set_text(json, "version", SCEPTER_VERSION);
     json_set_text(json, "openssl", OpenSSL_version(OPENSSL_VERSION));
     json_set_text(json, "stores", store_kinds());
-    json_set_text(json, "upstreams", wire_kind_names());
+    json_set_text(json, "upstreams", buf_str(&kinds));
+    buf_free(&kinds);
     cli_print_json(json);
     return CMD_OK;
 }

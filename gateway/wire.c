@@ -1,28 +1,33 @@
 #include "gateway/wire.h"
 
 #include "base/clock.h"
+#include "gateway/upstream/est.h"
 #include "gateway/upstream/local.h"
 
 #include <string.h>
 
-/* A kind stands here and nowhere else: its table in kinds, its functions at the same place in vts.
- */
-static const struct upstream_vt *const vts[] = {&local_vt};
+/* A kind stands here and nowhere else. */
+static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind};
+static const struct upstream_vt *const vts[] = {&local_vt, &est_vt};
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 const struct cfg_kinds *wire_kinds(void)
 {
-    static const struct cfg_kinds list = {&local_kind, 1};
+    static const struct cfg_kinds list = {kinds, COUNT(kinds)};
     return &list;
 }
 
-const char *wire_kind_names(void)
+void wire_kind_names(struct buf *out)
 {
-    return local_vt.type;
+    bool room = true;
+    for (size_t i = 0; i < COUNT(vts) && room; i++)
+        room = buf_add_fmt(out, "%s%s", i ? " " : "", vts[i]->type);
 }
 
 static const struct upstream_vt *vt_of(const struct cfg_kind *kind)
 {
-    for (size_t i = 0; i < sizeof vts / sizeof vts[0]; i++)
+    for (size_t i = 0; i < COUNT(vts); i++)
         if (strcmp(vts[i]->type, kind->type) == 0)
             return vts[i];
     return NULL;

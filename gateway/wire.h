@@ -7,7 +7,7 @@
 /* The kinds of upstream CA, for cfg_load. */
 const struct cfg_kinds *wire_kinds(void);
 /* Their names, separated by spaces. */
-const char *wire_kind_names(void);
+void wire_kind_names(struct buf *out);
 
 /* Opens the connectors of a configuration, whose certificates must chain to the trust of the
  * profiles that they issue for. Takes cfg over, also on failure. */

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define IDLE_MS 10000 /* a thread without work ends */
+#define PROBE_MS (INT64_C(3600) * 1000)
 #define HOLD_MAX_SECONDS 300
 #define OPEN_TIMES_MAX 8 /* a breaker that opens again and again waits so many times longer */
 #define DELAY_MAX_SECONDS 3600
@@ -36,6 +37,7 @@ struct line {
     size_t upstream; /* in settings */
     enum line_breaker breaker;
     bool probing;
+    int64_t probed_at;     /* monotonic ms */
     bool probe_due;        /* these settings' connector has not been probed */
     int64_t failures;      /* in a row */
     int64_t times;         /* opened in a row */
@@ -159,6 +161,7 @@ static void probe(struct line *line)
     struct ra_settings *settings = ra_settings_ref(line->settings);
     size_t upstream = line->upstream;
     line->probing = true;
+    line->probed_at = clock_mono_ms();
     line->probe_due = false;
     pthread_mutex_unlock(&lines->mutex);
     bool fine = lines->work.probe(lines->work.arg, settings, upstream);
@@ -319,6 +322,20 @@ void lines_configure(struct lines *lines, struct ra_settings *settings)
         struct line *line = LINK_OWNER(link, struct line, link);
         if (line->settings != settings)
             line_unset(line);
+    }
+    pthread_mutex_unlock(&lines->mutex);
+}
+
+void lines_tick(struct lines *lines)
+{
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&lines->mutex);
+    for (struct link *link = lines->all.next; link != &lines->all; link = link->next) {
+        struct line *line = LINK_OWNER(link, struct line, link);
+        if (line->settings && !line->probe_due && now - line->probed_at > PROBE_MS) {
+            line->probe_due = true;
+            wake(line, line_main);
+        }
     }
     pthread_mutex_unlock(&lines->mutex);
 }

@@ -35,6 +35,9 @@ bool lines_free(struct lines *lines, int64_t limit_ms);
  * changed an upstream, it is probed. Holds a count. */
 void lines_configure(struct lines *lines, struct ra_settings *settings);
 
+/* Called now and then: a CA that has not been probed for an hour is. */
+void lines_tick(struct lines *lines);
+
 /* Puts a request into the line of its upstream unless it is there. False if there is no room, the
  * CA is left alone at the moment, or there is no such line. */
 bool lines_add(struct lines *lines, const char *upstream, const char *id);

@@ -43,6 +43,7 @@ void ra_apply(struct ra *ra, struct ra_settings *settings)
     pthread_mutex_lock(&ra->mutex);
     ra->waiting_max = (unsigned)settings->cfg->limits.threads / 2;
     pthread_mutex_unlock(&ra->mutex);
+    work_recall(ra, settings);
     lines_configure(ra->lines, settings);
 }
 
@@ -383,6 +384,7 @@ bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, 
 {
     bool ok = true;
     *moved = 0;
+    lines_tick(ra->lines);
     for (size_t i = 0; i < settings->cfg->upstream_count; i++)
         ok = sweep_upstream(ra, settings, i, moved, err) && ok;
     return ok;

@@ -78,6 +78,11 @@ struct upstream_vt {
                 struct buf *der, struct err *err);
     /* Asks the CA whether it is there, and for what chain tells; nothing is issued. */
     bool (*health)(struct upstream *up, int64_t deadline, struct err *err);
+    /* What a later process, or the next configuration, had better know before the CA is asked: its
+     * certificates, an account. recall is called once, after open, and ignores what it does not
+     * understand. */
+    bool (*remember)(struct upstream *up, struct buf *memory);
+    void (*recall)(struct upstream *up, struct bytes memory);
     /* The certificate by which we are known to the CA, or NULL. */
     const struct cert *(*credential)(struct upstream *up);
 };

@@ -238,6 +238,12 @@ bool work_by_line(struct ra *ra, const struct ra_settings *settings, struct stor
     return true;
 }
 
+static void tell(struct ra *ra, const char *about, const struct err *err)
+{
+    if (ra->told)
+        ra->told(about, err);
+}
+
 /* Of a row as it was read: whether it is time to ask the CA for it. */
 static bool is_due(struct ra *ra, const struct store_request *row)
 {
@@ -260,8 +266,7 @@ enum line_result work_run(void *arg, const struct ra_settings *settings, size_t 
               (!is_due(ra, &row) || work_claim(ra, settings, &row, &outcome, &said, &err));
     if (!ok) {
         wake(ra, id);
-        if (ra->told)
-            ra->told(id, &err);
+        tell(ra, id, &err);
     }
     ra_outcome_clear(&outcome);
     store_request_clear(&row);
@@ -272,6 +277,39 @@ enum line_result work_run(void *arg, const struct ra_settings *settings, size_t 
     return said.result == UP_RETRY || said.result == UP_UNKNOWN ? LINE_FAILED : LINE_FINE;
 }
 
+/* Written only if it is new. */
+static void remember(struct ra *ra, struct upstream *up)
+{
+    struct buf now = {0}, before = {0};
+    struct err err = {0};
+    const struct store_vt *vt = ra->store->vt;
+    if (up->vt->remember && up->vt->remember(up, &now)) {
+        bool ok = vt->memory_get(ra->store, up->name, &before, &err);
+        if (ok && !bytes_equal(buf_bytes(&now), buf_bytes(&before)))
+            ok = vt->memory_set(ra->store, up->name, buf_bytes(&now), &err);
+        if (!ok)
+            tell(ra, up->name, &err);
+    }
+    buf_free(&now);
+    buf_free(&before);
+}
+
+void work_recall(struct ra *ra, const struct ra_settings *settings)
+{
+    for (size_t i = 0; i < settings->cfg->upstream_count; i++) {
+        struct upstream *up = settings->upstreams[i];
+        struct buf memory = {0};
+        struct err err = {0};
+        if (!up->vt->recall)
+            continue;
+        if (!ra->store->vt->memory_get(ra->store, up->name, &memory, &err))
+            tell(ra, up->name, &err);
+        else if (memory.len)
+            up->vt->recall(up, buf_bytes(&memory));
+        buf_free(&memory);
+    }
+}
+
 bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream)
 {
     struct upstream *up = settings->upstreams[upstream];
@@ -279,7 +317,9 @@ bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream)
     struct err err = {0};
     struct ra *ra = arg;
     bool fine = !up->vt->health || up->vt->health(up, deadline, &err);
-    if (!fine && ra->told)
-        ra->told(up->name, &err);
+    if (fine)
+        remember(ra, up);
+    else
+        tell(ra, up->name, &err);
     return fine;
 }

@@ -21,6 +21,8 @@ struct ra {
 enum line_result work_run(void *arg, const struct ra_settings *settings, size_t upstream,
                           const char *id, int *hold);
 bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream);
+/* Gives the connectors what they wanted to be remembered. */
+void work_recall(struct ra *ra, const struct ra_settings *settings);
 
 /* Drives a row whose lease the caller holds, and wakes those who wait for it. */
 bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome,

@@ -282,6 +282,11 @@ static bool challenge_spent_by(struct store *store, const uint8_t *digest, const
     WITH_READER(store, err, db_challenge_spent_by(db, digest, request_id, ret, err));
 }
 
+static bool memory_get(struct store *store, const char *upstream, struct buf *ret, struct err *err)
+{
+    WITH_READER(store, err, db_memory_get(db, upstream, ret, err));
+}
+
 static bool audit_walk(struct store *store,
                        bool (*each)(const struct audit_record *record, void *arg), void *arg,
                        struct err *err)
@@ -375,6 +380,13 @@ static bool cert_revoke(struct store *store, const struct store_revoke *revoke, 
         return false;
     *found = job.found;
     return true;
+}
+
+static bool memory_set(struct store *store, const char *upstream, struct bytes memory,
+                       struct err *err)
+{
+    struct db_memory job = {upstream, memory};
+    return write_wait(store, db_write_memory, &job, err);
 }
 
 static bool audit_add(struct store *store, const struct audit_event *audit, struct err *err)
@@ -471,6 +483,7 @@ const struct store_vt store_sqlite = {
     .cert_list = cert_list,
     .challenge_find = challenge_find,
     .challenge_spent_by = challenge_spent_by,
+    .memory_get = memory_get,
     .audit_walk = audit_walk,
     .order = order,
     .claim = claim,
@@ -481,6 +494,7 @@ const struct store_vt store_sqlite = {
     .delivered = delivered,
     .challenge_add = challenge_add,
     .cert_revoke = cert_revoke,
+    .memory_set = memory_set,
     .audit_add = audit_add,
     .health = health,
 };

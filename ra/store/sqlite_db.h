@@ -62,6 +62,7 @@ bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challe
                        bool *found, struct err *err);
 bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id, bool *ret,
                            struct err *err);
+bool db_memory_get(struct db *db, const char *upstream, struct buf *ret, struct err *err);
 bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record, void *arg),
                    void *arg, struct err *err);
 
@@ -90,6 +91,10 @@ struct db_txn {
     const char *id;
     struct bytes txn;
 };
+struct db_memory {
+    const char *upstream;
+    struct bytes memory;
+};
 struct db_challenge_add {
     const struct store_challenge *challenge;
     const struct audit_event *audit;
@@ -108,6 +113,7 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err); /* st
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err);
 enum db_write db_write_challenge(struct db *db, void *arg, struct err *err);
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);
+enum db_write db_write_memory(struct db *db, void *arg, struct err *err);
 enum db_write db_write_audit(struct db *db, void *arg, struct err *err);     /* audit_event */
 enum db_write db_write_delivered(struct db *db, void *arg, struct err *err); /* char *id */
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err);

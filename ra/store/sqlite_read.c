@@ -351,6 +351,21 @@ static struct audit_record audit_row(sqlite3_stmt *stmt)
     return record;
 }
 
+bool db_memory_get(struct db *db, const char *upstream, struct buf *ret, struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db, "SELECT memory FROM memory WHERE upstream = ?1", err);
+    bool row, ok;
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, upstream);
+    ok = db_step(db, stmt, &row, err);
+    if (!ok || !row)
+        return ok;
+    ok = column_buf(stmt, 0, ret);
+    sqlite3_reset(stmt);
+    return ok || err_set(err, ERR_LOCAL, "store: what upstream %s remembers is too long", upstream);
+}
+
 bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record, void *arg),
                    void *arg, struct err *err)
 {

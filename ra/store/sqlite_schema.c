@@ -42,7 +42,8 @@ static const char *const steps[] = {
     "ALTER TABLE request ADD COLUMN confirm INTEGER NOT NULL DEFAULT 0;"
     "DROP INDEX request_open;"
     "CREATE INDEX request_due ON request (upstream, next_at) WHERE "
-    "state IN ('ordered', 'waiting', 'suspect') OR confirm = 1;",
+    "state IN ('ordered', 'waiting', 'suspect') OR confirm = 1;"
+    "CREATE TABLE memory (upstream TEXT PRIMARY KEY, memory BLOB NOT NULL) WITHOUT ROWID;",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

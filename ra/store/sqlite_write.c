@@ -396,6 +396,18 @@ enum db_write db_write_revoke(struct db *db, void *arg, struct err *err)
     return revoke->found ? written(audit_append(db, revoke->in->audit, err)) : DB_UNDO;
 }
 
+enum db_write db_write_memory(struct db *db, void *arg, struct err *err)
+{
+    const struct db_memory *in = arg;
+    sqlite3_stmt *stmt =
+        db_prepare(db, "INSERT OR REPLACE INTO memory (upstream, memory) VALUES (?1, ?2)", err);
+    if (!stmt)
+        return DB_FAILED;
+    db_bind_text(stmt, 1, in->upstream);
+    db_bind_bytes(stmt, 2, in->memory);
+    return written(db_run(db, stmt, err));
+}
+
 enum db_write db_write_audit(struct db *db, void *arg, struct err *err)
 {
     return written(audit_append(db, arg, err));

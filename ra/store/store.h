@@ -43,6 +43,8 @@ struct store_vt {
     /* Whether this request spent this challenge. */
     bool (*challenge_spent_by)(struct store *store, const uint8_t *digest, const char *request_id,
                                bool *ret, struct err *err);
+    /* What the upstream's connector wanted to be remembered; empty if nothing. */
+    bool (*memory_get)(struct store *store, const char *upstream, struct buf *ret, struct err *err);
     /* Walks the trail in order. */
     bool (*audit_walk)(struct store *store,
                        bool (*each)(const struct audit_record *record, void *arg), void *arg,
@@ -71,6 +73,8 @@ struct store_vt {
     /* *found is false if there is no such certificate or it is revoked already. */
     bool (*cert_revoke)(struct store *store, const struct store_revoke *revoke, bool *found,
                         struct err *err);
+    bool (*memory_set)(struct store *store, const char *upstream, struct bytes memory,
+                       struct err *err);
     bool (*audit_add)(struct store *store, const struct audit_event *audit, struct err *err);
     /* A write and a read work. */
     bool (*health)(struct store *store, struct err *err);

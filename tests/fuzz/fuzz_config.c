@@ -30,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct cfg_kind kind = {
         .type = "local", .keys = keys, .options_size = sizeof(struct options)};
-    const struct cfg_kinds kinds = {&kind, 1};
+    const struct cfg_kind *only = &kind;
+    const struct cfg_kinds kinds = {&only, 1};
     struct cfg *cfg = NULL;
     struct buf faults = {0};
     /* Loaded without a fault there is a snapshot, and otherwise there is none and faults are. */

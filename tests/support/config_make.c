@@ -59,12 +59,13 @@ static void fake_judge(void *options, struct cfg_faults *faults, const struct cf
     (void)cfg_judge_pair(&fake->certificate, fake->key, node, faults);
 }
 
-static const struct cfg_kind kinds[] = {
-    {.type = "fake",
-     .keys = fake_keys,
-     .options_size = sizeof(struct fake_options),
-     .judge = fake_judge},
+static const struct cfg_kind fake_kind = {
+    .type = "fake",
+    .keys = fake_keys,
+    .options_size = sizeof(struct fake_options),
+    .judge = fake_judge,
 };
+static const struct cfg_kind *const kinds[] = {&fake_kind};
 
 const struct cfg_kinds fake_kinds = {kinds, 1};
 

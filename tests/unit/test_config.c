@@ -443,7 +443,7 @@ static void test_reference(void **state)
     assert_true(cfg_reference_write(&fake_kinds, &page));
     assert_true(cfg_schema_write(&fake_kinds, &schema));
     assert_described(cfg_schema, &page, &schema);
-    assert_described(fake_kinds.items[0].keys, &page, &schema);
+    assert_described(fake_kinds.items[0]->keys, &page, &schema);
     assert_true(holds(&page, "## upstreams.NAME of type fake"));
     assert_true(holds(&page, "| `ttl` | a duration from 1s to 365d | `1h` | "));
     assert_true(holds(&page, "| `body` | a size from 16KiB to 16MiB | `128KiB` | "));

@@ -1,0 +1,294 @@
+#include "gateway/upstream/est.h"
+
+#include "base/clock.h"
+#include "base/pem.h"
+#include "base/text.h"
+#include "config/read.h"
+#include "gateway/upstream/relay.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COLUMNS 64
+#define URL_MAX 1200
+
+struct est_options {
+    struct cfg_line line; /* first */
+    char *url;
+    struct cfg_certs trust;
+    struct relay_client client;
+    struct relay_basic basic;
+    struct cfg_certs chain;
+};
+
+struct est {
+    struct upstream base; /* first */
+    const struct est_options *options;
+    struct httpc *httpc;
+    struct relay_chain *chain;
+};
+
+static struct est *est_of(struct upstream *up)
+{
+    return (struct est *)up;
+}
+
+static void est_close(struct upstream *up)
+{
+    struct est *est = est_of(up);
+    httpc_free(est->httpc);
+    relay_chain_free(est->chain);
+    free(est);
+}
+
+static bool est_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct est_options *options = conf->options;
+    struct httpc_conf http = {
+        .trust = options->trust.items,
+        .trust_count = options->trust.count,
+        .chain = options->client.certificate.items,
+        .chain_count = options->client.certificate.count,
+        .key = options->client.key,
+        .user = options->basic.user,
+        .password = (const char *)options->basic.password.ptr,
+    };
+    struct est *est = mem_zalloc(sizeof *est);
+    est->base = (struct upstream){.vt = &est_vt, .name = conf->name};
+    est->options = options;
+    est->chain = relay_chain_new(&options->chain);
+    if (!httpc_new(&http, &est->httpc, err)) {
+        est_close(&est->base);
+        return false;
+    }
+    *ret = &est->base;
+    return true;
+}
+
+static void url_of(const struct est *est, const char *operation, char ret[URL_MAX])
+{
+    const char *url = est->options->url;
+    size_t len = strlen(url);
+    snprintf(ret, URL_MAX, "%s%s%s", url, url[len - 1] == '/' ? "" : "/", operation);
+}
+
+/* RFC 7030 section 4.1. */
+static bool fetch_chain(struct est *est, int64_t deadline, struct err *err)
+{
+    char url[URL_MAX];
+    struct httpc_reply http = {0};
+    struct up_reply said = {0};
+    struct cert **certs = NULL;
+    size_t count = 0;
+    url_of(est, "cacerts", url);
+    struct httpc_call call = {.method = "GET", .url = url, .deadline = deadline};
+    enum httpc_result result = httpc_run(est->httpc, &call, &http, err);
+    bool ok = relay_result(result, &http, err, &said) == UP_ISSUED;
+    if (!ok && result == HTTPC_DONE)
+        err_set(err, ERR_UPSTREAM, "%s: %s", url, said.reason);
+    else if (ok)
+        ok = relay_certs_decode(buf_bytes(&http.body), &certs, &count, err) ||
+             err_within(err, "asking for %s", url);
+    if (ok)
+        relay_chain_set(est->chain, certs, count);
+    pem_certs_free(certs, count);
+    httpc_reply_clear(&http);
+    return ok;
+}
+
+/* Nothing has to be known before an EST request is sent, and nothing is known of one by which the
+ * CA would find it again. */
+static bool est_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
+                        struct err *err)
+{
+    (void)up, (void)order, (void)handle, (void)err;
+    return true;
+}
+
+static enum up_result later(struct up_reply *reply, const struct err *err)
+{
+    relay_reason(reply, "%s", err->text);
+    return UP_RETRY;
+}
+
+/* The certificate in a reply of 200. A CA may have changed its own since we asked for it. */
+static enum up_result take_cert(struct est *est, const struct httpc_reply *http,
+                                const struct up_order *order, int64_t deadline,
+                                struct up_reply *reply)
+{
+    struct cert **certs = NULL;
+    size_t count = 0;
+    struct err err;
+    if (!relay_certs_decode(buf_bytes(&http->body), &certs, &count, &err)) {
+        relay_reason(reply, "the CA answers 200 with %s", err.text);
+        return UP_UNKNOWN;
+    }
+    struct cert *cert = relay_cert_pick(certs, count, order->csr);
+    if (cert)
+        reply->cert = cert_ref(cert);
+    pem_certs_free(certs, count);
+    if (!cert) {
+        relay_reason(reply, "the CA answers 200 with CA certificates only");
+        return UP_UNKNOWN;
+    }
+    if (!relay_chain_issued(est->chain, cert))
+        (void)!fetch_chain(est, deadline, &err); /* the check of the certificate says what it is */
+    return UP_ISSUED;
+}
+
+/* RFC 7030 section 4.2.1: the device's own PKCS#10, byte for byte. */
+static enum up_result post(struct est *est, const struct up_order *order, int64_t deadline,
+                           struct up_reply *reply)
+{
+    static const char *const headers[] = {"Content-Type: application/pkcs10",
+                                          "Content-Transfer-Encoding: base64", NULL};
+    char url[URL_MAX];
+    struct buf body = BUF_SECRET(4 * CSR_MAX); /* it may hold a challengePassword */
+    struct httpc_reply http = {0};
+    struct err err;
+    url_of(est, "simpleenroll", url);
+    if (!text_base64_encode(csr_der_get(order->csr), COLUMNS, &body)) {
+        relay_reason(reply, "the request is too large");
+        return UP_REFUSED;
+    }
+    struct httpc_call call = {.method = "POST",
+                              .url = url,
+                              .headers = headers,
+                              .body = buf_bytes(&body),
+                              .once = true,
+                              .deadline = deadline};
+    enum up_result result =
+        relay_result(httpc_run(est->httpc, &call, &http, &err), &http, &err, reply);
+    if (result == UP_ISSUED && http.status == 202) {
+        result = UP_PENDING; /* section 4.2.3: the same again after a while */
+        reply->retry_after = httpc_retry_after(&http);
+        if (!buf_set(&reply->cookie, bytes_str("202")))
+            result = UP_UNKNOWN;
+    } else if (result == UP_ISSUED) {
+        result = take_cert(est, &http, order, deadline, reply);
+    }
+    httpc_reply_clear(&http);
+    buf_free(&body);
+    return result;
+}
+
+static enum up_result est_submit(struct upstream *up, const struct up_order *order,
+                                 struct bytes handle, int64_t deadline, struct up_reply *reply)
+{
+    struct est *est = est_of(up);
+    const struct cfg_certs *known;
+    struct err err;
+    (void)handle;
+    /* What it issues could not be judged without its certificates. */
+    if (!relay_client_check(&est->options->client, &err) ||
+        (!relay_chain_get(est->chain, &known, &err) && !fetch_chain(est, deadline, &err)))
+        return later(reply, &err);
+    return post(est, order, deadline, reply);
+}
+
+static enum up_result est_poll(struct upstream *up, const struct up_order *order,
+                               struct bytes cookie, int64_t deadline, struct up_reply *reply)
+{
+    return est_submit(up, order, cookie, deadline, reply);
+}
+
+static bool est_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+{
+    return relay_chain_get(est_of(up)->chain, ret, err);
+}
+
+static bool est_remember(struct upstream *up, struct buf *memory)
+{
+    return relay_chain_remember(est_of(up)->chain, memory);
+}
+
+static void est_recall(struct upstream *up, struct bytes memory)
+{
+    relay_chain_recall(est_of(up)->chain, memory);
+}
+
+static bool est_health(struct upstream *up, int64_t deadline, struct err *err)
+{
+    struct est *est = est_of(up);
+    return relay_client_check(&est->options->client, err) && fetch_chain(est, deadline, err);
+}
+
+static const struct cert *est_credential(struct upstream *up)
+{
+    const struct relay_client *client = &est_of(up)->options->client;
+    return client->certificate.count ? client->certificate.items[0] : NULL;
+}
+
+static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct est_options *options = arg;
+    const struct cfg_node *url = cfg_node_get(node, "url");
+    if (options->url && strncmp(options->url, "https://", 8) != 0)
+        cfg_fault_value(faults, url, "is not https", "an https URL: EST is spoken over TLS only");
+    if (options->url && !strstr(options->url, "/.well-known/est"))
+        cfg_fault_value(faults, url, "does not lead to EST",
+                        "https://HOST[:PORT]/.well-known/est[/LABEL]");
+    if (!options->client.certificate.count && !options->basic.user &&
+        !cfg_node_get(node, "client") && !cfg_node_get(node, "basic"))
+        cfg_fault_key(faults, node, NULL,
+                      "has nothing to prove itself with; expected client, basic or both");
+}
+
+static const struct cfg_key keys[] = {
+    CFG_LINE_KEYS,
+    {.name = "url",
+     .type = CFG_STRING,
+     .offset = offsetof(struct est_options, url),
+     .required = true,
+     .meaning = "Where the CA serves EST.",
+     .form = "https://HOST[:PORT]/.well-known/est[/LABEL]",
+     .check = cfg_check_web},
+    {.name = "trust",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct est_options, trust),
+     .required = true,
+     .min = 1,
+     .meaning = "What the CA's TLS certificate must chain to."},
+    {.name = "client",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct est_options, client),
+     .sub = relay_client_keys,
+     .meaning = "The certificate by which the CA knows us as its RA.",
+     .judge = relay_client_judge},
+    {.name = "basic",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct est_options, basic),
+     .sub = relay_basic_keys,
+     .meaning = "User and password for HTTP Basic, by which the CA knows us."},
+    {.name = "chain",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct est_options, chain),
+     .meaning = "The CA's certificates, to be told to devices before the CA could be asked "
+                "(/cacerts)."},
+    {0},
+};
+
+const struct cfg_kind est_kind = {
+    .type = "est",
+    .keys = keys,
+    .options_size = sizeof(struct est_options),
+    .remote = true,
+    .judge = judge_options,
+};
+
+const struct upstream_vt est_vt = {
+    .type = "est",
+    .caps = UP_PENDINGS,
+    .open = est_open,
+    .close = est_close,
+    .prepare = est_prepare,
+    .submit = est_submit,
+    .poll = est_poll,
+    .chain = est_chain,
+    .health = est_health,
+    .remember = est_remember,
+    .recall = est_recall,
+    .credential = est_credential,
+};

@@ -1,0 +1,289 @@
+"""An EST CA as the upstream: a second gateway, with a proxy between the two that has bad days."""
+import base64
+import crypt
+import os
+import ssl
+import subprocess
+import time
+import unittest
+
+import faults
+from faults import FaultProxy, answers, changed
+from gateway import Gateway, free_ports, run
+from upstream import UpstreamTest
+
+PASSWORD = "of-the-registration-authority"
+
+
+class EstCa:
+    """A second gateway that issues over EST for a user, and the proxy in front of it."""
+
+    def __init__(self, client=False):
+        self.gw = Gateway()
+        users = self.gw.path("users")
+        with open(users, "w", encoding="ascii") as file:
+            file.write(f"ra:{crypt.crypt(PASSWORD, crypt.METHOD_SHA256)}\n")
+        os.chmod(users, 0o600)
+        self.gw.edit(r"auth: \[certificate, basic\]", "auth: [certificate, basic], users: users")
+        self.gw.start()
+        self.port = free_ports(1)[0]
+        self.proxy = FaultProxy(self.port, self.gw.est_port, self.gw.path("tls/server.pem"), self.gw.path("tls/server.key"),
+                                only="simpleenroll")
+        self.client = client and self.make_clients()
+
+    def make_clients(self):
+        """A folder with an RA's certificate that the proxy takes from now on, and two that it does not."""
+        folder = self.gw.work("clients")
+        for name, ca, days in (("known", None, 30), ("client", "known", 30), ("unknown", None, 30), ("stranger", "unknown", 30),
+                               ("expired", "known", -1)):
+            by = ["-CA", f"{ca}.pem", "-CAkey", f"{ca}.key"] if ca else ["-signkey", f"{name}.key"]
+            run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                f"{name}.key", "-subj", f"/CN={name}", "-out", f"{name}.csr", cwd=folder)
+            run("openssl", "x509", "-req", "-in", f"{name}.csr", "-days", days, "-out", f"{name}.pem", *by, cwd=folder)
+        self.proxy.server_context.load_verify_locations(os.path.join(folder, "known.pem"))
+        self.proxy.server_context.verify_mode = ssl.CERT_REQUIRED
+        return folder
+
+    def configure(self, gw, more=""):
+        """Makes it the upstream of another gateway."""
+        password = gw.path("plant.password")
+        with open(password, "w", encoding="ascii") as file:
+            file.write(PASSWORD + "\n")
+        os.chmod(password, 0o600)
+        gw.secrets.append(PASSWORD)
+        if self.client:
+            more += f"\n    client: {{certificate: {self.client}/client.pem, key: {self.client}/client.key}}"
+        gw.edit(r"^profiles:", f"""  plant:
+    type: est
+    url: https://127.0.0.1:{self.port}/.well-known/est
+    trust: [{self.gw.root}]
+    basic: {{user: ra, password_file: plant.password}}
+{more}
+profiles:""")
+        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
+        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.gw.root}]")
+
+    @property
+    def root(self):
+        return self.gw.root
+
+    @property
+    def chain(self):
+        return self.gw.path("ca/issuing.pem")
+
+    def issued(self, name):
+        return sum(c["subject"] == f"CN={name}" for c in self.gw.certs())
+
+    def close(self):
+        self.proxy.close()
+        self.gw.close()
+
+
+def issue_elsewhere(ca, subject, work):
+    """A certs-only body of the CA for another key."""
+    run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "other.key",
+        "-subj", subject, "-outform", "DER", "-out", "other.der", cwd=work)
+    with open(os.path.join(work, "other.der"), "rb") as file:
+        with open(os.path.join(work, "other.b64"), "wb") as out:
+            out.write(base64.encodebytes(file.read()))
+    run("curl", "-sS", "--fail", "--cacert", ca.gw.root, "--user", f"ra:{PASSWORD}", "--data-binary", "@other.b64", "-H",
+        "Content-Type: application/pkcs10", "-o", "other.p7", f"{ca.gw.est_url}/simpleenroll", cwd=work)
+    with open(os.path.join(work, "other.p7"), "rb") as file:
+        return file.read()
+
+
+class UpstreamEst(UpstreamTest):
+    make_ca = EstCa
+
+    def test_scep_to_est(self):
+        """A SCEP device gets a certificate of a CA that only speaks EST, and the CA's certificates by GetCACert."""
+        self.enroll("plain")
+        self.verify("plain")
+        self.assertEqual(self.state("plain"), "issued")
+        self.assertEqual(self.ca.proxy.asked, 1)
+        mine = next(c for c in self.gw.certs() if c["subject"] == "CN=plain")
+        self.assertEqual(mine["upstream"], "plant")
+
+    def test_est_to_est(self):
+        """An EST device gets the same, and the CA's certificates by cacerts."""
+        run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-subj", "/CN=est-device", "-outform",
+            "DER", "-out", "csr.der", cwd=self.work)
+        with open(os.path.join(self.work, "csr.der"), "rb") as file:
+            der = file.read()
+        with open(os.path.join(self.work, "csr.b64"), "wb") as file:
+            file.write(base64.encodebytes(der))
+        reply = run("curl", "-sS", "--fail", "--cacert", self.gw.root, "--user", f"device:{self.gw.challenge()}", "--data-binary",
+                    "@csr.b64", "-H", "Content-Type: application/pkcs10", f"{self.gw.est_url}/simpleenroll", cwd=self.work)
+        with open(os.path.join(self.work, "p7"), "wb") as file:
+            file.write(base64.b64decode(reply.stdout))
+        run("openssl", "pkcs7", "-inform", "DER", "-in", "p7", "-print_certs", "-out", "est-device.pem", cwd=self.work)
+        self.verify("est-device")
+        self.assertEqual(base64.b64decode(self.ca.proxy.bodies[0]), der, "the CSR went up byte for byte")
+        mine = run("curl", "-sS", "--cacert", self.gw.root, f"{self.gw.est_url}/cacerts").stdout
+        theirs = run("curl", "-sS", "--cacert", self.ca.gw.root, f"{self.ca.gw.est_url}/cacerts").stdout
+        self.assertEqual(base64.b64decode(mine), base64.b64decode(theirs))
+
+    def test_upstream_says_no(self):
+        """A CA that refuses for good refuses the device, whose operator hears why."""
+        self.ca.proxy.reset(answers(400))
+        self.enroll("unwanted", code=2)
+        self.assertEqual(self.state("unwanted"), "refused")
+        self.assertIn("400", self.request("unwanted")["reason"])
+
+    def test_upstream_later(self):
+        """503 and 429 with Retry-After, and 401: the device hears PENDING at once, and gets its
+        certificate by polling; the CA issued once."""
+        plans = {"busy": answers(503, ("Retry-After", "1")), "many": answers(429, ("Retry-After", "1")),
+                 "barred": answers(401, ("WWW-Authenticate", 'Basic realm="x"'))}
+        for name, fault in plans.items():
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.wait_state(name, "issued")
+            self.enroll(name, "--poll")
+            self.verify(name)
+            self.check_once(name)
+
+    def test_upstream_pending(self):
+        """202 with Retry-After: the same POST again, also by a gateway that was killed meanwhile."""
+        self.ca.proxy.reset(answers(202, ("Retry-After", "1")), answers(202, ("Retry-After", "3")))
+        self.enroll("patient", code=3)
+        self.assertEqual(self.state("patient"), "waiting")
+        self.gw.stop(9)
+        self.gw.start()
+        self.wait_state("patient", "issued")
+        self.enroll("patient", "--poll")
+        self.verify("patient")
+        self.assertGreaterEqual(len(self.ca.proxy.bodies), 3)
+        self.assertEqual(len(set(self.ca.proxy.bodies)), 1, "each POST is the same")
+        self.assertEqual(self.ca.proxy.asked, 1)
+
+    def test_reply_lost(self):
+        """A reply that is lost, cut, garbled or never comes makes the request suspect: it is never sent again by itself.
+        Approved by an operator it is, and the device gets its certificate by polling."""
+        cases = {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "unread": faults.REFUSE,
+                 "hung": faults.HANG, "unheard": faults.HANG_AFTER, "slow-body": faults.SLOW, "internal": answers(500)}
+        for name, fault in cases.items():
+            self.check_suspect(name, fault)
+        self.ca.proxy.reset()
+        self.gw.cli("request", "approve", self.request("lost")["id"], "--reason", "the CA has none")
+        self.wait_state("lost", "issued")
+        self.enroll("lost", "--poll")
+        self.verify("lost")
+        self.gw.cli("request", "deny", self.request("garbled")["id"])
+        self.enroll("garbled", "--poll", code=2)
+        self.assertEqual(self.gw.cli("request", "deny", self.request("garbled")["id"], check=False).returncode, 1)
+        self.gw.cli("audit", "verify")
+
+    def test_reply_twice(self):
+        """A reply that comes twice issues once."""
+        self.ca.proxy.reset(faults.TWICE)
+        self.enroll("twice")
+        self.verify("twice")
+        self.enroll("after-twice")
+        self.verify("after-twice")
+
+    def test_wrong_certificate(self):
+        """A certificate for another key, another subject or of another CA never reaches the device: the request is
+        suspect and says why."""
+        other = issue_elsewhere(self.ca, "/CN=other", self.work)
+        with open(self.gw.path("ca/root.pem"), "rb") as file:
+            foreign = file.read()
+        cases = {
+            "wrong-key": (changed("wrong key", lambda s, h, b: (s, h, other)), "another public key"),
+            "no-leaf": (changed("CA certificates only", lambda s, h, b: (s, h, foreign)), "CA certificates only"),
+        }
+        for name, (fault, reason) in cases.items():
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.wait_state(name, "suspect")
+            self.assertIn(reason, self.request(name)["reason"])
+            self.assertFalse([c for c in self.gw.certs() if c["subject"] == f"CN={name}"])
+
+    def test_kill_while_asking(self):
+        """kill -9 while the CA is asked: after the restart the request is suspect, and the CA was asked once."""
+        self.ca.proxy.reset(faults.HANG_AFTER)
+        secret = self.gw.challenge()
+        device = subprocess.Popen([os.environ["SCEP_CLIENT"], "--url", self.gw.scep_url, "--challenge-env", "C", "--subject",
+                                   "/CN=killed", "--key-out", os.path.join(self.work, "killed.key")],
+                                  env={**os.environ, "C": secret}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while not self.ca.proxy.asked:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        self.gw.stop(9)
+        device.wait(30)
+        self.gw.start()
+        self.wait_state("killed", "suspect")
+        time.sleep(2)
+        self.assertEqual(self.ca.proxy.asked, 1)
+        self.assertEqual(self.ca.issued("killed"), 1)
+
+
+class Outage(UpstreamTest):
+    make_ca = EstCa
+    limits = "    limits: {wait: 2s, deadline: 2s, inflight: 2}\n    breaker: {failures: 3, open: 2s}"
+
+    def test_outage(self):
+        """During an outage devices hear PENDING at once and keep their place; after it each gets its certificate by
+        polling, once."""
+        self.ca.proxy.stop()
+        for i in range(8):
+            started = time.monotonic()
+            self.enroll(f"out-{i}", code=3)
+            waited = time.monotonic() - started
+        self.assertLess(waited, 1.5, "the breaker is open, nobody waits")
+        self.ca.proxy.start()
+        for i in range(8):
+            self.wait_state(f"out-{i}", "issued", 60)
+            self.enroll(f"out-{i}", "--poll")
+            self.verify(f"out-{i}")
+            self.assertEqual(self.ca.issued(f"out-{i}"), 1)
+
+
+class ClientCertificate(UpstreamTest):
+    """The proxy asks for a certificate as a CA does that knows its RAs by them."""
+
+    @staticmethod
+    def make_ca():
+        return EstCa(client=True)
+
+    def test_client_certificate(self):
+        """The CA sees our certificate; when it does not take it, no request is taken for sent, and when it has expired,
+        none is sent."""
+        self.enroll("by-certificate")
+        self.verify("by-certificate")
+        self.use_client("stranger")
+        self.enroll("stranger", code=3)
+        self.wait_reason("stranger", "alert")
+        self.assertEqual(self.state("stranger"), "ordered")
+        self.use_client("expired")
+        self.enroll("expired", code=3)
+        self.wait_reason("expired", "has expired on")
+        self.assertEqual(self.state("expired"), "ordered")
+        self.assertEqual(self.ca.proxy.asked, 1)
+        self.use_client("client")
+        for name in ("stranger", "expired"):
+            self.wait_state(name, "issued", 60)
+            self.enroll(name, "--poll")
+            self.assertEqual(self.ca.issued(name), 1)
+
+    def wait_reason(self, name, reason):
+        end = time.monotonic() + 20
+        while reason not in (self.request(name)["reason"] or ""):
+            self.assertLess(time.monotonic(), end, self.request(name))
+            time.sleep(0.1)
+
+    def use_client(self, name):
+        """The gateway knows itself by another certificate, after a reload."""
+        self.gw.edit(r"client: \{certificate: .*", f"client: {{certificate: {self.ca.client}/{name}.pem, "
+                     f"key: {self.ca.client}/{name}.key}}")
+        reloads = self.gw.metric("scepter_reloads_total")
+        self.gw.process.send_signal(1)
+        end = time.monotonic() + 20
+        while self.gw.metric("scepter_reloads_total") == reloads:
+            self.assertLess(time.monotonic(), end, self.gw.log()[-2000:])
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
