@@ -76,6 +76,15 @@ static bool take_txn(struct ra *ra, const struct ra_request *request,
     return ra->store->vt->take_txn(ra->store, row->id, request->txn, err);
 }
 
+static bool claim_now(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
+                      struct ra_outcome *outcome, struct err *err)
+{
+    struct work_end end = {.outcome = *outcome};
+    bool ok = work_claim(ra, settings, row, &end, err);
+    *outcome = end.outcome;
+    return ok;
+}
+
 /* The answer to a repetition or a poll: what the row says, after a wait if a thread of ours is at
  * it, or after driving it if nobody is. */
 static bool answer_row(struct ra *ra, const struct ra_request *request, const char *id,
@@ -95,7 +104,7 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
     if (ok && line)
         ok = work_by_line(ra, settings, &row, outcome, err);
     else if (open)
-        ok = work_claim(ra, settings, &row, outcome, NULL, err);
+        ok = claim_now(ra, settings, &row, outcome, err);
     else if (ok)
         ok = ra_outcome_of_row(request->settings, &row, outcome, err);
     outcome->repeated = true;
@@ -350,10 +359,10 @@ static bool sweep_row(struct ra *ra, const struct ra_settings *settings, const c
                       struct err *err)
 {
     struct store_request row = {0};
-    struct ra_outcome outcome = {0};
+    struct work_end end = {0};
     bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err) &&
-              (!row.id[0] || work_claim(ra, settings, &row, &outcome, NULL, err));
-    ra_outcome_clear(&outcome);
+              (!row.id[0] || work_claim(ra, settings, &row, &end, err));
+    ra_outcome_clear(&end.outcome);
     store_request_clear(&row);
     return ok || err_within(err, "driving request %s", id);
 }

@@ -126,7 +126,7 @@ static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct 
 }
 
 bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
-                struct ra_outcome *outcome, struct ra_said *said, struct err *err)
+                struct work_end *end, struct err *err)
 {
     struct ra_drive drive = {
         .store = ra->store,
@@ -142,17 +142,17 @@ bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_
     if (!ra->store->vt->claim(ra->store, row->id, lease, &attempt, err))
         return false;
     if (!attempt)
-        return ra_outcome_of_row(settings, row, outcome, err);
+        return ra_outcome_of_row(settings, row, &end->outcome, err);
     if (!reread(ra, row, attempt, &drive.fresh, err))
         return false;
     if (!drive.profile || !known)
-        return put_back_orphan(ra, &drive, err) && ra_outcome_of_row(settings, row, outcome, err);
+        return put_back_orphan(ra, &drive, err) &&
+               ra_outcome_of_row(settings, row, &end->outcome, err);
     /* Of a request that is over only the confirmation is left, which needs no CSR. */
     bool ok = txn_is_final(row->state) || csr_parse(buf_bytes(&row->csr), &csr, err);
     drive.csr = csr;
-    ok = ok && work_drive(ra, &drive, outcome, err);
-    if (said)
-        *said = drive.said;
+    ok = ok && work_drive(ra, &drive, &end->outcome, err);
+    end->said = drive.said;
     csr_free(csr);
     return ok;
 }
@@ -258,23 +258,22 @@ enum line_result work_run(void *arg, const struct ra_settings *settings, size_t 
 {
     struct ra *ra = arg;
     struct store_request row = {0};
-    struct ra_outcome outcome = {0};
-    struct ra_said said = {0};
+    struct work_end end = {0};
     struct err err = {0};
     (void)upstream; /* as the row says */
     bool ok = ra->store->vt->request_by_id(ra->store, id, &row, &err) &&
-              (!is_due(ra, &row) || work_claim(ra, settings, &row, &outcome, &said, &err));
+              (!is_due(ra, &row) || work_claim(ra, settings, &row, &end, &err));
     if (!ok) {
         wake(ra, id);
         tell(ra, id, &err);
     }
-    ra_outcome_clear(&outcome);
+    ra_outcome_clear(&end.outcome);
     store_request_clear(&row);
-    if (said.result == UP_RETRY)
-        *hold = said.retry_after;
-    if (!said.asked)
+    if (end.said.result == UP_RETRY)
+        *hold = end.said.retry_after;
+    if (!end.said.asked)
         return LINE_IDLE;
-    return said.result == UP_RETRY || said.result == UP_UNKNOWN ? LINE_FAILED : LINE_FINE;
+    return end.said.result == UP_RETRY || end.said.result == UP_UNKNOWN ? LINE_FAILED : LINE_FINE;
 }
 
 /* Written only if it is new. */

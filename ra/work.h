@@ -27,10 +27,14 @@ void work_recall(struct ra *ra, const struct ra_settings *settings);
 /* Drives a row whose lease the caller holds, and wakes those who wait for it. */
 bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome,
                 struct err *err) MUST_USE;
+struct work_end {
+    struct ra_outcome outcome;
+    struct ra_said said;
+};
 /* Takes a row that nobody drives and drives it. If somebody else was faster, or its profile or
- * upstream no longer exist, the outcome is what the row says. said may be NULL. */
+ * upstream no longer exist, the outcome is what the row says. */
 bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
-                struct ra_outcome *outcome, struct ra_said *said, struct err *err) MUST_USE;
+                struct work_end *end, struct err *err) MUST_USE;
 
 /* Reads the row until it is final, free to be claimed, or the time is over. */
 bool work_wait(struct ra *ra, const char *id, struct store_request *row, struct err *err) MUST_USE;

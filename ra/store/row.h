@@ -108,6 +108,10 @@ struct store_ids {
     char (*ids)[RA_ID_LEN + 1];
     size_t count, max;
 };
+struct store_due {
+    const char *upstream;
+    int64_t now;
+};
 
 /* Records an issued certificate: request to ISSUED, inventory row, `replaced_by` of the renewed
  * certificate, audit; one transaction, fenced like a move. */
@@ -127,12 +131,6 @@ struct store_confirm {
     int attempt;
     int64_t again_at;   /* 0: the CA has heard */
     const char *reason; /* why not, or NULL */
-};
-
-/* What is due. */
-struct store_due {
-    const char *upstream;
-    int64_t now;
 };
 
 enum store_write { STORE_DONE = 0, STORE_FENCED, STORE_SERIAL_SEEN };

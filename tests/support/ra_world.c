@@ -348,6 +348,22 @@ void world_state(const struct world *w, const char *id, enum txn_state state)
     store_request_clear(&row);
 }
 
+static bool any_cert(const struct store_cert *cert, void *arg)
+{
+    (void)cert;
+    ++*(int *)arg;
+    return true;
+}
+
+int world_inventory(const struct world *w)
+{
+    struct store_filter filter = {.limit = 0};
+    struct err err = {0};
+    int count = 0;
+    assert_true(w->store->vt->cert_list(w->store, &filter, any_cert, &count, &err));
+    return count;
+}
+
 int64_t world_requests(const struct world *w)
 {
     int64_t counts[TXN_STATE_COUNT], sum = 0;

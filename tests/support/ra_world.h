@@ -95,6 +95,7 @@ size_t world_sweep(const struct world *w);
 /* The caller clears the row. */
 struct store_request world_row(const struct world *w, const char *id);
 void world_state(const struct world *w, const char *id, enum txn_state state);
+int world_inventory(const struct world *w);    /* certificates in the store */
 int64_t world_requests(const struct world *w); /* rows in all states */
 /* How many audit records there are of this event. */
 unsigned world_audited(const struct world *w, const char *event);

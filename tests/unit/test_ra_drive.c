@@ -299,134 +299,6 @@ static void test_unconfirmed(void **state)
     device_close(&d);
 }
 
-static bool keep_id(const struct store_request *request, void *arg)
-{
-    memcpy(arg, request->id, sizeof request->id);
-    return true;
-}
-
-/* A wrong certificate that waits for confirmation is rejected, and the request is over. */
-static void test_unconfirmed_wrong(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_open(w);
-    d.ca->subject = "CN=someone else";
-    d.ca->submit = UP_UNCONFIRMED;
-    world_refused(w, &d.request, RA_UPSTREAM_REFUSED);
-    assert_int_equal(d.ca->accepted, 0);
-    assert_int_equal(d.ca->rejected, 1);
-    assert_int_equal(world_requests(w), 1);
-    device_close(&d);
-}
-
-/* A CA that does not take its wrong certificate back leaves the request to an operator. */
-static void test_wrong_stays(void **state)
-{
-    struct world *w = *state;
-    w->ca[0].subject = "CN=someone else";
-    w->ca[0].confirm_fails = true;
-    struct device d = device_pending(w, UP_UNCONFIRMED, 0);
-    world_state(w, d.id, TXN_SUSPECT);
-    check_reason(&d, "has not taken it back: no confirmation today");
-    device_close(&d);
-}
-
-/* A confirmation that fails is tried again until the CA hears it; the device has its certificate.
- */
-static void test_confirm_again(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_open(w);
-    d.ca->submit = UP_UNCONFIRMED;
-    d.ca->cookie = "confirm me";
-    d.ca->confirm_fails = true;
-    cert_free(world_issue(w, &d.request));
-    struct store_filter filter = {.limit = 1};
-    struct err err = {0};
-    assert_true(w->store->vt->request_list(w->store, &filter, keep_id, d.id, &err));
-    for (int i = 0; i < 3; i++)
-        sweep_due(&d);
-    assert_int_equal(d.ca->accepted, 4);
-    d.ca->confirm_fails = false;
-    world_restart(w);
-    sweep_due(&d);
-    assert_int_equal(d.ca->accepted, 5);
-    assert_true(bytes_equal_str(buf_bytes(&d.ca->last_cookie), "confirm me"));
-    clock_set(clock_now() + DAY);
-    assert_int_equal(world_sweep(w), 0);
-    assert_int_equal(d.ca->submitted, 1);
-    world_state(w, d.id, TXN_ISSUED);
-    device_close(&d);
-}
-
-static bool any_cert(const struct store_cert *cert, void *arg)
-{
-    (void)cert;
-    ++*(int *)arg;
-    return true;
-}
-
-static int inventory(const struct world *w)
-{
-    struct store_filter filter = {.limit = 0};
-    struct err err = {0};
-    int count = 0;
-    assert_true(w->store->vt->cert_list(w->store, &filter, any_cert, &count, &err));
-    return count;
-}
-
-/* A certificate other than was asked for never reaches the device nor the inventory: an operator
- * must look, and the reason says at what. */
-static void test_wrong_cert(void **state)
-{
-    struct world *w = *state;
-    w->ca[0].key = w->other_key;
-    struct device d = device_pending(w, UP_ISSUED, UP_RECOVER);
-    world_state(w, d.id, TXN_SUSPECT);
-    check_reason(&d, "another public key");
-    assert_int_equal(inventory(w), 0);
-    assert_int_equal(world_audited(w, "issued"), 0);
-    assert_int_equal(world_audited(w, "suspect"), 1);
-
-    d.ca->key = NULL; /* the right one comes late */
-    d.ca->recover = UP_ISSUED;
-    sweep_due(&d);
-    world_state(w, d.id, TXN_ISSUED);
-    assert_int_equal(inventory(w), 1);
-    device_close(&d);
-}
-
-/* A serial number that the CA has used before is as bad as a wrong certificate. */
-static void test_serial_seen(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_open(w);
-    w->ca[0].serial = 77;
-    cert_free(world_issue(w, &d.request));
-    d.request.evidence = (struct ra_evidence){.principal = "alice"}; /* another request */
-    w->ca[0].lifetime = 5 * DAY;
-    world_pending(w, &d.request, d.id);
-    world_state(w, d.id, TXN_SUSPECT);
-    check_reason(&d, "twice");
-    assert_int_equal(inventory(w), 1);
-    device_close(&d);
-}
-
-/* A CA that answers with a certificate that it gave before has issued nothing: the request is
- * over, and that certificate is not taken back. */
-static void test_old_cert(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_open(w);
-    w->ca[0].same = world_issue(w, &d.request);
-    d.request.evidence = (struct ra_evidence){.principal = "alice"}; /* another request */
-    w->ca[0].submit = UP_UNCONFIRMED;
-    world_refused(w, &d.request, RA_UPSTREAM_REFUSED);
-    assert_int_equal(w->ca[0].rejected, 0);
-    assert_int_equal(inventory(w), 1);
-    device_close(&d);
-}
-
 /* Time passes, and another driver takes the row and finishes it, while this one waits. */
 static void overtake(struct world *w, const char *id)
 {
@@ -459,7 +331,7 @@ static void test_fenced(void **state)
         store_request_clear(&row);
         csr_free(csr);
     }
-    assert_int_equal(inventory(w), 0);
+    assert_int_equal(world_inventory(w), 0);
     assert_int_equal(w->ca[0].accepted, 0);
     assert_int_equal(w->ca[0].rejected, 0);
 }
@@ -612,9 +484,7 @@ int main(void)
         TEST(test_pending),      TEST(test_polled),          TEST(test_polled_by_txn),
         TEST(test_poll_fails),   TEST(test_refused),         TEST(test_retry),
         TEST(test_unknown),      TEST(test_unknown_refused), TEST(test_unknown_for_good),
-        TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_unconfirmed_wrong),
-        TEST(test_wrong_stays),  TEST(test_confirm_again),   TEST(test_old_cert),
-        TEST(test_wrong_cert),   TEST(test_serial_seen),     TEST(test_fenced),
+        TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_fenced),
         TEST(test_crash_safe),   TEST(test_crash_unsafe),    TEST(test_crash_device),
         TEST(test_orphan),       TEST(test_sweep_goes_on),   TEST(test_delivered),
         TEST(test_trail),

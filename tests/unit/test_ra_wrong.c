@@ -1,0 +1,184 @@
+#include "tests/support/ra_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char txn[] = "transaction-1";
+
+/* A device that asks with the fixed challenge, and asks again. */
+struct device {
+    struct world *w;
+    struct fake_ca *ca;
+    struct csr *csr;
+    struct ra_request request;
+    char id[RA_ID_LEN + 1]; /* of its request, once it is pending */
+};
+
+static struct device device_open(struct world *w)
+{
+    struct device d = {.w = w, .ca = &w->ca[0], .csr = world_csr("CN=r1", "DNS:a", w->key)};
+    d.request = world_enroll(w, d.csr);
+    d.request.txn = bytes_str(txn);
+    return d;
+}
+
+static void device_close(struct device *d)
+{
+    csr_free(d->csr);
+}
+
+static struct device device_pending(struct world *w, enum up_result submit, unsigned caps)
+{
+    struct device d = device_open(w);
+    d.ca->submit = submit;
+    d.ca->vt.caps = caps;
+    world_pending(w, &d.request, d.id);
+    return d;
+}
+
+static int64_t next_at(const struct device *d)
+{
+    struct store_request row = world_row(d->w, d->id);
+    int64_t at = row.next_at;
+    assert_int_equal(row.lease_until, 0); /* whoever drove it has put it back */
+    store_request_clear(&row);
+    return at;
+}
+
+/* When the next try is due, and one driver sweeps. */
+static void sweep_due(const struct device *d)
+{
+    clock_set(next_at(d));
+    assert_int_equal(world_sweep(d->w), 1);
+}
+
+static void check_reason(const struct device *d, const char *text)
+{
+    struct store_request row = world_row(d->w, d->id);
+    if (!strstr(row.reason, text))
+        fail_msg("\"%s\" instead of \"%s\"", row.reason, text);
+    store_request_clear(&row);
+}
+
+static bool keep_id(const struct store_request *request, void *arg)
+{
+    memcpy(arg, request->id, sizeof request->id);
+    return true;
+}
+
+/* A wrong certificate that waits for confirmation is rejected, and the request is over. */
+static void test_unconfirmed_wrong(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    d.ca->subject = "CN=someone else";
+    d.ca->submit = UP_UNCONFIRMED;
+    world_refused(w, &d.request, RA_UPSTREAM_REFUSED);
+    assert_int_equal(d.ca->accepted, 0);
+    assert_int_equal(d.ca->rejected, 1);
+    assert_int_equal(world_requests(w), 1);
+    device_close(&d);
+}
+
+/* A CA that does not take its wrong certificate back leaves the request to an operator. */
+static void test_wrong_stays(void **state)
+{
+    struct world *w = *state;
+    w->ca[0].subject = "CN=someone else";
+    w->ca[0].confirm_fails = true;
+    struct device d = device_pending(w, UP_UNCONFIRMED, 0);
+    world_state(w, d.id, TXN_SUSPECT);
+    check_reason(&d, "has not taken it back: no confirmation today");
+    device_close(&d);
+}
+
+/* A confirmation that fails is tried again until the CA hears it; the device has its certificate.
+ */
+static void test_confirm_again(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    d.ca->submit = UP_UNCONFIRMED;
+    d.ca->cookie = "confirm me";
+    d.ca->confirm_fails = true;
+    cert_free(world_issue(w, &d.request));
+    struct store_filter filter = {.limit = 1};
+    struct err err = {0};
+    assert_true(w->store->vt->request_list(w->store, &filter, keep_id, d.id, &err));
+    for (int i = 0; i < 3; i++)
+        sweep_due(&d);
+    assert_int_equal(d.ca->accepted, 4);
+    d.ca->confirm_fails = false;
+    world_restart(w);
+    sweep_due(&d);
+    assert_int_equal(d.ca->accepted, 5);
+    assert_true(bytes_equal_str(buf_bytes(&d.ca->last_cookie), "confirm me"));
+    clock_set(clock_now() + DAY);
+    assert_int_equal(world_sweep(w), 0);
+    assert_int_equal(d.ca->submitted, 1);
+    world_state(w, d.id, TXN_ISSUED);
+    device_close(&d);
+}
+
+/* A certificate other than was asked for never reaches the device nor the inventory: an operator
+ * must look, and the reason says at what. */
+static void test_wrong_cert(void **state)
+{
+    struct world *w = *state;
+    w->ca[0].key = w->other_key;
+    struct device d = device_pending(w, UP_ISSUED, UP_RECOVER);
+    world_state(w, d.id, TXN_SUSPECT);
+    check_reason(&d, "another public key");
+    assert_int_equal(world_inventory(w), 0);
+    assert_int_equal(world_audited(w, "issued"), 0);
+    assert_int_equal(world_audited(w, "suspect"), 1);
+
+    d.ca->key = NULL; /* the right one comes late */
+    d.ca->recover = UP_ISSUED;
+    sweep_due(&d);
+    world_state(w, d.id, TXN_ISSUED);
+    assert_int_equal(world_inventory(w), 1);
+    device_close(&d);
+}
+
+/* A serial number that the CA has used before is as bad as a wrong certificate. */
+static void test_serial_seen(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    w->ca[0].serial = 77;
+    cert_free(world_issue(w, &d.request));
+    d.request.evidence = (struct ra_evidence){.principal = "alice"}; /* another request */
+    w->ca[0].lifetime = 5 * DAY;
+    world_pending(w, &d.request, d.id);
+    world_state(w, d.id, TXN_SUSPECT);
+    check_reason(&d, "twice");
+    assert_int_equal(world_inventory(w), 1);
+    device_close(&d);
+}
+
+/* A CA that answers with a certificate that it gave before has issued nothing: the request is
+ * over, and that certificate is not taken back. */
+static void test_old_cert(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    w->ca[0].same = world_issue(w, &d.request);
+    d.request.evidence = (struct ra_evidence){.principal = "alice"}; /* another request */
+    w->ca[0].submit = UP_UNCONFIRMED;
+    world_refused(w, &d.request, RA_UPSTREAM_REFUSED);
+    assert_int_equal(w->ca[0].rejected, 0);
+    assert_int_equal(world_inventory(w), 1);
+    device_close(&d);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_unconfirmed_wrong), TEST(test_wrong_stays), TEST(test_confirm_again),
+        TEST(test_wrong_cert),        TEST(test_serial_seen), TEST(test_old_cert),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
