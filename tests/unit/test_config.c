@@ -145,7 +145,7 @@ static void test_full_top(void **state)
     assert_non_null(cfg->ras[1].key);
     assert_int_equal(cfg->upstream_count, 2);
     assert_string_equal(cfg->upstreams[0].name, "lab");
-    assert_ptr_equal(cfg->upstreams[0].kind, &fake_kinds.items[0]);
+    assert_ptr_equal(cfg->upstreams[0].kind, &fake_kinds.items[0][0]);
     const struct fake_options *lab = cfg->upstreams[0].options, *plant = cfg->upstreams[1].options;
     assert_int_equal(lab->certificate.count, 1);
     assert_int_equal(lab->chain.count, 1);
