@@ -99,6 +99,7 @@ struct cfg_profile {
     size_t route_count;
     struct cfg_certs trust_certs;
     struct trust *trust;
+    struct cfg_certs registrars; /* whoever holds a key of one of these may ask for others */
     struct cfg_keys keys;
     struct cfg_subject *subject; /* NULL: any subject */
     size_t subject_count;

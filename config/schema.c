@@ -325,6 +325,12 @@ static const struct cfg_key profile_keys[] = {
      .min = 1,
      .meaning =
          "What an issued certificate must chain to, and what a renewing device may present."},
+    {.name = "registrars",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct cfg_profile, registrars),
+     .meaning = "Certificates of other RAs, such as a gateway in front of this one: whoever holds "
+                "the key of one of them enrolls devices without a challenge. Exactly these "
+                "certificates, not what they issue."},
     {.name = "keys",
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_profile, keys),

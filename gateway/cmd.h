@@ -11,6 +11,7 @@ int cmd_check(int argc, char **argv);
 int cmd_challenge(int argc, char **argv);
 int cmd_cert(int argc, char **argv);
 int cmd_request(int argc, char **argv);
+int cmd_upstream(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

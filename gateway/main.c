@@ -14,7 +14,8 @@ static const struct {
     {"check", cmd_check, "validate a configuration; every fault with its line"},
     {"challenge", cmd_challenge, "create one-time challenges"},
     {"cert", cmd_cert, "list, show and revoke certificates; make a CRL"},
-    {"request", cmd_request, "list and show requests"},
+    {"request", cmd_request, "list and show requests, approve and deny"},
+    {"upstream", cmd_upstream, "list upstream CAs and try them"},
     {"audit", cmd_audit, "verify the audit trail"},
     {"version", cmd_version, "version, OpenSSL, kinds of store and upstream CA"},
 };

@@ -236,7 +236,8 @@ static bool content_length(struct bytes *cur, size_t *ret)
     return true;
 }
 
-static bool take_encrypted(struct bytes *cur, bool allow_des3, struct scep_enveloped *found)
+static bool take_encrypted(struct bytes *cur, enum scep_ciphers ciphers,
+                           struct scep_enveloped *found)
 {
     struct der outer, oid, iv;
     size_t len;
@@ -247,13 +248,14 @@ static bool take_encrypted(struct bytes *cur, bool allow_des3, struct scep_envel
         return false;
     bool aes = found->cipher == NID_aes_128_cbc || found->cipher == NID_aes_192_cbc ||
                found->cipher == NID_aes_256_cbc;
-    bool des3 = allow_des3 && found->cipher == NID_des_ede3_cbc;
+    bool des = (ciphers >= SCEP_CIPHERS_DES3 && found->cipher == NID_des_ede3_cbc) ||
+               (ciphers >= SCEP_CIPHERS_DES && found->cipher == NID_des_cbc);
     size_t block = aes ? 16 : 8;
-    return (aes || des3) && iv.tag == DER_OCTET_STRING && iv.content.len == block && len > 0 &&
+    return (aes || des) && iv.tag == DER_OCTET_STRING && iv.content.len == block && len > 0 &&
            len % block == 0;
 }
 
-bool scep_enveloped_take(struct bytes der, bool allow_des3, struct scep_enveloped *ret,
+bool scep_enveloped_take(struct bytes der, enum scep_ciphers ciphers, struct scep_enveloped *ret,
                          struct err *err)
 {
     struct scep_enveloped found = {0};
@@ -270,16 +272,16 @@ bool scep_enveloped_take(struct bytes der, bool allow_des3, struct scep_envelope
             return err_set(err, ERR_PEER,
                            "an envelope with other recipients than a few by RSA key transport");
     }
-    if (!take_encrypted(&data.content, allow_des3, &found) || data.content.len)
+    if (!take_encrypted(&data.content, ciphers, &found) || data.content.len)
         return err_set(err, ERR_PEER, "an envelope with a cipher or content that is not allowed");
     *ret = found;
     return true;
 }
 
-bool scep_check_enveloped(struct bytes der, bool allow_des3, struct err *err)
+bool scep_check_enveloped(struct bytes der, enum scep_ciphers ciphers, struct err *err)
 {
     struct scep_enveloped found;
-    return scep_enveloped_take(der, allow_des3, &found, err);
+    return scep_enveloped_take(der, ciphers, &found, err);
 }
 
 static bool issuer_equal(struct bytes der, struct bytes issuer)

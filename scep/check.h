@@ -31,7 +31,7 @@ struct scep_enveloped {
     size_t recipient_count;
     int cipher; /* NID */
 };
-bool scep_enveloped_take(struct bytes der, bool allow_des3, struct scep_enveloped *ret,
+bool scep_enveloped_take(struct bytes der, enum scep_ciphers ciphers, struct scep_enveloped *ret,
                          struct err *err) MUST_USE;
 
 /* Whether an identifier (issuer and serial, or key identifier) names this certificate. */

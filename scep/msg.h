@@ -10,8 +10,8 @@
  * sizes within bounds, no trailing bytes. BER indefinite lengths are accepted. */
 bool scep_check_signed(struct bytes der, struct err *err) MUST_USE;
 /* The same for an EnvelopedData: KeyTransRecipientInfo only, RSA PKCS#1 v1.5 or OAEP with sane
- * parameters, content cipher AES-CBC (or 3DES if allow_des3), whole blocks. */
-bool scep_check_enveloped(struct bytes der, bool allow_des3, struct err *err) MUST_USE;
+ * parameters, content cipher one of those, in CBC mode, whole blocks. */
+bool scep_check_enveloped(struct bytes der, enum scep_ciphers ciphers, struct err *err) MUST_USE;
 
 /* A pkiMessage whose outer signature has been verified. Immutable. */
 struct scep_msg;
@@ -41,7 +41,7 @@ struct bytes scep_msg_recipient_nonce_get(const struct scep_msg *msg);
 struct scep_opener {
     const struct scep_key *keys;
     size_t count;
-    bool allow_des3;
+    enum scep_ciphers ciphers;
 };
 /* Decrypts the content with whichever of the keys it is addressed to. Every failure to decrypt
  * looks alike: same kind, same text. On success content (secret) holds the plaintext and

@@ -3,7 +3,9 @@
 
 #include <openssl/cms.h>
 #include <openssl/err.h>
+#include <openssl/provider.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 
 /* One text for every way in which decryption can fail: which way it was is an oracle. */
 #define CLOSED "the envelope cannot be decrypted"
@@ -18,12 +20,33 @@ static const struct scep_key *addressed_key(const struct scep_enveloped *found,
     return NULL;
 }
 
+/* Where single DES is known. Never freed: the process ends with it. */
+static pthread_once_t legacy_once = PTHREAD_ONCE_INIT;
+static OSSL_LIB_CTX *legacy;
+
+static void legacy_load(void)
+{
+    OSSL_LIB_CTX *ctx = OSSL_LIB_CTX_new();
+    if (ctx && OSSL_PROVIDER_load(ctx, "default") && OSSL_PROVIDER_load(ctx, "legacy"))
+        legacy = ctx;
+    else
+        OSSL_LIB_CTX_free(ctx);
+    ERR_clear_error();
+}
+
 /* The certificate is given, so OpenSSL goes on with a random key where the transport key is bad
  * (CMS without CMS_DEBUG_DECRYPT): the content then fails like any other. */
-static bool decrypt(struct bytes der, const struct scep_key *key, struct buf *content)
+static bool decrypt(struct bytes der, const struct scep_key *key, int cipher, struct buf *content)
 {
     const unsigned char *p = der.ptr;
-    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)der.len);
+    CMS_ContentInfo *shell = NULL, *cms;
+    if (cipher == NID_des_cbc) { /* OpenSSL keeps it apart, and so do we */
+        pthread_once(&legacy_once, legacy_load);
+        shell = legacy ? CMS_ContentInfo_new_ex(legacy, NULL) : NULL;
+        if (!shell)
+            return false;
+    }
+    cms = d2i_CMS_ContentInfo(shell ? &shell : NULL, &p, (long)der.len);
     BIO *out = BIO_new(BIO_s_mem());
     char *data;
     bool ok = false;
@@ -48,7 +71,7 @@ static const struct scep_key *find_key(struct bytes der, const struct scep_opene
 {
     struct scep_enveloped found;
     *cipher = NID_undef;
-    if (!scep_enveloped_take(der, opener->allow_des3, &found, err))
+    if (!scep_enveloped_take(der, opener->ciphers, &found, err))
         return NULL;
     *cipher = found.cipher;
     const struct scep_key *key = addressed_key(&found, opener);
@@ -72,5 +95,5 @@ bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
         return false;
     content->secret = true;
     content->max = SCEP_MSG_MAX;
-    return decrypt(der, key, content) || err_set(err, ERR_PEER, CLOSED);
+    return decrypt(der, key, *cipher, content) || err_set(err, ERR_PEER, CLOSED);
 }

@@ -29,6 +29,13 @@ enum scep_fail {
 #define SCEP_DEPTH_MAX 32
 #define SCEP_CERTS_MAX 8
 
+/* Content ciphers that are taken: each with those before it. */
+enum scep_ciphers {
+    SCEP_CIPHERS_AES = 0,
+    SCEP_CIPHERS_DES3,
+    SCEP_CIPHERS_DES, /* of CAs that know nothing else; broken */
+};
+
 /* A key pair that messages are addressed to and signed with. Borrowed. */
 struct scep_key {
     const struct cert *cert;

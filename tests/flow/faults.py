@@ -13,6 +13,19 @@ import threading
 import time
 
 
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path):
+        super().__init__("127.0.0.1", timeout=60)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
 class Fault:
     """What happens to one exchange."""
 
@@ -163,7 +176,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 class FaultProxy:
-    """Listens on 127.0.0.1:port and speaks to 127.0.0.1:target; with certificate and key over TLS on both sides."""
+    """Listens on 127.0.0.1:port and speaks to 127.0.0.1:target, or to the unix socket target; with certificate and key
+    over TLS on both sides."""
 
     def __init__(self, port, target, certificate=None, key=None, only=""):
         self.target = target
@@ -195,13 +209,15 @@ class FaultProxy:
         self.thread.join()
 
     def connect(self):
+        if isinstance(self.target, str):
+            return UnixConnection(self.target)
         if self.client_context:
             return http.client.HTTPSConnection("127.0.0.1", self.target, timeout=60, context=self.client_context)
         return http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
 
     def next(self, path):
         with self.lock:
-            return self.plan.popleft() if self.plan and path.endswith(self.only) else PASS
+            return self.plan.popleft() if self.plan and self.only in path else PASS
 
     def reset(self, *plan):
         """A new plan; the counts begin anew."""

@@ -1,6 +1,7 @@
 """An EST CA as the upstream: a second gateway, with a proxy between the two that has bad days."""
 import base64
 import crypt
+import json
 import os
 import ssl
 import subprocess
@@ -122,6 +123,23 @@ class UpstreamEst(UpstreamTest):
         mine = run("curl", "-sS", "--cacert", self.gw.root, f"{self.gw.est_url}/cacerts").stdout
         theirs = run("curl", "-sS", "--cacert", self.ca.gw.root, f"{self.ca.gw.est_url}/cacerts").stdout
         self.assertEqual(base64.b64decode(mine), base64.b64decode(theirs))
+
+    def test_commands(self):
+        """upstream list names kinds and what they can do; upstream test asks the CA, and issues only when told to."""
+        plant = next(u for u in json.loads(self.gw.cli("upstream", "list", "--json").stdout) if u["name"] == "plant")
+        self.assertEqual((plant["type"], plant["can"]), ("est", "enroll pending"))
+        self.assertIn("CN=scepter issuing CA", self.gw.cli("upstream", "test", "plant").stdout.decode())
+        self.assertEqual(self.ca.proxy.asked, 0)
+        self.assertIn("BEGIN CERTIFICATE", self.gw.cli("upstream", "test", "plant", "--enroll").stdout.decode())
+        self.assertEqual(self.ca.proxy.asked, 1)
+        self.assertEqual(self.gw.cli("upstream", "test", "nobody", check=False).returncode, 1)
+        self.ca.proxy.stop()
+        try:
+            result = self.gw.cli("upstream", "test", "plant", check=False)
+        finally:
+            self.ca.proxy.start()
+        self.assertEqual(result.returncode, 3)
+        self.assertIn(b"onnect", result.stderr)
 
     def test_upstream_says_no(self):
         """A CA that refuses for good refuses the device, whose operator hears why."""

@@ -1,0 +1,213 @@
+"""SCEP CAs as the upstream: Debian's scepserver and a second gateway, with a proxy in between that has bad days."""
+import os
+import subprocess
+import time
+import unittest
+
+import faults
+from faults import FaultProxy, answers, changed
+from gateway import Gateway, free_ports, run
+from hidden import Hidden
+from upstream import UpstreamTest
+
+
+def make_ra(folder, name="/CN=ra of the gateway"):
+    """Our key at the CA, with a certificate of our own making."""
+    run("openssl", "req", "-x509", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "ra.key", "-subj", name, "-days", "30",
+        "-out", "ra.pem", cwd=folder)
+    return os.path.join(folder, "ra.pem"), os.path.join(folder, "ra.key")
+
+
+def use_upstream(gw, port, path, root, more):
+    """Routes the profile to a SCEP CA behind a proxy."""
+    cert, key = os.path.join(gw.work("ra"), "ra.pem"), os.path.join(gw.work("ra"), "ra.key")
+    if not os.path.exists(cert):
+        make_ra(gw.work("ra"))
+    gw.edit(r"^profiles:", f"""  plant:
+    type: scep
+    url: http://127.0.0.1:{port}{path}
+    trust: [{root}]
+    client: {{certificate: {cert}, key: {key}}}
+    poll: 1s
+{more}
+profiles:""")
+    gw.edit(r"upstream: \[local\]", "upstream: [plant]")
+    gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{root}]")
+
+
+class ScepServer:
+    """Debian's scepserver: no challenge, no polls, and a new certificate for whatever is sent again."""
+
+    def __init__(self):
+        self.gw = None
+        self.port = free_ports(1)[0]
+
+    def configure(self, gw, more=""):
+        folder = gw.work("scepserver")
+        run("scepserver", "ca", "-init", "-keySize", "2048", cwd=folder)
+        self.depot = os.path.join(folder, "depot")
+        self.root = self.chain = os.path.join(self.depot, "ca.pem")
+        self.server = Hidden(folder, 8080, "scepserver", "-depot", "depot", "-port", "8080", "-allowrenew", "0")
+        self.proxy = FaultProxy(self.port, self.server.path, only="PKIOperation")
+        use_upstream(gw, self.port, "/scep", self.root, f"    legacy: true\n{more}")  # it signs with SHA-1
+
+    def issued(self, name):
+        with open(os.path.join(self.depot, "index.txt"), encoding="utf-8") as file:
+            return sum(line.rstrip().endswith(f"CN={name}") for line in file)
+
+    def close(self):
+        self.proxy.close()
+        self.server.close()
+
+
+class SecondGateway:
+    """A CA that knows us as a registrar, and keeps what it promised: polls, and the same answer to the same transaction."""
+
+    repeats = "never"
+
+    def __init__(self):
+        self.gw = Gateway()
+        self.root = self.gw.root
+        self.chain = self.gw.path("ca/issuing.pem")
+        self.port = free_ports(1)[0]
+        self.proxy = FaultProxy(self.port, self.gw.scep_port, only="PKIOperation")
+
+    def configure(self, gw, more=""):
+        ra, _ = make_ra(gw.work("ra"))
+        self.gw.edit(r"^    keys: ", f"    registrars: [{ra}]\n    keys: ")
+        self.gw.start()
+        use_upstream(gw, self.port, "/scep/default", self.root, f"    repeats: {self.repeats}\n{more}")
+
+    def issued(self, name):
+        return sum(c["subject"] == f"CN={name}" for c in self.gw.certs())
+
+    def close(self):
+        self.proxy.close()
+        self.gw.close()
+
+
+class SafeGateway(SecondGateway):
+    repeats = "safe"
+
+
+class ToScepServer(UpstreamTest):
+    make_ca = ScepServer
+
+    def test_enroll(self):
+        """A device gets a certificate of scepserver, whose transaction is ours and not the device's."""
+        self.enroll("plain")
+        self.verify("plain")
+        self.check_once("plain")
+
+    def test_reply_lost(self):
+        """What scepserver was asked and did not answer is suspect: it cannot be asked again, and is not."""
+        cases = {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "hung": faults.HANG, "slow": faults.SLOW}
+        for name, fault in cases.items():
+            self.check_suspect_quietly(name, fault)
+        self.assertEqual(self.ca.issued("lost"), 1)
+        self.gw.cli("request", "deny", self.request("lost")["id"])
+        self.enroll("lost", "--poll", code=2)
+
+    def check_suspect_quietly(self, name, fault):
+        """Recovery asks with CertPoll, which scepserver does not know; a PKCSReq is never sent again."""
+        self.ca.proxy.reset(fault)
+        self.enroll(name, code=3)
+        self.wait_state(name, "suspect")
+        time.sleep(2)
+        self.assertLessEqual(self.ca.issued(name), 1)
+
+    def test_later(self):
+        """503 with Retry-After: PENDING, and the certificate by polling, once."""
+        self.ca.proxy.reset(answers(503, ("Retry-After", "1")))
+        self.enroll("busy", code=3)
+        self.wait_state("busy", "issued")
+        self.enroll("busy", "--poll")
+        self.check_once("busy")
+
+    def test_foreign_answer(self):
+        """An answer to another message, or by another signer, is no answer."""
+        self.enroll("first")
+        status, old = self.ca.proxy.replies[0]
+        self.ca.proxy.reset(changed("an old answer", lambda s, h, b: (s, h, old)))
+        self.enroll("second", code=3)
+        self.wait_state("second", "suspect")
+        self.assertEqual(status, 200)
+        self.assertEqual([c["subject"] for c in self.gw.certs()].count("CN=second"), 0)
+
+
+class ToSecondGateway(UpstreamTest):
+    """We are a registrar of the upstream; the device's challenge is ours to judge."""
+
+    make_ca = SecondGateway
+
+    def test_enroll(self):
+        """SCEP to SCEP: each side has a challenge, a transaction and an RA of its own."""
+        self.enroll("plain")
+        self.verify("plain")
+        self.check_once("plain")
+
+    def test_refused(self):
+        """A device that the upstream's profile does not allow is refused there, and so here."""
+        self.ca.gw.edit(r"^    san: ", '    subject: {CN: "^[a-z-]+$"}\n    san: ')
+        self.ca.gw.process.send_signal(1)
+        time.sleep(1)
+        self.enroll("not.allowed", code=2)
+        self.assertIn("FAILURE", self.request("not.allowed")["reason"])
+
+    def test_recovered(self):
+        """What became of a lost answer is found out by CertPoll, without an operator; the CA issued once."""
+        for name, fault in {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "slow": faults.SLOW,
+                            "unheard": faults.HANG_AFTER}.items():
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.wait_state(name, "issued")
+            self.enroll(name, "--poll")
+            self.verify(name)
+            self.assertEqual(self.ca.issued(name), 1)
+
+    def test_never_heard(self):
+        """What never arrived is not sent again without an operator."""
+        self.ca.proxy.reset(faults.HANG)
+        self.enroll("unsent", code=3)
+        self.wait_state("unsent", "suspect")
+        time.sleep(3)
+        self.assertEqual(self.state("unsent"), "suspect")
+        self.gw.cli("request", "approve", self.request("unsent")["id"])
+        self.wait_state("unsent", "issued")
+        self.assertEqual(self.ca.issued("unsent"), 1)
+
+    def test_kill_while_asking(self):
+        """kill -9 while the CA is asked: after the restart its answer is fetched, and it issued once."""
+        self.ca.proxy.reset(faults.HANG_AFTER)
+        device = subprocess.Popen([os.environ["SCEP_CLIENT"], "--url", self.gw.scep_url, "--challenge-env", "C", "--subject",
+                                   "/CN=killed"],
+                                  env={**os.environ, "C": self.gw.challenge()}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while not self.ca.proxy.asked:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        self.gw.stop(9)
+        device.wait(30)
+        self.gw.start()
+        self.wait_state("killed", "issued")
+        self.assertEqual(self.ca.issued("killed"), 1)
+
+
+class ToSafeGateway(UpstreamTest):
+    """repeats: safe."""
+
+    make_ca = SafeGateway
+
+    def test_sent_again(self):
+        """A CA that answers a repeated transaction with the same certificate is asked again, and issues once."""
+        for name, fault in {"lost": faults.LOSE, "hung": faults.HANG, "garbled": faults.GARBAGE}.items():
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.wait_state(name, "issued")
+            self.enroll(name, "--poll")
+            self.assertEqual(self.ca.issued(name), 1)
+            self.assertNotIn("suspect", {r["state"] for r in self.gw.requests()})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
