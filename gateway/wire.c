@@ -2,14 +2,15 @@
 
 #include "base/clock.h"
 #include "gateway/upstream/est.h"
+#include "gateway/upstream/exec.h"
 #include "gateway/upstream/local.h"
 #include "gateway/upstream/scep.h"
 
 #include <string.h>
 
 /* A kind stands here and nowhere else. */
-static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind, &scep_kind};
-static const struct upstream_vt *const vts[] = {&local_vt, &est_vt, &scep_vt};
+static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind, &scep_kind, &exec_kind};
+static const struct upstream_vt *const vts[] = {&local_vt, &est_vt, &scep_vt, &exec_vt};
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
