@@ -390,14 +390,15 @@ static enum up_result transmit(struct exchange *ex, struct bytes der)
     struct httpc_reply http = {0};
     struct err err = {0};
     bool post = ex->ca.post;
-    if (!url_add(ex->scep, "PKIOperation", post ? (struct bytes){0} : der, &url)) {
+    struct bytes none = {0};
+    if (!url_add(ex->scep, "PKIOperation", post ? none : der, &url)) {
         relay_reason(ex->reply, "the request is too large for GET");
         return UP_REFUSED;
     }
     struct httpc_call call = {.method = post ? "POST" : "GET",
                               .url = buf_str(&url),
                               .headers = headers,
-                              .body = post ? der : (struct bytes){0},
+                              .body = post ? der : none,
                               .once = true,
                               .deadline = ex->deadline};
     enum up_result result =

@@ -1,0 +1,310 @@
+#include "base/clock.h"
+#include "config/table.h"
+#include "ra/line.h"
+#include "ra/ra.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A CA of a test's own behind the line "ca". */
+struct ca {
+    struct lines *lines;
+    struct ra_settings *settings;
+    struct cfg_line *conf;
+    atomic_int running, most, runs, probes;
+    atomic_int result; /* enum line_result */
+    atomic_int hold;   /* seconds, of the next run */
+    atomic_bool there; /* answers probes */
+    atomic_bool stuck; /* a run does not end */
+};
+
+static enum line_result run(void *arg, const struct ra_settings *settings, size_t upstream,
+                            const char *id, int *hold)
+{
+    struct ca *ca = arg;
+    (void)settings, (void)id;
+    assert_int_equal(upstream, 0);
+    int now = ++ca->running;
+    if (now > ca->most)
+        ca->most = now;
+    do
+        usleep(2000);
+    while (ca->stuck);
+    *hold = atomic_exchange(&ca->hold, 0);
+    enum line_result result = (enum line_result)(int)ca->result;
+    ca->running--;
+    ca->runs++;
+    return result;
+}
+
+static bool probe(void *arg, const struct ra_settings *settings, size_t upstream)
+{
+    struct ca *ca = arg;
+    (void)settings, (void)upstream;
+    ca->probes++;
+    return ca->there;
+}
+
+static const struct cfg_key no_keys[] = {{0}};
+static const struct cfg_kind kind = {
+    .type = "fake", .keys = no_keys, .options_size = sizeof(struct cfg_line), .remote = true};
+
+static int setup(void **state)
+{
+    struct ca *ca = calloc(1, sizeof *ca);
+    struct line_work work = {run, probe, ca};
+    struct ra_settings *settings = calloc(1, sizeof *settings);
+    struct cfg *cfg = calloc(1, sizeof *cfg);
+    assert_true(ca && settings && cfg);
+    ca->conf = calloc(1, sizeof *ca->conf);
+    *ca->conf = (struct cfg_line){
+        .inflight = 3, .queue = 5, .wait = 1, .deadline = 1, .failures = 3, .open_seconds = 1};
+    cfg->upstream_count = 1;
+    cfg->upstreams = calloc(1, sizeof *cfg->upstreams);
+    cfg->upstreams[0].name = "ca";
+    cfg->upstreams[0].kind = &kind;
+    cfg->upstreams[0].options = ca->conf;
+    settings->count = 2; /* ours and one that is never given back: nothing is freed by it */
+    settings->cfg = cfg;
+    ca->settings = settings;
+    ca->result = LINE_FINE;
+    ca->there = true;
+    ca->lines = lines_new(&work);
+    *state = ca;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct ca *ca = *state;
+    ca->stuck = false;
+    assert_true(lines_free(ca->lines, 5000));
+    free(ca->settings->cfg->upstreams);
+    free(ca->settings->cfg);
+    free(ca->settings);
+    free(ca->conf);
+    free(ca);
+    return 0;
+}
+
+static void add(struct ca *ca, int first, int count)
+{
+    for (int i = first; i < first + count; i++) {
+        char id[RA_ID_LEN + 1];
+        snprintf(id, sizeof id, "%032d", i);
+        while (!lines_add(ca->lines, "ca", id))
+            usleep(1000);
+    }
+}
+
+static bool offer(struct ca *ca, int n)
+{
+    char id[RA_ID_LEN + 1];
+    snprintf(id, sizeof id, "%032d", n);
+    return lines_add(ca->lines, "ca", id);
+}
+
+/* Waits, with an end that a hung test reaches. */
+#define WAIT_FOR(condition)                                                                        \
+    do {                                                                                           \
+        int64_t end = clock_mono_ms() + 10000;                                                     \
+        while (!(condition)) {                                                                     \
+            assert_true(clock_mono_ms() < end);                                                    \
+            usleep(1000);                                                                          \
+        }                                                                                          \
+    } while (0)
+
+static struct line_state state_of(struct ca *ca)
+{
+    struct line_state state;
+    assert_true(lines_state(ca->lines, "ca", &state));
+    return state;
+}
+
+/* Everything that is added is run, by as many threads as the CA may be asked with, and no more. */
+static void test_inflight(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    add(ca, 0, 60);
+    WAIT_FOR(ca->runs == 60);
+    assert_int_equal(ca->most, 3);
+    assert_int_equal(ca->probes, 1);
+    WAIT_FOR(state_of(ca).fine == 60);
+}
+
+/* A request stands in line once; beyond its length nothing is taken, and whoever asks is told. */
+static void test_bounded(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    ca->stuck = true;
+    for (int i = 0; i < 8; i++) {
+        assert_true(offer(ca, i));
+        WAIT_FOR(state_of(ca).running == (size_t)(i < 3 ? i + 1 : 3));
+    }
+    assert_false(offer(ca, 8));
+    assert_true(lines_busy(ca->lines, "ca"));
+    assert_true(offer(ca, 0)); /* is there: it runs */
+    assert_true(offer(ca, 5)); /* is there: it waits */
+    assert_int_equal(state_of(ca).waiting, 5);
+    ca->stuck = false;
+    WAIT_FOR(ca->runs == 8);
+    assert_false(lines_busy(ca->lines, "ca"));
+    assert_int_equal(lines_room(ca->lines, "ca"), 5);
+}
+
+/* After so many failures in a row the CA is left alone; then it is probed, then one request goes
+ * first, and when that is fine the others follow. */
+static void test_breaker(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    WAIT_FOR(ca->probes == 1);
+    ca->result = LINE_FAILED;
+    ca->there = false;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+        assert_true(offer(ca, i));
+        WAIT_FOR(state_of(ca).failed == (uint64_t)i + 1);
+    }
+    assert_int_equal(state_of(ca).breaker, LINE_OPEN);
+    assert_false(offer(ca, 9));
+    assert_true(lines_delay(ca->lines, "ca") >= 1);
+    WAIT_FOR(ca->probes >= 2); /* after open_seconds */
+    assert_int_equal(ca->runs, 3);
+    assert_int_equal(state_of(ca).breaker, LINE_OPEN);
+    ca->there = true;
+    ca->result = LINE_FINE;
+    WAIT_FOR(state_of(ca).breaker == LINE_HALF_OPEN);
+    ca->most = 0;
+    ca->stuck = true;
+    add(ca, 20, 4);
+    usleep(50000);
+    assert_int_equal(state_of(ca).running, 1);
+    ca->stuck = false;
+    WAIT_FOR(ca->runs == 7);
+    assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+}
+
+/* One that fails again after the probe opens the breaker again, for longer. */
+static void test_half_open_fails(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    ca->result = LINE_FAILED;
+    add(ca, 0, 3);
+    WAIT_FOR(state_of(ca).breaker == LINE_HALF_OPEN);
+    assert_int_equal(state_of(ca).opened, 1);
+    assert_true(offer(ca, 5));
+    WAIT_FOR(state_of(ca).opened == 2);
+    assert_true(lines_delay(ca->lines, "ca") >= 2);
+}
+
+/* Failures that are not in a row do not open it. */
+static void test_not_in_a_row(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    for (int i = 0; i < 12; i++) {
+        ca->result = i % 3 == 2 ? LINE_FINE : LINE_FAILED;
+        assert_true(offer(ca, i));
+        WAIT_FOR(ca->runs == i + 1 && state_of(ca).running == 0);
+    }
+    assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+}
+
+/* A CA that asks to be left alone for a while is. */
+static void test_hold(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    ca->hold = 1;
+    assert_true(offer(ca, 0));
+    WAIT_FOR(ca->runs == 1 && state_of(ca).running == 0);
+    int64_t start = clock_mono_ms();
+    assert_true(offer(ca, 1));
+    WAIT_FOR(ca->runs == 2);
+    assert_in_range(clock_mono_ms() - start, 800, 5000);
+}
+
+/* No more is sent in a time than the rate says. */
+static void test_rate(void **state)
+{
+    struct ca *ca = *state;
+    ca->conf->rate = (struct cfg_rate){20, 1};
+    ca->conf->queue = 100;
+    lines_configure(ca->lines, ca->settings);
+    usleep(100000);
+    int64_t start = clock_mono_ms();
+    add(ca, 0, 40);
+    WAIT_FOR(ca->runs == 40);
+    assert_in_range(clock_mono_ms() - start, 850, 5000);
+}
+
+/* Retries have a budget of their own, which success fills. */
+static void test_retries(void **state)
+{
+    struct ca *ca = *state;
+    int granted = 0;
+    lines_configure(ca->lines, ca->settings);
+    while (lines_retry(ca->lines, "ca"))
+        granted++;
+    assert_in_range(granted, 20, 21);
+    add(ca, 0, 10);
+    WAIT_FOR(ca->runs == 10 && state_of(ca).running == 0);
+    assert_true(lines_retry(ca->lines, "ca"));
+    assert_true(lines_retry(ca->lines, "ca"));
+    assert_false(lines_retry(ca->lines, "nobody"));
+}
+
+/* A line that let a device wait in vain lets one wait at a time, until one has not. */
+static void test_waits(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    assert_true(lines_wait_begin(ca->lines, "ca"));
+    assert_true(lines_wait_begin(ca->lines, "ca"));
+    lines_wait_end(ca->lines, "ca", true);
+    assert_false(lines_wait_begin(ca->lines, "ca"));
+    lines_wait_end(ca->lines, "ca", true);
+    assert_true(lines_wait_begin(ca->lines, "ca"));
+    assert_false(lines_wait_begin(ca->lines, "ca"));
+    lines_wait_end(ca->lines, "ca", false);
+    assert_true(lines_wait_begin(ca->lines, "ca"));
+    assert_true(lines_wait_begin(ca->lines, "ca"));
+    lines_wait_end(ca->lines, "ca", false);
+    lines_wait_end(ca->lines, "ca", false);
+}
+
+/* What runs at the end is waited for, but not for ever, and nothing new begins. */
+static void test_end(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    ca->stuck = true;
+    assert_true(offer(ca, 0));
+    WAIT_FOR(state_of(ca).running == 1);
+    assert_false(lines_free(ca->lines, 50));
+    assert_false(offer(ca, 1));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_inflight),     TEST(test_bounded), TEST(test_breaker), TEST(test_half_open_fails),
+        TEST(test_not_in_a_row), TEST(test_hold),    TEST(test_rate),    TEST(test_retries),
+        TEST(test_waits),        TEST(test_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
