@@ -75,8 +75,10 @@ static bool start(const struct child_call *call, struct child *child, struct err
         else
             fd_close(&child->pipes[i]);
     }
-    if (code != 0)
-        return err_set(err, ERR_LOCAL, "%s does not start: %s", call->argv[0], strerror(code));
+    if (code != 0) {
+        err_set(err, ERR_LOCAL, "%s does not start: %s", call->argv[0], strerror(code));
+        return false;
+    }
     child->pidfd = pidfd_open(child->pid, 0);
     return true;
 }

@@ -84,11 +84,8 @@ void httpc_free(struct httpc *httpc)
 {
     if (!httpc)
         return;
-    while (!link_none(&httpc->idle)) {
-        struct link *link = httpc->idle.next;
-        link_drop(link);
+    for (struct link *link; (link = link_take(&httpc->idle));)
         handle_free(LINK_OWNER(link, struct handle, link));
-    }
     X509_STORE_free(httpc->store);
     pthread_mutex_destroy(&httpc->mutex);
     free(httpc);

@@ -26,3 +26,12 @@ void link_drop(struct link *item)
     item->next->prev = item->prev;
     item->prev = item->next = NULL;
 }
+
+struct link *link_take(struct link *list)
+{
+    struct link *item = list->next;
+    if (item == list)
+        return NULL;
+    link_drop(item);
+    return item;
+}

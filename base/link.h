@@ -14,6 +14,7 @@ void link_init(struct link *list);
 bool link_none(const struct link *list);             /* the list is empty */
 void link_add(struct link *list, struct link *item); /* at the end; the item is in no list */
 void link_drop(struct link *item);                   /* also if it is in no list */
+struct link *link_take(struct link *list); /* the first item, dropped; NULL: there is none */
 
 /* The struct that a link lies in. */
 #define LINK_OWNER(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))

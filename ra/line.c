@@ -300,11 +300,8 @@ static void line_set(struct lines *lines, struct ra_settings *settings, size_t u
 /* Requests of an upstream that has gone wait in the store. */
 static void line_unset(struct line *line)
 {
-    while (!link_none(&line->waiting)) {
-        struct job *job = LINK_OWNER(line->waiting.next, struct job, link);
-        link_drop(&job->link);
-        free(job);
-    }
+    for (struct link *link; (link = link_take(&line->waiting));)
+        free(LINK_OWNER(link, struct job, link));
     line->waiting_count = 0;
     line->breaker = LINE_CLOSED;
     line->probe_due = false;
@@ -363,11 +360,8 @@ bool lines_free(struct lines *lines, int64_t limit_ms)
     pthread_mutex_unlock(&lines->mutex);
     if (!over)
         return false;
-    for (struct link *link = lines->all.next; link != &lines->all;) {
-        struct line *line = LINK_OWNER(link, struct line, link);
-        link = link->next;
-        line_free(line);
-    }
+    for (struct link *link; (link = link_take(&lines->all));)
+        line_free(LINK_OWNER(link, struct line, link));
     pthread_cond_destroy(&lines->ended);
     pthread_mutex_destroy(&lines->mutex);
     free(lines);

@@ -313,7 +313,9 @@ bool relay_chain_get(struct relay_chain *chain, const struct cfg_certs **ret, st
     pthread_mutex_lock(&chain->mutex);
     *ret = chain->count ? &chain->states[chain->count - 1] : NULL;
     pthread_mutex_unlock(&chain->mutex);
-    return *ret || err_set(err, ERR_UPSTREAM, "the CA has not told its certificates yet");
+    if (!*ret)
+        err_set(err, ERR_UPSTREAM, "the CA has not told its certificates yet");
+    return *ret != NULL;
 }
 
 bool relay_chain_remember(struct relay_chain *chain, struct buf *memory)
