@@ -121,7 +121,7 @@ static bool attend(struct child *child, const struct child_call *call, struct ch
 enum child_result child_run(const struct child_call *call, struct child_reply *reply,
                             struct err *err)
 {
-    struct child child;
+    struct child child = {.pidfd = -1};
     int status = 0;
     child_reply_clear(reply);
     reply->out.max = reply->errors.max = call->output_max;

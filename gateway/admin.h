@@ -9,6 +9,7 @@
 /* Borrowed for a call. */
 struct admin {
     struct store *store;
+    struct lines *lines;
     const struct ra_settings *settings;
     struct metrics *metrics;
     struct gate_counts counts;

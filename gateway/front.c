@@ -227,7 +227,8 @@ static void admin_handle(void *arg, const struct http_request *request,
 {
     struct front *front = arg;
     struct ra_settings *settings = front_settings(front);
-    struct admin admin = {ra_store_get(front->ra), settings, front->metrics, {0}};
+    struct admin admin = {
+        ra_store_get(front->ra), ra_lines_get(front->ra), settings, front->metrics, {0}};
     pthread_mutex_lock(&front->mutex);
     if (front->watched)
         http_server_counts_add(front->watched, &admin.counts);

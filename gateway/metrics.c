@@ -204,3 +204,38 @@ bool metrics_print_gate(const struct gate_counts *counts, struct buf *out)
                          gate_shed_name((enum gate_shed)i), (unsigned long long)counts->shed[i]);
     return ok;
 }
+
+static bool print_line(const char *name, const struct line_state *state, struct buf *out)
+{
+    static const char *const breakers[] = {
+        [LINE_CLOSED] = "closed", [LINE_OPEN] = "open", [LINE_HALF_OPEN] = "half-open"};
+    bool ok = buf_add_fmt(out,
+                          "scepter_upstream_requests{upstream=\"%s\",state=\"waiting\"} %zu\n"
+                          "scepter_upstream_requests{upstream=\"%s\",state=\"running\"} %zu\n"
+                          "scepter_upstream_asked_total{upstream=\"%s\",result=\"fine\"} %llu\n"
+                          "scepter_upstream_asked_total{upstream=\"%s\",result=\"failed\"} %llu\n",
+                          name, state->waiting, name, state->running, name,
+                          (unsigned long long)state->fine, name, (unsigned long long)state->failed);
+    for (unsigned i = 0; i < sizeof breakers / sizeof breakers[0] && ok; i++)
+        ok = buf_add_fmt(out, "scepter_upstream_breaker{upstream=\"%s\",state=\"%s\"} %d\n", name,
+                         breakers[i], state->breaker == (enum line_breaker)i);
+    return ok;
+}
+
+bool metrics_print_lines(struct lines *lines, const struct ra_settings *settings, struct buf *out)
+{
+    bool ok = buf_add_str(
+        out, "# HELP scepter_upstream_requests Requests in line for an upstream CA.\n"
+             "# TYPE scepter_upstream_requests gauge\n"
+             "# HELP scepter_upstream_asked_total Exchanges with an upstream CA, by result.\n"
+             "# TYPE scepter_upstream_asked_total counter\n"
+             "# HELP scepter_upstream_breaker Whether an upstream CA is left alone.\n"
+             "# TYPE scepter_upstream_breaker gauge\n");
+    for (size_t i = 0; i < settings->cfg->upstream_count && ok; i++) {
+        struct line_state state;
+        const char *name = settings->cfg->upstreams[i].name;
+        if (lines_state(lines, name, &state))
+            ok = print_line(name, &state, out);
+    }
+    return ok;
+}

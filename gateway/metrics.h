@@ -3,6 +3,7 @@
 #define GATEWAY_METRICS_H
 
 #include "gateway/gate.h"
+#include "ra/line.h"
 #include "ra/note.h"
 #include "ra/ra.h"
 
@@ -21,5 +22,8 @@ bool metrics_print(struct metrics *metrics, struct store *store, const struct ra
                    struct buf *out) MUST_USE;
 /* What the gate counts. */
 bool metrics_print_gate(const struct gate_counts *counts, struct buf *out) MUST_USE;
+/* The lines to upstream CAs. */
+bool metrics_print_lines(struct lines *lines, const struct ra_settings *settings,
+                         struct buf *out) MUST_USE;
 
 #endif

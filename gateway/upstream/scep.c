@@ -19,6 +19,7 @@
 #define URL_MAX 1200
 #define TXN_LEN 32 /* hex of 16 random bytes */
 
+enum challenge { CHALLENGE_NONE = 0, CHALLENGE_PASSTHROUGH };
 enum repeats { REPEATS_NEVER = 0, REPEATS_SAFE };
 
 struct scep_options {
@@ -28,6 +29,7 @@ struct scep_options {
     struct cfg_certs trust_certs;
     struct relay_client client;
     bool legacy;
+    enum challenge challenge;
     enum repeats repeats;
     int64_t poll;
 };
@@ -86,6 +88,8 @@ static bool scep_open(const struct cfg_upstream *conf, struct upstream **ret, st
     scep->vt = scep_vt;
     if (options->repeats == REPEATS_SAFE)
         scep->vt.caps |= UP_RESUBMIT_SAFE;
+    if (options->challenge == CHALLENGE_PASSTHROUGH)
+        scep->vt.caps |= UP_CARRIES_CHALLENGE;
     scep->base = (struct upstream){.vt = &scep->vt, .name = conf->name};
     scep->options = options;
     scep->chain = relay_chain_new(&(struct cfg_certs){0});
@@ -505,6 +509,8 @@ static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg
                   "has");
 }
 
+static const char *const challenge_words[] = {
+    [CHALLENGE_NONE] = "none", [CHALLENGE_PASSTHROUGH] = "passthrough", NULL};
 static const char *const repeats_words[] = {
     [REPEATS_NEVER] = "never", [REPEATS_SAFE] = "safe", NULL};
 
@@ -543,6 +549,14 @@ static const struct cfg_key keys[] = {
      .def = "false",
      .meaning = "Whether triple DES and SHA-1 may be used with a CA that knows nothing better, and "
                 "its answers may come in single DES."},
+    {.name = "challenge",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct scep_options, challenge),
+     .def = "none",
+     .words = challenge_words,
+     .meaning = "What the challengePassword that a device signed into its CSR is to this CA: "
+                "nothing (it trusts our signature), or its own secret, which it judges too. It "
+                "cannot be taken out of the CSR."},
     {.name = "repeats",
      .type = CFG_ENUM,
      .offset = offsetof(struct scep_options, repeats),

@@ -250,12 +250,14 @@ class Outage(UpstreamTest):
             self.enroll(f"out-{i}", code=3)
             waited = time.monotonic() - started
         self.assertLess(waited, 1.5, "the breaker is open, nobody waits")
+        self.assertEqual(self.gw.metric('upstream_breaker.upstream="plant",state="closed"'), 0)
         self.ca.proxy.start()
         for i in range(8):
             self.wait_state(f"out-{i}", "issued", 60)
             self.enroll(f"out-{i}", "--poll")
             self.verify(f"out-{i}")
             self.assertEqual(self.ca.issued(f"out-{i}"), 1)
+        self.assertEqual(self.gw.metric('upstream_breaker.upstream="plant",state="closed"'), 1)
 
 
 class ClientCertificate(UpstreamTest):
