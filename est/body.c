@@ -31,12 +31,17 @@ bool est_body_csr(struct bytes body, struct csr **ret, struct err *err)
     return ok;
 }
 
+bool est_body_base64(struct bytes der, bool one_line, struct buf *out)
+{
+    return text_base64_encode(der, one_line ? 0 : COLUMNS, out) &&
+           (!one_line || buf_add_u8(out, '\n'));
+}
+
 bool est_body_certs(const struct bytes *certs, size_t count, bool one_line, struct buf *out)
 {
     struct buf der = {0};
     bool ok = pem_certs_only_encode(certs, count, &der) &&
-              text_base64_encode(buf_bytes(&der), one_line ? 0 : COLUMNS, out) &&
-              (!one_line || buf_add_u8(out, '\n'));
+              est_body_base64(buf_bytes(&der), one_line, out);
     buf_free(&der);
     return ok;
 }

@@ -33,6 +33,9 @@ struct est_call {
     unsigned authorizations;    /* how many such headers there were */
     bool user_agent;            /* the client sent one: strongSwan does not, and wants one line */
     struct bytes body;
+    /* What a CSR must hold to be bound to this connection: tls-unique (RFC 5929) or tls-exporter
+     * (RFC 9266); empty if there is nothing that could bind. */
+    struct bytes binding;
     struct cert *peer;  /* TLS client certificate (its key was proved), or NULL */
     const char *origin; /* peer address */
     const char *id;     /* of the call: a refusal names it; or NULL */

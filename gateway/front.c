@@ -168,6 +168,7 @@ static void est_handle(void *arg, const struct http_request *request,
             .content_type = http_header_get(request->headers, "Content-Type", NULL),
             .body = request->body,
             .peer = request->certificate,
+            .binding = request->binding,
             .origin = request->peer,
             .id = current.id,
         };

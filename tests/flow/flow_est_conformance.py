@@ -1,0 +1,178 @@
+"""EST against its RFCs and against what servers got wrong: a row a test, printed as pass or FAIL."""
+import base64
+import os
+import sys
+import unittest
+
+from est_wire import LINKING, Tls12, Tls13, basic, make_csr, request
+from gateway import FlowTest, run, text
+
+
+class Binding(FlowTest):
+    """binding: optional; challengePassword is the binding."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, binding: optional, csrattrs: both")
+
+    def enroll(self, conn, work, subject, *attributes, expect):
+        csr = make_csr(work, subject, attributes=attributes)
+        status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+        self.assertEqual(status, expect, body)
+
+    def test_unique_full(self):
+        """RFC 7030 3.5: tls-unique of a full TLS 1.2 handshake, in challengePassword"""
+        work = self.gw.work("unique")
+        with Tls12(self.gw) as conn:
+            self.enroll(conn, work, "/CN=pop-1", f"challengePassword = {conn.binding}", expect=200)
+
+    def test_unique_resumed(self):
+        """RFC 7030 3.5, RFC 5929 3: tls-unique of a resumed handshake is the server's Finished"""
+        work = self.gw.work("resumed")
+        with Tls12(self.gw) as first:
+            old = first.binding
+            first.ask(request("cacerts"))
+            with Tls12(self.gw, session=first.tls.session, context=first.context) as conn:
+                self.assertTrue(conn.tls.session_reused)
+                self.assertNotEqual(conn.binding, old)
+                self.enroll(conn, work, "/CN=pop-2", f"challengePassword = {conn.binding}", expect=200)
+                self.enroll(conn, work, "/CN=pop-2b", f"challengePassword = {old}", expect=400)
+
+    def test_exporter(self):
+        """RFC 9266 2: tls-exporter on TLS 1.3, in challengePassword and in estIdentityLinking"""
+        work = self.gw.work("exporter")
+        for oid in ("challengePassword", LINKING):
+            with Tls13(self.gw) as conn:
+                self.enroll(conn, work, "/CN=pop-3", f"{oid} = {conn.binding}", expect=200)
+        with Tls13(self.gw) as one, Tls13(self.gw) as other:
+            self.enroll(one, work, "/CN=pop-4", f"challengePassword = {other.binding}", expect=400)
+
+    def test_linking(self):
+        """RFC 7894 3.3: the binding in estIdentityLinking; a wrong one beside a right one is refused"""
+        work = self.gw.work("linking")
+        with Tls12(self.gw) as conn:
+            self.enroll(conn, work, "/CN=pop-5", f"{LINKING} = {conn.binding}", expect=200)
+            self.enroll(conn, work, "/CN=pop-6", f"challengePassword = {conn.binding}", f"{LINKING} = AAAA", expect=400)
+
+    def test_relayed(self):
+        """RFC 7030 6: a CSR that is bound to another connection is refused, and nothing is spent"""
+        work = self.gw.work("relayed")
+        secret = self.gw.challenge()
+        with Tls12(self.gw) as victim, Tls12(self.gw) as thief:
+            csr = make_csr(work, "/CN=pop-7", attributes=[f"challengePassword = {victim.binding}"])
+            self.assertEqual(thief.ask(request("simpleenroll", csr, basic(secret)))[0], 400)
+            self.assertEqual(victim.ask(request("simpleenroll", csr, basic(secret)))[0], 200)
+        self.assertGreater(self.gw.metric(r'reason="bad-binding"'), 0)
+
+    def test_prefix(self):
+        """S6: a prefix of the binding, one with a suffix and an empty octet string are no binding"""
+        work = self.gw.work("prefix")
+        with Tls12(self.gw) as conn:
+            value = base64.b64decode(conn.binding)
+            for wrong in (value[:-1], value + b"x", value[:1], value + value):
+                self.enroll(conn, work, "/CN=pop-8", f"challengePassword = {base64.b64encode(wrong).decode()}", expect=400)
+
+    def test_repeat(self):
+        """RFC 7030 4.2.3: a repetition that is bound to its own connection gets the first one's certificate"""
+        work = self.gw.work("repeat")
+        secret, replies = self.gw.challenge(), []
+        for _ in range(2):
+            with Tls12(self.gw) as conn:
+                csr = make_csr(work, "/CN=pop-9", attributes=[f"challengePassword = {conn.binding}"])
+                replies.append(conn.ask(request("simpleenroll", csr, basic(secret))))
+        self.assertEqual([reply[0] for reply in replies], [200, 200])
+        self.assertEqual(replies[0][2], replies[1][2])
+
+    def test_csrattrs(self):
+        """RFC 7030 4.5.2, RFC 9908 3: csrattrs without authentication, exact headers, binding listed, template there"""
+        with Tls12(self.gw) as conn:
+            status, headers, body = conn.ask(request("csrattrs"))
+        self.assertEqual(status, 200)
+        self.assertEqual(headers["Content-Type"], "application/csrattrs")
+        self.assertEqual(headers["Content-Transfer-Encoding"], "base64")
+        shown = text("openssl", "asn1parse", "-inform", "DER", input=base64.b64decode(body))
+        self.assertIn("challengePassword", shown)
+        self.assertIn("1.2.840.113549.1.9.16.2.61", shown)
+        self.assertEqual((shown.count("Extension Request"), shown.count("1.2.840.113549.1.9.16.2.62")), (1, 1))
+
+
+class Required(FlowTest):
+    """binding: required in a profile whose csrattrs ask for one kind of key and some names."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, binding: required, csrattrs: both")
+        gw.edit(r"^    keys: .*$", "    keys: {ec: [P-384]}\n    subject: {CN: \"[a-z0-9-]+\", O: Example}")
+
+    def test_required(self):
+        """RFC 7030 3.5: what is not bound is refused, with a password or with a certificate"""
+        work = self.gw.work("required")
+        with Tls12(self.gw) as conn:
+            csr = make_csr(work, "/CN=req-1/O=Example", curve="P-384")
+            self.assertEqual(conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 400)
+            bound = make_csr(work, "/CN=req-1/O=Example", attributes=[f"challengePassword = {conn.binding}"])
+            status, _, body = conn.ask(request("simpleenroll", bound, basic(self.gw.challenge())))
+        self.assertEqual(status, 200)
+        pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+        with open(os.path.join(work, "cert.pem"), "wb") as file:
+            file.write(pem)
+        cert = (os.path.join(work, "cert.pem"), os.path.join(work, "key.pem"))
+        with Tls12(self.gw, cert=cert) as conn:
+            self.assertEqual(conn.ask(request("simplereenroll", csr))[0], 400)
+            bound = make_csr(work, "/CN=req-1/O=Example", attributes=[f"challengePassword = {conn.binding}"])
+            self.assertEqual(conn.ask(request("simplereenroll", bound))[0], 200)
+
+    def test_as_told(self):
+        """RFC 7030 4.5.2: a CSR that does as csrattrs says is accepted, one with another key is not"""
+        work = self.gw.work("told")
+        eku = ["extendedKeyUsage = clientAuth"]
+        with Tls12(self.gw) as conn:
+            told = base64.b64decode(conn.ask(request("csrattrs"))[2])
+            shown = text("openssl", "asn1parse", "-inform", "DER", input=told)
+            for word in ("secp384r1", "commonName", "organizationName", "challengePassword", "UTF8STRING        :Example"):
+                self.assertIn(word, shown)
+            bound = [f"challengePassword = {conn.binding}"]
+            csr = make_csr(work, "/CN=told-1/O=Example", attributes=bound, extensions=eku, curve="P-384")
+            self.assertEqual(conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 200)
+            csr = make_csr(work, "/CN=told-1/O=Example", attributes=bound, key="other.pem")
+            self.assertEqual(conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 403)
+
+
+class Secret(FlowTest):
+    """challenge_password: secret, as EJBCA and Aruba fleets have it."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, challenge_password: secret")
+
+    def test_secret(self):
+        """Quirk 13: challengePassword as the enrollment secret: right 200, wrong 401, spent 401, none 401"""
+        work = self.gw.work("secret")
+        secret = self.gw.challenge()
+        with Tls12(self.gw) as conn:
+            for wanted, attributes, name in ((401, (), "s-1"), (401, ["challengePassword = NOTTHECHALLENGE22222"], "s-1"),
+                                             (200, [f"challengePassword = {secret}"], "s-1"),
+                                             (401, [f"challengePassword = {secret}"], "s-2")):
+                csr = make_csr(work, f"/CN={name}", attributes=attributes)
+                self.assertEqual(conn.ask(request("simpleenroll", csr))[0], wanted, attributes)
+
+
+class Rows(unittest.TextTestResult):
+    def show(self, test, word):
+        self.stream.writeln(f"{word}  {test.shortDescription() or test}")
+
+    def addSuccess(self, test):
+        unittest.TestResult.addSuccess(self, test)
+        self.show(test, "pass")
+
+    def addFailure(self, test, err):
+        unittest.TestResult.addFailure(self, test, err)
+        self.show(test, "FAIL")
+
+    def addError(self, test, err):
+        unittest.TestResult.addError(self, test, err)
+        self.show(test, "FAIL")
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(testRunner=unittest.TextTestRunner(resultclass=Rows, verbosity=0), exit=True))
