@@ -177,6 +177,18 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
     }
 }
 
+/* Wrong passwords are counted; challengePassword as well, for no user. What a certificate
+ * authorized says nothing of the password beside it. */
+static void note_try(const struct est_call *call, const struct ra_evidence *evidence,
+                     const struct est_basic *basic, const struct ra_outcome *outcome)
+{
+    bool issued = outcome->status != RA_REFUSED && evidence->challenge.len && !evidence->holder;
+    bool right = evidence->principal || issued;
+    bool wrong = evidence->challenge.len && outcome->reason == RA_BAD_CHALLENGE;
+    if (call->guard && (right || wrong))
+        est_guard_note(call->guard, call->origin, basic->user, right);
+}
+
 static void submit(struct ra *ra, const struct est_call *call, const struct csr *csr,
                    struct est_reply *reply)
 {
@@ -192,10 +204,12 @@ static void submit(struct ra *ra, const struct est_call *call, const struct csr 
         .origin = call->origin,
     };
     take_evidence(call, csr, &basic, &request.evidence);
-    if (ra_submit(ra, &request, &outcome, &err))
+    if (ra_submit(ra, &request, &outcome, &err)) {
+        note_try(call, &request.evidence, &basic, &outcome);
         answer_outcome(call, &outcome, reply);
-    else
+    } else {
         answer_fault(reply, &err);
+    }
     ra_outcome_clear(&outcome);
     est_basic_clear(&basic);
 }
@@ -227,6 +241,22 @@ static bool has_credential(const struct est_call *call, const struct csr *csr,
     return false;
 }
 
+/* Before a password is looked at: whether somebody has guessed too often. */
+static bool may_try(const struct est_call *call, struct est_reply *reply)
+{
+    struct est_basic basic = {0};
+    bool password =
+        take_basic(call, &basic) || call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
+    int seconds =
+        call->guard && password ? est_guard_wait(call->guard, call->origin, basic.user) : 0;
+    est_basic_clear(&basic);
+    if (!seconds)
+        return true;
+    refuse(reply, 429, "too-many-tries", "too many wrong passwords");
+    reply->retry_after = seconds;
+    return false;
+}
+
 /* RFC 7030 section 4.2 */
 static void enroll(struct ra *ra, const struct est_call *call, struct est_reply *reply)
 {
@@ -236,7 +266,7 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
         refuse(reply, 415, "bad-media-type", "the media type is not application/pkcs10");
         return;
     }
-    if (!has_credential(call, NULL, reply))
+    if (!has_credential(call, NULL, reply) || !may_try(call, reply))
         return;
     if (!est_body_csr(call->body, &csr, &err)) {
         refuse(reply, 400, "bad-request", err.text);

@@ -2,6 +2,7 @@
 #ifndef EST_DOOR_H
 #define EST_DOOR_H
 
+#include "est/guard.h"
 #include "ra/note.h"
 #include "ra/ra.h"
 
@@ -36,9 +37,10 @@ struct est_call {
     /* What a CSR must hold to be bound to this connection: tls-unique (RFC 5929) or tls-exporter
      * (RFC 9266); empty if there is nothing that could bind. */
     struct bytes binding;
-    struct cert *peer;  /* TLS client certificate (its key was proved), or NULL */
-    const char *origin; /* peer address */
-    const char *id;     /* of the call: a refusal names it; or NULL */
+    struct cert *peer;       /* TLS client certificate (its key was proved), or NULL */
+    struct est_guard *guard; /* against guessing; or NULL */
+    const char *origin;      /* peer address */
+    const char *id;          /* of the call: a refusal names it; or NULL */
 };
 
 struct est_reply {

@@ -263,6 +263,18 @@ class Plain(FlowTest):
         csr = make_csr(work, "/CN=change", attributes=["1.3.6.1.5.5.7.7.36 = other"])
         self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 403)
 
+    def test_s9_guessing(self):
+        """S9, RFC 6585 4: the eleventh wrong password of a user hears 429 with Retry-After, another user does not"""
+        csr = make_csr(self.gw.work("s9"), "/CN=s9")
+        for _ in range(10):
+            self.assertEqual(self.status(request("simpleenroll", csr, basic("GUESSGUESSGUESSGUESS", "guesser"))), 401)
+        good = self.gw.challenge()
+        with self.connect() as conn:
+            status, headers, _ = conn.ask(request("simpleenroll", csr, basic(good, "guesser")))
+        self.assertEqual(status, 429)
+        self.assertGreater(int(headers["Retry-After"]), 0)
+        self.assertEqual(self.status(request("simpleenroll", csr, basic(good, "other"))), 200)
+
     def test_s11_signature(self):
         """S11, RFC 7030 3.4: a CSR with one bit changed, in its names, its key or its signature, is 400"""
         work = self.gw.work("s11")
