@@ -28,7 +28,7 @@ static bool add_oid(struct buf *out, const char *text)
 }
 
 /* A number that is not negative. */
-static bool add_int(struct buf *out, int64_t value)
+static bool add_int(struct buf *out, uint64_t value)
 {
     uint8_t octets[9] = {0};
     unsigned len = 1;
@@ -86,7 +86,7 @@ static bool add_key(const struct cfg_keys *keys, struct buf *out)
     size_t from = out->len;
     switch (only_kind(keys)) {
     case SPKI_RSA:
-        return add_int(out, keys->rsa_min) && wrap_attribute(out, from, "rsaEncryption");
+        return add_int(out, (uint64_t)keys->rsa_min) && wrap_attribute(out, from, "rsaEncryption");
     case SPKI_EC:
         return add_curve(out, keys) && wrap_attribute(out, from, "id-ecPublicKey");
     case SPKI_ED25519:

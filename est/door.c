@@ -257,6 +257,14 @@ static bool may_try(const struct est_call *call, struct est_reply *reply)
     return false;
 }
 
+static void note_leniency(const struct est_call *call, struct est_reply *reply)
+{
+    enum est_layout layout = est_body_layout(call->body);
+    reply->lenient[EST_LENIENT_DER] = layout == EST_LAYOUT_DER;
+    reply->lenient[EST_LENIENT_PEM] = layout == EST_LAYOUT_PEM;
+    reply->lenient[EST_LENIENT_NO_TYPE] = bytes_trim(call->content_type).len == 0;
+}
+
 /* RFC 7030 section 4.2 */
 static void enroll(struct ra *ra, const struct est_call *call, struct est_reply *reply)
 {
@@ -275,6 +283,7 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
     } else if (!est_binding_check(&call->profile->est, csr, call->binding, &err)) {
         refuse(reply, 400, "bad-binding", err.text);
     } else if (has_credential(call, csr, reply)) {
+        note_leniency(call, reply);
         snprintf(reply->note.subject, sizeof reply->note.subject, "%s",
                  csr_names_get(csr)->subject_text);
         submit(ra, call, csr, reply);
@@ -315,6 +324,16 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
     default:
         refuse(reply, 501, "not-implemented", "an optional operation that is not served");
     }
+}
+
+const char *est_lenient_name(enum est_lenient lenient)
+{
+    static const char *const names[EST_LENIENT_COUNT] = {
+        [EST_LENIENT_DER] = "der",
+        [EST_LENIENT_PEM] = "pem",
+        [EST_LENIENT_NO_TYPE] = "no-media-type",
+    };
+    return names[lenient];
 }
 
 void est_reply_clear(struct est_reply *reply)

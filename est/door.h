@@ -43,7 +43,17 @@ struct est_call {
     const char *id;          /* of the call: a refusal names it; or NULL */
 };
 
+/* What was accepted though it is not as RFC 8951 has it. */
+enum est_lenient {
+    EST_LENIENT_DER = 0,
+    EST_LENIENT_PEM,
+    EST_LENIENT_NO_TYPE, /* no media type */
+    EST_LENIENT_COUNT
+};
+const char *est_lenient_name(enum est_lenient lenient); /* "der", "pem", "no-media-type" */
+
 struct est_reply {
+    bool lenient[EST_LENIENT_COUNT];
     int status;
     const char *content_type; /* static text, or NULL for no body */
     bool base64;              /* send Content-Transfer-Encoding: base64 */

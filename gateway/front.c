@@ -182,6 +182,7 @@ static void est_handle(void *arg, const struct http_request *request,
         call.user_agent = agents > 0;
         memcpy(current.profile, profile->name, strnlen(profile->name, 64));
         est_door_handle(front->ra, &call, reply);
+        metrics_lenient(front->metrics, reply->lenient);
         est_answer(reply, response);
         current.note = reply->note;
         memcpy(current.delivers, reply->delivers, sizeof current.delivers);

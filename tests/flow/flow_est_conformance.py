@@ -397,6 +397,9 @@ class Plain(FlowTest):
             head = [b"POST /.well-known/est/simpleenroll HTTP/1.1", b"host: localhost", auth,
                     b"content-length: %d" % len(body)] + ([b"Content-Type: " + kind] if kind else [])
             self.assertEqual(self.status(b"\r\n".join(head) + b"\r\n\r\n" + body), wanted, (body[:30], kind))
+        for kind in ("der", "pem"):
+            self.assertEqual(self.gw.metric(f'scepter_est_lenient_total.kind="{kind}"'), 1, kind)
+        self.assertEqual(self.gw.metric('scepter_est_lenient_total.kind="no-media-type"'), 2)
 
 
 def close_primes_key(path):
