@@ -4,6 +4,7 @@ import os
 import unittest
 
 from gateway import FlowTest, run, text
+from http_corpus import wait_until
 
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
 
@@ -246,6 +247,7 @@ class EstUsers(FlowTest):
         alice = ["--user", "alice:correct horse"]
         template = ("-addext", "1.3.6.1.4.1.311.20.2=ASN1:BMP:Machine")
         self.assertEqual(self.call(work, "simpleenroll", self.make_csr(work, "/CN=win-1", *template), *alice)[0], 200)
+        self.assertTrue(wait_until(lambda: "win-1" in self.gw.log()))  # written once the reply is on its way
         line = [line for line in self.gw.log().splitlines() if "win-1" in line][0]
         self.assertIn("ignored extensions: 1.3.6.1.4.1.311.20.2", line)
         self.assertNotIn("20.2", text("openssl", "x509", "-noout", "-text", "-inform", "DER", input=self.leaf(work)))
