@@ -7,14 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CSR_OID_LINKING "1.2.840.113549.1.9.16.2.58"
+#define CSR_LINKING_MAX 256 /* RFC 7894 appendix A: ub-aa-est-identity-linking is 255 */
+
 struct csr {
     atomic_int count;
     struct buf der;
     X509_REQ *req; /* without its key */
     struct spki spki;
     struct names names;
-    struct buf challenge;
+    struct buf challenge, linking;
+    bool has_challenge, has_linking;
     STACK_OF(X509_EXTENSION) * extensions;
+};
+
+/* An attribute that must have one value, a text. */
+struct secret {
+    const char *name, *oid;
+    struct buf *text;
+    bool *has;
 };
 
 /* No attribute type twice (RFC 2986 section 4: a set). */
@@ -36,7 +47,7 @@ static bool check_attributes(const X509_REQ *req, struct err *err)
     return true;
 }
 
-static bool challenge_text(ASN1_TYPE *value, struct buf *out, struct err *err)
+static bool secret_text(const char *name, ASN1_TYPE *value, struct buf *out, struct err *err)
 {
     switch (ASN1_TYPE_get(value)) {
     case V_ASN1_PRINTABLESTRING:
@@ -46,27 +57,41 @@ static bool challenge_text(ASN1_TYPE *value, struct buf *out, struct err *err)
     case V_ASN1_BMPSTRING:
         break;
     default:
-        return err_set(err, ERR_PEER, "a challengePassword that is not text");
+        return err_set(err, ERR_PEER, "a CSR with %s that is not text", name);
     }
     unsigned char *utf8 = NULL;
     int len = ASN1_STRING_to_UTF8(&utf8, value->value.asn1_string);
     if (len < 0)
-        return err_openssl(err, ERR_PEER, "a challengePassword that is not text");
+        return err_openssl(err, ERR_PEER, "a CSR with %s that is not text", name);
     bool fine = memchr(utf8, 0, (size_t)len) == NULL && buf_set(out, bytes_of(utf8, (size_t)len));
     OPENSSL_clear_free(utf8, (size_t)len);
-    return fine || err_set(err, ERR_PEER, "a challengePassword with a NUL, or too long");
+    return fine || err_set(err, ERR_PEER, "a CSR with %s with a NUL, or too long", name);
 }
 
-static bool take_challenge(struct csr *csr, struct err *err)
+static bool take_secret(const struct csr *csr, const struct secret *secret, struct err *err)
 {
-    int at = X509_REQ_get_attr_by_NID(csr->req, NID_pkcs9_challengePassword, -1);
+    ASN1_OBJECT *type = OBJ_txt2obj(secret->oid, 1);
+    if (!type)
+        err_no_memory();
+    int at = X509_REQ_get_attr_by_OBJ(csr->req, type, -1);
+    ASN1_OBJECT_free(type);
     if (at < 0)
         return true;
     X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->req, at);
+    *secret->has = true;
     if (X509_ATTRIBUTE_count(attribute) != 1)
-        return err_set(err, ERR_PEER, "a challengePassword with %d values",
+        return err_set(err, ERR_PEER, "a CSR with %s with %d values", secret->name,
                        X509_ATTRIBUTE_count(attribute));
-    return challenge_text(X509_ATTRIBUTE_get0_type(attribute, 0), &csr->challenge, err);
+    return secret_text(secret->name, X509_ATTRIBUTE_get0_type(attribute, 0), secret->text, err);
+}
+
+static bool take_secrets(struct csr *csr, struct err *err)
+{
+    const struct secret secrets[] = {
+        {"challengePassword", "1.2.840.113549.1.9.7", &csr->challenge, &csr->has_challenge},
+        {"estIdentityLinking", CSR_OID_LINKING, &csr->linking, &csr->has_linking},
+    };
+    return take_secret(csr, &secrets[0], err) && take_secret(csr, &secrets[1], err);
 }
 
 static bool check_extensions(const STACK_OF(X509_EXTENSION) * extensions, struct err *err)
@@ -133,10 +158,11 @@ bool csr_parse(struct bytes der, struct csr **ret, struct err *err)
     struct csr *csr = mem_zalloc(sizeof *csr);
     csr->count = 1;
     csr->challenge = BUF_SECRET(CSR_CHALLENGE_MAX);
+    csr->linking = BUF_SECRET(CSR_LINKING_MAX);
     csr->req = keyless_req(der.ptr, der.len);
     if (!csr->req) {
         err_openssl(err, ERR_PEER, "a malformed CSR");
-    } else if (check_attributes(csr->req, err) && take_challenge(csr, err) &&
+    } else if (check_attributes(csr->req, err) && take_secrets(csr, err) &&
                take_extensions(csr, err) && take_names(csr, err) && take_spki(csr, err) &&
                buf_set(&csr->der, der)) {
         *ret = csr;
@@ -160,6 +186,7 @@ void csr_free(struct csr *csr)
     spki_clear(&csr->spki);
     names_clear(&csr->names);
     buf_free(&csr->challenge);
+    buf_free(&csr->linking);
     sk_X509_EXTENSION_pop_free(csr->extensions, X509_EXTENSION_free);
     buf_free(&csr->der);
     free(csr);
@@ -192,6 +219,21 @@ const struct names *csr_names_get(const struct csr *csr)
 struct bytes csr_challenge_get(const struct csr *csr)
 {
     return buf_bytes(&csr->challenge);
+}
+
+bool csr_challenge_has(const struct csr *csr)
+{
+    return csr->has_challenge;
+}
+
+bool csr_linking_has(const struct csr *csr)
+{
+    return csr->has_linking;
+}
+
+struct bytes csr_linking_get(const struct csr *csr)
+{
+    return buf_bytes(&csr->linking);
 }
 
 const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr)

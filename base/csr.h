@@ -14,7 +14,8 @@ struct csr;
 #define CSR_CHALLENGE_MAX ((size_t)16 << 10) /* Intune's are several KiB */
 
 /* der: untrusted, at most CSR_MAX, no trailing bytes. Refused (ERR_PEER): malformed, an attribute
- * type that occurs twice, challengePassword with other than one value. Does not check the
+ * type that occurs twice, challengePassword or
+ * estIdentityLinking with other than one value. Does not check the
  * signature. The caller owns *ret (one count). */
 bool csr_parse(struct bytes der, struct csr **ret, struct err *err) MUST_USE;
 struct csr *csr_ref(struct csr *csr);
@@ -29,6 +30,10 @@ const struct names *csr_names_get(const struct csr *csr);
 /* challengePassword (RFC 2985 section 5.4.1) as UTF-8, whatever string type carried it; empty if
  * there is none. A secret. */
 struct bytes csr_challenge_get(const struct csr *csr);
+bool csr_challenge_has(const struct csr *csr); /* it is there, be it empty */
+/* estIdentityLinking (RFC 7894 section 3.3), the same way. */
+struct bytes csr_linking_get(const struct csr *csr);
+bool csr_linking_has(const struct csr *csr);
 /* Requested extensions (RFC 2985 section 5.4.2, or Microsoft's OID for it); NULL if none. */
 const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr);
 /* The type of attribute i, which counts from 0; NULL behind the last. */

@@ -195,6 +195,21 @@ static void check_est(const struct cfg *cfg, const struct cfg_node *listen,
                             "https, or an edge in front (edge.client_cert)");
 }
 
+/* A connection that nothing can be bound to, because TLS ends before us, gets nothing issued. */
+static void check_bindings(const struct cfg *cfg, const struct cfg_node *profiles,
+                           struct cfg_faults *faults)
+{
+    bool tls = !cfg->listen.est.count;
+    for (size_t i = 0; i < cfg->listen.est.count; i++)
+        tls = tls || cfg->listen.est.items[i].tls || !cfg->listen.est.items[i].host;
+    for (size_t i = 0; i < cfg->profile_count && !tls; i++)
+        if (cfg->profiles[i].est.binding == CFG_BINDING_REQUIRED)
+            cfg_fault_key(faults, cfg_node_get(cfg_node_get(profiles->items[i], "est"), "binding"),
+                          NULL,
+                          "is required and TLS ends before us; expected an https listener in "
+                          "listen.est");
+}
+
 static void check_listeners(const struct cfg *cfg, const struct cfg_node *listen,
                             struct cfg_faults *faults)
 {
@@ -285,5 +300,6 @@ void cfg_cross_check(const struct cfg *cfg, const struct cfg_node *root, struct 
     if (profiles && profiles->kind == CFG_NODE_MAP) {
         check_unique(profiles, paths, faults);
         check_unique(profiles, labels, faults);
+        check_bindings(cfg, profiles, faults);
     }
 }

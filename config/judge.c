@@ -130,6 +130,9 @@ static void judge_basic(const struct cfg_profile *profile, struct cfg_faults *fa
         cfg_fault(faults, cfg_node_get(est, "auth"),
                   "has basic and nothing to check a password against; expected est.users or "
                   "challenge");
+    if (profile->est.challenge_password == CFG_PASSWORD_SECRET && !cfg_node_get(node, "challenge"))
+        cfg_fault(faults, cfg_node_get(est, "challenge_password"),
+                  "is secret and there is nothing to check it against; expected challenge");
 }
 
 /* An anchor whose key OpenSSL cannot use anchors nothing. */

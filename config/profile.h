@@ -13,6 +13,14 @@ enum cfg_challenge_kind {
 };
 enum cfg_scep_chain { CFG_CHAIN_LEAF = 0, CFG_CHAIN_ISSUER, CFG_CHAIN_FULL };
 enum cfg_scep_legacy { CFG_LEGACY_NONE = 0, CFG_LEGACY_DES3_SHA1 };
+enum cfg_binding { CFG_BINDING_NONE = 0, CFG_BINDING_OPTIONAL, CFG_BINDING_REQUIRED };
+enum cfg_password { CFG_PASSWORD_BINDING = 0, CFG_PASSWORD_SECRET, CFG_PASSWORD_REFUSE };
+enum cfg_csrattrs {
+    CFG_CSRATTRS_NONE = 0,
+    CFG_CSRATTRS_PLAIN,
+    CFG_CSRATTRS_TEMPLATE,
+    CFG_CSRATTRS_BOTH
+};
 enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
 
 struct cfg_certs {
@@ -91,6 +99,9 @@ struct cfg_est {
     bool auth_basic;
     struct cfg_user *users; /* of the users file; NULL if there is none */
     size_t user_count;
+    enum cfg_binding binding;
+    enum cfg_password challenge_password; /* what challengePassword means */
+    enum cfg_csrattrs csrattrs;
 };
 
 struct cfg_profile {

@@ -244,7 +244,20 @@ static const struct cfg_key scep_keys[] = {
     {0},
 };
 
-static const char *const none_words[] = {"none", NULL};
+/* In the order of enum cfg_binding, enum cfg_password and enum cfg_csrattrs. */
+static const char *const binding_words[] = {[CFG_BINDING_NONE] = "none",
+                                            [CFG_BINDING_OPTIONAL] = "optional",
+                                            [CFG_BINDING_REQUIRED] = "required",
+                                            NULL};
+static const char *const password_words[] = {[CFG_PASSWORD_BINDING] = "binding",
+                                             [CFG_PASSWORD_SECRET] = "secret",
+                                             [CFG_PASSWORD_REFUSE] = "refuse",
+                                             NULL};
+static const char *const csrattrs_words[] = {[CFG_CSRATTRS_NONE] = "none",
+                                             [CFG_CSRATTRS_PLAIN] = "plain",
+                                             [CFG_CSRATTRS_TEMPLATE] = "template",
+                                             [CFG_CSRATTRS_BOTH] = "both",
+                                             NULL};
 static const char *const off_words[] = {"off", NULL};
 
 static const struct cfg_key est_keys[] = {
@@ -276,10 +289,27 @@ static const struct cfg_key est_keys[] = {
      .clear = cfg_file_users_clear},
     {.name = "binding",
      .type = CFG_ENUM,
-     .offset = CFG_NO_FIELD,
-     .words = none_words,
+     .offset = offsetof(struct cfg_est, binding),
+     .words = binding_words,
      .def = "none",
-     .meaning = "Whether the request must be bound to the TLS connection; not available yet."},
+     .meaning = "Whether a CSR must be bound to the TLS connection it comes by (RFC 7030 section "
+                "3.5): by tls-unique on TLS 1.2, tls-exporter on 1.3. optional checks those that "
+                "are there."},
+    {.name = "challenge_password",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_est, challenge_password),
+     .words = password_words,
+     .def = "binding",
+     .meaning = "What challengePassword in a CSR means: the binding, a challenge as SCEP has it, "
+                "or that the CSR is refused. A binding may always stand in estIdentityLinking (RFC "
+                "7894)."},
+    {.name = "csrattrs",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_est, csrattrs),
+     .words = csrattrs_words,
+     .def = "plain",
+     .meaning = "How devices are told what the profile asks of a CSR: as RFC 7030 lists it, by a "
+                "template of RFC 9908, by both, or not at all."},
     {.name = "keygen",
      .type = CFG_ENUM,
      .offset = CFG_NO_FIELD,

@@ -1,7 +1,9 @@
 #include "est/door.h"
 
 #include "est/basic.h"
+#include "est/binding.h"
 #include "est/body.h"
+#include "est/csrattrs.h"
 #include "est/outcome.h"
 
 #include <stdio.h>
@@ -82,6 +84,25 @@ static void cacerts(const struct est_call *call, struct est_reply *reply)
     answer_certs(call, reply, certs, count);
 }
 
+/* RFC 7030 section 4.5.2: without attributes there is no body either. */
+static void csrattrs(const struct est_call *call, struct est_reply *reply)
+{
+    struct buf der = {0};
+    struct err err = {.kind = ERR_LOCAL, .text = "the attributes are too large to send"};
+    bool ok = est_csrattrs_encode(call->profile, &der);
+    ra_note_set(&reply->note, "answered", der.len ? NULL : "no-attributes", "%s", "");
+    if (ok && !der.len) {
+        reply->status = 404;
+    } else if (ok && est_body_base64(buf_bytes(&der), !call->user_agent, &reply->body)) {
+        reply->status = 200;
+        reply->content_type = "application/csrattrs";
+        reply->base64 = true;
+    } else {
+        answer_fault(reply, &err);
+    }
+    buf_free(&der);
+}
+
 /* "application/pkcs10", whatever parameters follow; absent is tolerated (RFC 8951 section 3). */
 static bool is_pkcs10(struct bytes content_type)
 {
@@ -99,13 +120,23 @@ static bool take_basic(const struct est_call *call, struct est_basic *ret)
            est_basic_parse(call->authorization, ret);
 }
 
-static void take_evidence(const struct est_call *call, struct est_basic *basic,
-                          struct ra_evidence *ret)
+/* challengePassword, if it is a secret as in SCEP; a Basic password counts before it. */
+static struct bytes take_password(const struct est_call *call, const struct csr *csr)
+{
+    bool secret = call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
+    return secret ? csr_challenge_get(csr) : (struct bytes){0};
+}
+
+static void take_evidence(const struct est_call *call, const struct csr *csr,
+                          struct est_basic *basic, struct ra_evidence *ret)
 {
     if (call->profile->est.auth_certificate && call->peer)
         ret->holder = call->peer;
-    if (!take_basic(call, basic))
+    if (!take_basic(call, basic)) {
+        if (call->op == EST_SIMPLEENROLL)
+            ret->challenge = take_password(call, csr);
         return;
+    }
     const struct cfg_user *user = est_basic_check(call->profile, basic);
     if (user) {
         ret->principal = user->name;
@@ -146,6 +177,18 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
     }
 }
 
+/* Wrong passwords are counted; challengePassword as well, for no user. What a certificate
+ * authorized says nothing of the password beside it. */
+static void note_try(const struct est_call *call, const struct ra_evidence *evidence,
+                     const struct est_basic *basic, const struct ra_outcome *outcome)
+{
+    bool issued = outcome->status != RA_REFUSED && evidence->challenge.len && !evidence->holder;
+    bool right = evidence->principal || issued;
+    bool wrong = evidence->challenge.len && outcome->reason == RA_BAD_CHALLENGE;
+    if (call->guard && (right || wrong))
+        est_guard_note(call->guard, call->origin, basic->user, right);
+}
+
 static void submit(struct ra *ra, const struct est_call *call, const struct csr *csr,
                    struct est_reply *reply)
 {
@@ -160,17 +203,21 @@ static void submit(struct ra *ra, const struct est_call *call, const struct csr 
         .label = call->label,
         .origin = call->origin,
     };
-    take_evidence(call, &basic, &request.evidence);
-    if (ra_submit(ra, &request, &outcome, &err))
+    take_evidence(call, csr, &basic, &request.evidence);
+    if (ra_submit(ra, &request, &outcome, &err)) {
+        note_try(call, &request.evidence, &basic, &outcome);
         answer_outcome(call, &outcome, reply);
-    else
+    } else {
         answer_fault(reply, &err);
+    }
     ra_outcome_clear(&outcome);
     est_basic_clear(&basic);
 }
 
-/* Whether a credential is there at all, before the body is looked at. */
-static bool has_credential(const struct est_call *call, struct est_reply *reply)
+/* Whether a credential is there at all, before the body is looked at; csr: one that may hold it,
+ * afterwards; or NULL. */
+static bool has_credential(const struct est_call *call, const struct csr *csr,
+                           struct est_reply *reply)
 {
     struct est_basic basic = {0};
     bool certificate = call->profile->est.auth_certificate && call->peer;
@@ -184,13 +231,38 @@ static bool has_credential(const struct est_call *call, struct est_reply *reply)
         return true;
     bool there = take_basic(call, &basic);
     est_basic_clear(&basic);
-    if (there)
+    bool may = call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
+    if (there || (may && (!csr || take_password(call, csr).len)))
         return true;
     refuse(reply, call->profile->est.auth_basic ? 401 : 403, ra_reason_name(RA_NO_EVIDENCE),
            "neither a client certificate nor a password");
     if (reply->status == 401)
         reply->authenticate = CHALLENGE_HEADER;
     return false;
+}
+
+/* Before a password is looked at: whether somebody has guessed too often. */
+static bool may_try(const struct est_call *call, struct est_reply *reply)
+{
+    struct est_basic basic = {0};
+    bool password =
+        take_basic(call, &basic) || call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
+    int seconds =
+        call->guard && password ? est_guard_wait(call->guard, call->origin, basic.user) : 0;
+    est_basic_clear(&basic);
+    if (!seconds)
+        return true;
+    refuse(reply, 429, "too-many-tries", "too many wrong passwords");
+    reply->retry_after = seconds;
+    return false;
+}
+
+static void note_leniency(const struct est_call *call, struct est_reply *reply)
+{
+    enum est_layout layout = est_body_layout(call->body);
+    reply->lenient[EST_LENIENT_DER] = layout == EST_LAYOUT_DER;
+    reply->lenient[EST_LENIENT_PEM] = layout == EST_LAYOUT_PEM;
+    reply->lenient[EST_LENIENT_NO_TYPE] = bytes_trim(call->content_type).len == 0;
 }
 
 /* RFC 7030 section 4.2 */
@@ -202,13 +274,16 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
         refuse(reply, 415, "bad-media-type", "the media type is not application/pkcs10");
         return;
     }
-    if (!has_credential(call, reply))
+    if (!has_credential(call, NULL, reply) || !may_try(call, reply))
         return;
     if (!est_body_csr(call->body, &csr, &err)) {
         refuse(reply, 400, "bad-request", err.text);
     } else if (!csr_pop_check(csr, &err)) {
         refuse(reply, 400, "bad-possession", err.text);
-    } else {
+    } else if (!est_binding_check(&call->profile->est, csr, call->binding, &err)) {
+        refuse(reply, 400, "bad-binding", err.text);
+    } else if (has_credential(call, csr, reply)) {
+        note_leniency(call, reply);
         snprintf(reply->note.subject, sizeof reply->note.subject, "%s",
                  csr_names_get(csr)->subject_text);
         submit(ra, call, csr, reply);
@@ -243,13 +318,22 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
     case EST_SIMPLEREENROLL:
         enroll(ra, call, reply);
         break;
-    case EST_CSRATTRS: /* no attributes are asked for (RFC 7030 section 4.5.2): no body either */
-        ra_note_set(&reply->note, "answered", "no-attributes", "%s", "");
-        reply->status = 404;
+    case EST_CSRATTRS:
+        csrattrs(call, reply);
         break;
     default:
         refuse(reply, 501, "not-implemented", "an optional operation that is not served");
     }
+}
+
+const char *est_lenient_name(enum est_lenient lenient)
+{
+    static const char *const names[EST_LENIENT_COUNT] = {
+        [EST_LENIENT_DER] = "der",
+        [EST_LENIENT_PEM] = "pem",
+        [EST_LENIENT_NO_TYPE] = "no-media-type",
+    };
+    return names[lenient];
 }
 
 void est_reply_clear(struct est_reply *reply)

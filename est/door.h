@@ -2,6 +2,7 @@
 #ifndef EST_DOOR_H
 #define EST_DOOR_H
 
+#include "est/guard.h"
 #include "ra/note.h"
 #include "ra/ra.h"
 
@@ -33,12 +34,26 @@ struct est_call {
     unsigned authorizations;    /* how many such headers there were */
     bool user_agent;            /* the client sent one: strongSwan does not, and wants one line */
     struct bytes body;
-    struct cert *peer;  /* TLS client certificate (its key was proved), or NULL */
-    const char *origin; /* peer address */
-    const char *id;     /* of the call: a refusal names it; or NULL */
+    /* What a CSR must hold to be bound to this connection: tls-unique (RFC 5929) or tls-exporter
+     * (RFC 9266); empty if there is nothing that could bind. */
+    struct bytes binding;
+    struct cert *peer;       /* TLS client certificate (its key was proved), or NULL */
+    struct est_guard *guard; /* against guessing; or NULL */
+    const char *origin;      /* peer address */
+    const char *id;          /* of the call: a refusal names it; or NULL */
 };
 
+/* What was accepted though it is not as RFC 8951 has it. */
+enum est_lenient {
+    EST_LENIENT_DER = 0,
+    EST_LENIENT_PEM,
+    EST_LENIENT_NO_TYPE, /* no media type */
+    EST_LENIENT_COUNT
+};
+const char *est_lenient_name(enum est_lenient lenient); /* "der", "pem", "no-media-type" */
+
 struct est_reply {
+    bool lenient[EST_LENIENT_COUNT];
     int status;
     const char *content_type; /* static text, or NULL for no body */
     bool base64;              /* send Content-Transfer-Encoding: base64 */

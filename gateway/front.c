@@ -16,6 +16,7 @@
 struct front {
     struct ra *ra;
     struct metrics *metrics;
+    struct est_guard *guard;
     pthread_mutex_t mutex; /* guards what follows, the pointers */
     struct ra_settings *settings;
     const struct http_server *watched;
@@ -37,6 +38,7 @@ struct front *front_new(struct ra *ra, struct metrics *metrics, struct ra_settin
     front->ra = ra;
     front->metrics = metrics;
     front->settings = settings;
+    front->guard = est_guard_new();
     pthread_mutex_init(&front->mutex, NULL);
     return front;
 }
@@ -46,6 +48,7 @@ void front_free(struct front *front)
     if (!front)
         return;
     ra_settings_free(front->settings);
+    est_guard_free(front->guard);
     pthread_mutex_destroy(&front->mutex);
     free(front);
 }
@@ -168,7 +171,9 @@ static void est_handle(void *arg, const struct http_request *request,
             .content_type = http_header_get(request->headers, "Content-Type", NULL),
             .body = request->body,
             .peer = request->certificate,
+            .binding = request->binding,
             .origin = request->peer,
+            .guard = front->guard,
             .id = current.id,
         };
         call.authorization =
@@ -177,6 +182,7 @@ static void est_handle(void *arg, const struct http_request *request,
         call.user_agent = agents > 0;
         memcpy(current.profile, profile->name, strnlen(profile->name, 64));
         est_door_handle(front->ra, &call, reply);
+        metrics_lenient(front->metrics, reply->lenient);
         est_answer(reply, response);
         current.note = reply->note;
         memcpy(current.delivers, reply->delivers, sizeof current.delivers);

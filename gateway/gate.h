@@ -81,6 +81,7 @@ struct gate_request {
     bool close;     /* the reply must say Connection: close */
     /* Of the TLS client, its key proved; or NULL. Borrowed until gate_lane_announce. */
     struct cert *certificate;
+    struct bytes binding; /* of the TLS connection (tls_binding_get), or empty; borrowed likewise */
 };
 
 /* port: as CivetWeb shows it. NULL if there is no such lane or nothing is asked on it. */

@@ -172,6 +172,8 @@ struct gate_lane *gate_lane_get(struct gate *gate, int port, struct gate_request
         /* One that we cannot read is no certificate to us. */
         if (x509 && !cert_from_x509(x509, &conn->certificate, &ignored))
             conn->certificate = NULL;
+        if (conn->door->asks_cert)
+            conn->binding_len = tls_binding_get(conn->ssl, conn->binding);
         conn->certificate_read = true;
     }
     *ret = (struct gate_request){
@@ -180,6 +182,7 @@ struct gate_lane *gate_lane_get(struct gate *gate, int port, struct gate_request
         .edge_cert = conn->edge_cert,
         .close = conn->close,
         .certificate = conn->certificate,
+        .binding = bytes_of(conn->binding, conn->binding_len),
     };
     memcpy(ret->peer, conn->peer, sizeof ret->peer);
     return lane;

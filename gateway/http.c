@@ -138,6 +138,7 @@ static void run_handler(struct http_server *server, struct mg_connection *conn,
     permit_take(server->permits);
     door->handler.handle(door->handler.arg, request, &response);
     permit_give(server->permits);
+    request->binding = (struct bytes){0};
     request->certificate = NULL; /* it ends with the connection, which ends with the reply */
     response.sent = send_response(conn, lane, &response, head, gate_request->close);
     if (door->handler.done)
@@ -172,6 +173,7 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
             .tls = gate_request->tls,
             /* An edge's own certificate is not the client's. */
             .certificate = gate_request->edge_cert ? told : gate_request->certificate,
+            .binding = gate_request->binding,
             .headers = &headers,
         };
         run_handler(server, conn, lane, gate_request, &request);

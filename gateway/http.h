@@ -17,6 +17,7 @@ struct http_request {
     bool tls;
     /* The TLS client's, its key proved to us or to an edge that we believe; or NULL. */
     struct cert *certificate;
+    struct bytes binding; /* of the TLS connection, if it ends here: see tls_binding_get */
     const struct http_headers *headers;
 };
 
@@ -40,7 +41,7 @@ struct http_handler {
     /* Fills *response, which is zeroed. Runs on a worker with a stack of 100 KiB. */
     void (*handle)(void *arg, const struct http_request *request, struct http_response *response);
     /* After the reply was handed to the gate (response->sent) or could not be; request->certificate
-     * is no more. May be NULL. */
+     * and its binding are no more. May be NULL. */
     void (*done)(void *arg, const struct http_request *request,
                  const struct http_response *response);
     void *arg;

@@ -21,6 +21,7 @@ struct metrics {
     size_t series_count;
     uint64_t buckets[BUCKETS + 1];
     uint64_t total_ms, total;
+    uint64_t lenient[EST_LENIENT_COUNT];
     uint64_t reloads[2]; /* failed, done */
 };
 
@@ -76,6 +77,14 @@ void metrics_count(struct metrics *metrics, const char *door, const struct ra_no
     pthread_mutex_unlock(&metrics->mutex);
 }
 
+void metrics_lenient(struct metrics *metrics, const bool lenient[EST_LENIENT_COUNT])
+{
+    pthread_mutex_lock(&metrics->mutex);
+    for (unsigned i = 0; i < EST_LENIENT_COUNT; i++)
+        metrics->lenient[i] += lenient[i];
+    pthread_mutex_unlock(&metrics->mutex);
+}
+
 void metrics_reload(struct metrics *metrics, bool ok)
 {
     pthread_mutex_lock(&metrics->mutex);
@@ -95,6 +104,18 @@ static bool print_requests(const struct metrics *metrics, struct buf *out)
                         "reason=\"%s\"} %llu\n",
                         s->door, s->operation, s->outcome, s->reason, (unsigned long long)s->count);
     }
+    return ok;
+}
+
+static bool print_lenient(const struct metrics *metrics, struct buf *out)
+{
+    bool ok = buf_add_str(out, "# HELP scepter_est_lenient_total Requests accepted though they are "
+                               "not as RFC 8951 has them.\n"
+                               "# TYPE scepter_est_lenient_total counter\n");
+    for (unsigned i = 0; i < EST_LENIENT_COUNT && ok; i++)
+        ok = buf_add_fmt(out, "scepter_est_lenient_total{kind=\"%s\"} %llu\n",
+                         est_lenient_name((enum est_lenient)i),
+                         (unsigned long long)metrics->lenient[i]);
     return ok;
 }
 
@@ -176,7 +197,8 @@ bool metrics_print(struct metrics *metrics, struct store *store, const struct ra
                           (unsigned long long)settings->generation,
                           (unsigned long long)metrics->reloads[0],
                           (unsigned long long)metrics->reloads[1]) &&
-              print_requests(metrics, out) && print_durations(metrics, out);
+              print_requests(metrics, out) && print_lenient(metrics, out) &&
+              print_durations(metrics, out);
     pthread_mutex_unlock(&metrics->mutex);
     return ok && print_states(store, out) && print_ends(settings, out);
 }

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_METRICS_H
 #define GATEWAY_METRICS_H
 
+#include "est/door.h"
 #include "gateway/gate.h"
 #include "ra/line.h"
 #include "ra/note.h"
@@ -15,6 +16,7 @@ void metrics_free(struct metrics *metrics);
 /* One request. door: "scep" or "est"; what note points to is static text. Thread-safe. */
 void metrics_count(struct metrics *metrics, const char *door, const struct ra_note *note,
                    int64_t milliseconds);
+void metrics_lenient(struct metrics *metrics, const bool lenient[EST_LENIENT_COUNT]);
 void metrics_reload(struct metrics *metrics, bool ok);
 
 /* Everything, with the store's counts and the ends of our own certificates. */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define TICKET_SECONDS 3600
+#define EXPORTER_LEN 32 /* RFC 9266 section 2 */
 #define TICKET_KEY_MS (INT64_C(12) * 3600 * 1000)
 
 /* RFC 5077 section 4: a key's name, and what encrypts and authenticates. */
@@ -333,6 +334,26 @@ SSL *tls_session_new(struct tls *tls, int fd)
     }
     SSL_set_accept_state(ssl);
     return ssl;
+}
+
+size_t tls_binding_get(SSL *ssl, uint8_t out[TLS_BINDING_MAX])
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+    static const unsigned char context[1];
+    size_t len = 0;
+    if (SSL_version(ssl) >= TLS1_3_VERSION) {
+        len = EXPORTER_LEN;
+        if (SSL_export_keying_material(ssl, out, len, label, sizeof label - 1, context, 0, 1) != 1)
+            len = 0;
+    } else if (SSL_get_extms_support(ssl) == 1) {
+        /* The first Finished of the handshake: the client's, or the server's if it is resumed. */
+        len = SSL_session_reused(ssl) ? SSL_get_finished(ssl, out, TLS_BINDING_MAX)
+                                      : SSL_get_peer_finished(ssl, out, TLS_BINDING_MAX);
+        if (len > TLS_BINDING_MAX)
+            len = 0;
+    }
+    ERR_clear_error();
+    return len;
 }
 
 void tls_free(struct tls *tls)

@@ -21,6 +21,11 @@ bool tls_reload(struct tls *tls, const struct cfg *cfg, struct err *err) MUST_US
 /* A server's side of TLS on a connected, non-blocking socket that stays the caller's; nothing is
  * sent yet. NULL: no memory. */
 SSL *tls_session_new(struct tls *tls, int fd) MUST_USE;
+/* What binds a request to its connection: tls-unique of TLS 1.2 (RFC 5929 section 3; only with
+ * extended_master_secret, without which it binds nothing, RFC 7627 section 1), tls-exporter of TLS
+ * 1.3 (RFC 9266). Returns its length, 0 if there is none. After the handshake. */
+#define TLS_BINDING_MAX 64
+size_t tls_binding_get(SSL *ssl, uint8_t out[TLS_BINDING_MAX]);
 void tls_free(struct tls *tls); /* after its sessions have ended; NULL is allowed */
 
 #endif

@@ -1,6 +1,7 @@
 #include "ra/policy.h"
 
 #include "base/text.h"
+#include "base/weak.h"
 #include "ra/policy_ext.h"
 
 #include <arpa/inet.h>
@@ -35,10 +36,13 @@ static void judge_key(const struct cfg_keys *keys, const struct spki *spki,
 {
     int64_t min = keys->any ? RSA_DEFAULT_MIN : keys->rsa_min;
     int64_t max = keys->any ? RSA_DEFAULT_MAX : keys->rsa_max;
+    struct err err;
     switch (spki->kind) {
     case SPKI_RSA:
         if (spki->bits < min || spki->bits > max)
             policy_refuse(result, RA_BAD_KEY, "an RSA key of %d bits is not allowed", spki->bits);
+        else if (!weak_check(spki, &err))
+            policy_refuse(result, RA_BAD_KEY, "%s", err.text);
         break;
     case SPKI_EC:
         if (!ec_allowed(keys, spki->curve))

@@ -25,16 +25,17 @@ static const char *const usage_names[USAGE_BITS] = {
 
 /* Attributes that are read here, or that say something of the device and ask for nothing. */
 static const char *const attributes_known[] = {
-    "1.2.840.113549.1.9.7",   /* challengePassword */
-    "1.2.840.113549.1.9.14",  /* extensionRequest */
-    "1.3.6.1.4.1.311.2.1.14", /* Microsoft's extensionRequest */
-    "1.2.840.113549.1.9.2",   /* unstructuredName */
-    "1.2.840.113549.1.9.8",   /* unstructuredAddress */
-    "1.2.840.113549.1.9.20",  /* friendlyName */
-    "1.2.840.113549.1.9.21",  /* localKeyID */
-    "1.3.6.1.4.1.311.13.2.2", /* Microsoft: provider of the key */
-    "1.3.6.1.4.1.311.13.2.3", /* Microsoft: version of the system */
-    "1.3.6.1.4.1.311.21.20",  /* Microsoft: client, user and process */
+    "1.2.840.113549.1.9.7",       /* challengePassword */
+    "1.2.840.113549.1.9.16.2.58", /* estIdentityLinking: checked by the EST door */
+    "1.2.840.113549.1.9.14",      /* extensionRequest */
+    "1.3.6.1.4.1.311.2.1.14",     /* Microsoft's extensionRequest */
+    "1.2.840.113549.1.9.2",       /* unstructuredName */
+    "1.2.840.113549.1.9.8",       /* unstructuredAddress */
+    "1.2.840.113549.1.9.20",      /* friendlyName */
+    "1.2.840.113549.1.9.21",      /* localKeyID */
+    "1.3.6.1.4.1.311.13.2.2",     /* Microsoft: provider of the key */
+    "1.3.6.1.4.1.311.13.2.3",     /* Microsoft: version of the system */
+    "1.3.6.1.4.1.311.21.20",      /* Microsoft: client, user and process */
 };
 
 void policy_refuse(struct policy_result *result, enum ra_reason reason, const char *fmt, ...)

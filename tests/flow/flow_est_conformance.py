@@ -1,0 +1,439 @@
+"""EST against its RFCs and against what servers got wrong: a row a test, printed as pass or FAIL."""
+import base64
+import os
+import sys
+import unittest
+
+from est_wire import LINKING, Tls12, Tls13, basic, make_csr, request
+from gateway import FlowTest, run, text
+from http_corpus import wait_until
+
+
+class Binding(FlowTest):
+    """binding: optional; challengePassword is the binding."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, binding: optional, csrattrs: both")
+
+    def enroll(self, conn, work, subject, *attributes, expect):
+        csr = make_csr(work, subject, attributes=attributes)
+        status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+        self.assertEqual(status, expect, body)
+
+    def test_unique_full(self):
+        """RFC 7030 3.5: tls-unique of a full TLS 1.2 handshake, in challengePassword"""
+        work = self.gw.work("unique")
+        with Tls12(self.gw) as conn:
+            self.enroll(conn, work, "/CN=pop-1", f"challengePassword = {conn.binding}", expect=200)
+
+    def test_unique_resumed(self):
+        """RFC 7030 3.5, RFC 5929 3: tls-unique of a resumed handshake is the server's Finished"""
+        work = self.gw.work("resumed")
+        with Tls12(self.gw) as first:
+            old = first.binding
+            first.ask(request("cacerts"))
+            with Tls12(self.gw, session=first.tls.session, context=first.context) as conn:
+                self.assertTrue(conn.tls.session_reused)
+                self.assertNotEqual(conn.binding, old)
+                self.enroll(conn, work, "/CN=pop-2", f"challengePassword = {conn.binding}", expect=200)
+                self.enroll(conn, work, "/CN=pop-2b", f"challengePassword = {old}", expect=400)
+
+    def test_exporter(self):
+        """RFC 9266 2: tls-exporter on TLS 1.3, in challengePassword and in estIdentityLinking"""
+        work = self.gw.work("exporter")
+        for oid in ("challengePassword", LINKING):
+            with Tls13(self.gw) as conn:
+                self.enroll(conn, work, "/CN=pop-3", f"{oid} = {conn.binding}", expect=200)
+        with Tls13(self.gw) as one, Tls13(self.gw) as other:
+            self.enroll(one, work, "/CN=pop-4", f"challengePassword = {other.binding}", expect=400)
+
+    def test_linking(self):
+        """RFC 7894 3.3: the binding in estIdentityLinking; a wrong one beside a right one is refused"""
+        work = self.gw.work("linking")
+        with Tls12(self.gw) as conn:
+            self.enroll(conn, work, "/CN=pop-5", f"{LINKING} = {conn.binding}", expect=200)
+            self.enroll(conn, work, "/CN=pop-6", f"challengePassword = {conn.binding}", f"{LINKING} = AAAA", expect=400)
+
+    def test_relayed(self):
+        """RFC 7030 6: a CSR that is bound to another connection is refused, and nothing is spent"""
+        work = self.gw.work("relayed")
+        secret = self.gw.challenge()
+        with Tls12(self.gw) as victim, Tls12(self.gw) as thief:
+            csr = make_csr(work, "/CN=pop-7", attributes=[f"challengePassword = {victim.binding}"])
+            self.assertEqual(thief.ask(request("simpleenroll", csr, basic(secret)))[0], 400)
+            self.assertEqual(victim.ask(request("simpleenroll", csr, basic(secret)))[0], 200)
+        self.assertTrue(wait_until(lambda: self.gw.metric(r'reason="bad-binding"') > 0))
+
+    def test_prefix(self):
+        """S6: a prefix of the binding, one with a suffix and an empty octet string are no binding"""
+        work = self.gw.work("prefix")
+        with Tls12(self.gw) as conn:
+            value = base64.b64decode(conn.binding)
+            for wrong in (value[:-1], value + b"x", value[:1], value + value):
+                self.enroll(conn, work, "/CN=pop-8", f"challengePassword = {base64.b64encode(wrong).decode()}", expect=400)
+
+    def test_repeat(self):
+        """RFC 7030 4.2.3: a repetition that is bound to its own connection gets the first one's certificate"""
+        work = self.gw.work("repeat")
+        secret, replies = self.gw.challenge(), []
+        for _ in range(2):
+            with Tls12(self.gw) as conn:
+                csr = make_csr(work, "/CN=pop-9", attributes=[f"challengePassword = {conn.binding}"])
+                replies.append(conn.ask(request("simpleenroll", csr, basic(secret))))
+        self.assertEqual([reply[0] for reply in replies], [200, 200])
+        self.assertEqual(replies[0][2], replies[1][2])
+
+    def test_csrattrs(self):
+        """RFC 7030 4.5.2, RFC 9908 3: csrattrs without authentication, exact headers, binding listed, template there"""
+        with Tls12(self.gw) as conn:
+            status, headers, body = conn.ask(request("csrattrs"))
+        self.assertEqual(status, 200)
+        self.assertEqual(headers["Content-Type"], "application/csrattrs")
+        self.assertEqual(headers["Content-Transfer-Encoding"], "base64")
+        shown = text("openssl", "asn1parse", "-inform", "DER", input=base64.b64decode(body))
+        self.assertIn("challengePassword", shown)
+        self.assertIn("1.2.840.113549.1.9.16.2.61", shown)
+        self.assertEqual((shown.count("Extension Request"), shown.count("1.2.840.113549.1.9.16.2.62")), (1, 1))
+
+
+class Required(FlowTest):
+    """binding: required in a profile whose csrattrs ask for one kind of key and some names."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, binding: required, csrattrs: both")
+        gw.edit(r"^    keys: .*$", "    keys: {ec: [P-384]}\n    subject: {CN: \"[a-z0-9-]+\", O: Example}")
+
+    def test_required(self):
+        """RFC 7030 3.5: what is not bound is refused, with a password or with a certificate"""
+        work = self.gw.work("required")
+        with Tls12(self.gw) as conn:
+            csr = make_csr(work, "/CN=req-1/O=Example", curve="P-384")
+            self.assertEqual(conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 400)
+            bound = make_csr(work, "/CN=req-1/O=Example", attributes=[f"challengePassword = {conn.binding}"])
+            status, _, body = conn.ask(request("simpleenroll", bound, basic(self.gw.challenge())))
+        self.assertEqual(status, 200)
+        pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+        with open(os.path.join(work, "cert.pem"), "wb") as file:
+            file.write(pem)
+        cert = (os.path.join(work, "cert.pem"), os.path.join(work, "key.pem"))
+        with Tls12(self.gw, cert=cert) as conn:
+            self.assertEqual(conn.ask(request("simplereenroll", csr))[0], 400)
+            bound = make_csr(work, "/CN=req-1/O=Example", attributes=[f"challengePassword = {conn.binding}"])
+            self.assertEqual(conn.ask(request("simplereenroll", bound))[0], 200)
+
+    def test_as_told(self):
+        """RFC 7030 4.5.2: a CSR that does as csrattrs says is accepted, one with another key is not"""
+        work = self.gw.work("told")
+        eku = ["extendedKeyUsage = clientAuth"]
+        with Tls12(self.gw) as conn:
+            told = base64.b64decode(conn.ask(request("csrattrs"))[2])
+            shown = text("openssl", "asn1parse", "-inform", "DER", input=told)
+            for word in ("secp384r1", "commonName", "organizationName", "challengePassword", "UTF8STRING        :Example"):
+                self.assertIn(word, shown)
+            bound = [f"challengePassword = {conn.binding}"]
+            csr = make_csr(work, "/CN=told-1/O=Example", attributes=bound, extensions=eku, curve="P-384")
+            self.assertEqual(conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 200)
+            csr = make_csr(work, "/CN=told-1/O=Example", attributes=bound, key="other.pem")
+            self.assertEqual(conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 403)
+
+
+class Secret(FlowTest):
+    """challenge_password: secret, as EJBCA and Aruba fleets have it."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, challenge_password: secret")
+
+    def test_secret(self):
+        """Quirk 13: challengePassword as the enrollment secret: right 200, wrong 401, spent 401, none 401"""
+        work = self.gw.work("secret")
+        secret = self.gw.challenge()
+        with Tls12(self.gw) as conn:
+            for wanted, attributes, name in ((401, (), "s-1"), (401, ["challengePassword = NOTTHECHALLENGE22222"], "s-1"),
+                                             (200, [f"challengePassword = {secret}"], "s-1"),
+                                             (401, [f"challengePassword = {secret}"], "s-2")):
+                csr = make_csr(work, f"/CN={name}", attributes=attributes)
+                self.assertEqual(conn.ask(request("simpleenroll", csr))[0], wanted, attributes)
+
+
+class Plain(FlowTest):
+    """The tree that init makes."""
+
+    def connect(self, **options):
+        return Tls12(self.gw, **options)
+
+    def enroll(self, work, subject, **options):
+        """A certificate of ours and its key, as paths."""
+        csr = make_csr(work, subject, **options)
+        with self.connect() as conn:
+            status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+        self.assertEqual(status, 200, body)
+        pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+        path = os.path.join(work, "cert.pem")
+        with open(path, "wb") as file:
+            file.write(pem)
+        return path, os.path.join(work, options.get("key", "key.pem"))
+
+    def status(self, data, **options):
+        with self.connect(**options) as conn:
+            return conn.ask(data)[0]
+
+    def assert_refused(self, csr, statuses=(400, 403), why=None):
+        before = len(self.gw.certs())
+        self.assertIn(self.status(request("simpleenroll", csr, basic(self.gw.challenge()))), statuses, why)
+        self.assertEqual(len(self.gw.certs()), before, why)
+
+    def test_s1_names(self):
+        """S1, RFC 7030 4.2.2: re-enrollment for another subject, another order of it, or other SANs is 403"""
+        work = self.gw.work("s1")
+        san = "subjectAltName = DNS:s1.example"
+        cert = self.enroll(work, "/O=one/CN=s1", extensions=[san])
+        for subject, sans in (("/O=one/CN=other", san), ("/CN=s1/O=one", san), ("/O=one/CN=s1", san + ",DNS:x.example")):
+            csr = make_csr(work, subject, extensions=[sans])
+            self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 403, subject)
+        self.assertEqual(self.status(request("simplereenroll", make_csr(work, "/O=one/CN=s1", extensions=[san])), cert=cert), 200)
+
+    def test_s1_sets(self):
+        """RFC 7030 4.2.2: the same SANs in another order are the same names"""
+        work = self.gw.work("sets")
+        cert = self.enroll(work, "/CN=sets", extensions=["subjectAltName = DNS:a.example,DNS:b.example,IP:10.0.0.1"])
+        csr = make_csr(work, "/CN=sets", extensions=["subjectAltName = IP:10.0.0.1,DNS:b.example,DNS:a.example"])
+        self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 200)
+
+    def test_s2_lookalike(self):
+        """S2, S24: a certificate with our issuer's name, our serial number and the device's subject, by another key, is 403"""
+        work = self.gw.work("s2")
+        self.enroll(work, "/CN=s2")
+        serial = text("openssl", "x509", "-in", "cert.pem", "-noout", "-serial", cwd=work).strip().split("=")[1]
+        issuer = text("openssl", "x509", "-in", self.gw.path("ca/issuing.pem"), "-noout", "-subject", "-nameopt",
+                      "compat").strip().split("=", 1)[1].strip()
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+            "-subj", issuer if issuer.startswith("/") else "/" + issuer.replace(", ", "/"), cwd=work)
+        csr = make_csr(work, "/CN=s2", key="fake.key")
+        run("openssl", "x509", "-req", "-inform", "DER", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "0x" + serial,
+            "-days", "1", "-out", "fake.pem", cwd=work, input=csr)
+        fake = (os.path.join(work, "fake.pem"), os.path.join(work, "fake.key"))
+        self.assertEqual(self.status(request("simplereenroll", csr), cert=fake), 403)
+        self.assertIn(self.status(request("simpleenroll", csr), cert=fake), (401, 403))
+
+    def test_s3_revoked(self):
+        """S3, S18: a revoked certificate is refused on the same connection, on a resumed session and on a new one"""
+        work = self.gw.work("s3")
+        cert = self.enroll(work, "/CN=s3")
+        again = request("simplereenroll", make_csr(work, "/CN=s3", key="new.pem"))
+        with self.connect(cert=cert) as conn:
+            self.assertEqual(conn.ask(request("cacerts"))[0], 200)
+            serial = text("openssl", "x509", "-in", "cert.pem", "-noout", "-serial", cwd=work).strip().split("=")[1]
+            self.gw.cli("cert", "revoke", serial.lower())
+            self.assertEqual(conn.ask(again)[0], 403)
+            with Tls12(self.gw, session=conn.tls.session, context=conn.context) as resumed:
+                self.assertTrue(resumed.tls.session_reused)
+                self.assertEqual(resumed.ask(again)[0], 403)
+        self.assertEqual(self.status(again, cert=cert), 403)
+
+    def test_s5_cmcra(self):
+        """S5: a certificate with cmcRA that is not ours is no RA; a device cannot ask for cmcRA"""
+        work = self.gw.work("s5")
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ra.key", "-out", "ra.pem", "-subj",
+            "/CN=registrar", "-addext", "extendedKeyUsage=1.3.6.1.5.5.7.3.28", cwd=work)
+        ra = (os.path.join(work, "ra.pem"), os.path.join(work, "ra.key"))
+        csr = make_csr(work, "/CN=s5")
+        self.assertIn(self.status(request("simpleenroll", csr), cert=ra), (401, 403))
+        self.assertEqual(self.status(request("simplereenroll", csr), cert=ra), 403)
+        self.assert_refused(make_csr(work, "/CN=s5", extensions=["extendedKeyUsage = clientAuth,1.3.6.1.5.5.7.3.28"]), (403,))
+
+    def test_s7_authorization(self):
+        """S7: a malformed Authorization header, or two, are as good as none: 401"""
+        work = self.gw.work("s7")
+        csr = make_csr(work, "/CN=s7")
+        good = basic(self.gw.challenge())
+        for headers in (["Authorization: X"], ["Authorization: Basic !!!"], ["Authorization: Basic"], [good, good],
+                        [good + ",x"], ["Authorization: Bearer x"]):
+            with self.connect() as conn:
+                status, replied, _ = conn.ask(request("simpleenroll", csr, *headers))
+            self.assertEqual(status, 401, headers)
+            self.assertTrue(replied["WWW-Authenticate"].startswith("Basic realm="))
+        self.assertEqual(self.status(request("simpleenroll", csr, good)), 200)
+
+    def test_change_subject_name(self):
+        """RFC 7030 4.2.2, RFC 6402 2.8: ChangeSubjectName is not granted: 403, not a certificate with the old names"""
+        work = self.gw.work("change")
+        cert = self.enroll(work, "/CN=change")
+        csr = make_csr(work, "/CN=change", attributes=["1.3.6.1.5.5.7.7.36 = other"])
+        self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 403)
+
+    def test_s9_guessing(self):
+        """S9, RFC 6585 4: the eleventh wrong password of a user hears 429 with Retry-After, another user does not"""
+        csr = make_csr(self.gw.work("s9"), "/CN=s9")
+        for _ in range(10):
+            self.assertEqual(self.status(request("simpleenroll", csr, basic("GUESSGUESSGUESSGUESS", "guesser"))), 401)
+        good = self.gw.challenge()
+        with self.connect() as conn:
+            status, headers, _ = conn.ask(request("simpleenroll", csr, basic(good, "guesser")))
+        self.assertEqual(status, 429)
+        self.assertGreater(int(headers["Retry-After"]), 0)
+        self.assertEqual(self.status(request("simpleenroll", csr, basic(good, "other"))), 200)
+
+    def test_s11_signature(self):
+        """S11, RFC 7030 3.4: a CSR with one bit changed, in its names, its key or its signature, is 400"""
+        work = self.gw.work("s11")
+        csr = make_csr(work, "/CN=s11")
+        for at in (csr.index(b"s11"), csr.index(b"\x03\x42\x00\x04") + 40, len(csr) - 3):
+            bad = bytearray(csr)
+            bad[at] ^= 1
+            self.assert_refused(bytes(bad), (400,), at)
+
+    def test_s12_extensions(self):
+        """S12: dangerous and unknown extensions, a thousand SANs, a NUL in a DNS name: refused, nothing is issued"""
+        work = self.gw.work("s12")
+        many = "subjectAltName = " + ",".join(f"DNS:n{i}.example" for i in range(1000))
+        for extension in ("basicConstraints = CA:TRUE", "extendedKeyUsage = anyExtendedKeyUsage", many,
+                          "1.2.3.4.5 = critical,DER:0500", "keyUsage = keyCertSign",
+                          "subjectAltName = DER:30:09:82:07:61:00:62:2e:63:6f:6d"):
+            self.assert_refused(make_csr(work, "/CN=s12", extensions=[extension]), why=extension[:60])
+
+    def test_s13_keys(self):
+        """S13: small exponents, P-192, DSA, close primes and small RSA keys are refused"""
+        work = self.gw.work("s13")
+        rsa = ("-algorithm", "RSA", "-pkeyopt")
+        for name, command in (("e3", [*rsa, "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_pubexp:3"]),
+                              ("small", [*rsa, "rsa_keygen_bits:1024"]),
+                              ("p192", ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime192v1"])):
+            run("openssl", "genpkey", *command, "-out", name + ".pem", cwd=work)
+            self.assert_refused(make_csr(work, "/CN=s13", key=name + ".pem"), why=name)
+        run("openssl", "dsaparam", "-genkey", "-out", "dsa.pem", "1024", cwd=work)
+        self.assert_refused(make_csr(work, "/CN=s13", key="dsa.pem"), why="dsa")
+        close_primes_key(os.path.join(work, "close.pem"))
+        self.assert_refused(make_csr(work, "/CN=s13", key="close.pem"), (403,), "close")
+        self.assertTrue(wait_until(lambda: "too close together" in self.gw.log()))
+
+    def test_s15_bodies(self):
+        """S15, S16: too much is 413, two ways to tell a length 400; what ends early is never issued"""
+        head = b"POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/pkcs10\r\n"
+        self.assertEqual(self.status(head + b"Content-Length: 10000000\r\n\r\n" + b" " * 1000), 413)
+        for lengths in (b"Content-Length: 4\r\nTransfer-Encoding: chunked", b"Content-Length: 4\r\nContent-Length: 5"):
+            self.assertEqual(self.status(head + lengths + b"\r\n\r\nMII="), 400, lengths)
+        csr = make_csr(self.gw.work("s15"), "/CN=s15")
+        for trailing in (b"\x00", b"\x30\x00", csr):
+            self.assert_refused(csr + trailing, (400,), trailing[:4])
+        with self.connect() as conn:
+            conn.tls.sendall(request("simpleenroll", csr, basic(self.gw.challenge()))[:-1])
+        self.assertEqual([c for c in self.gw.certs() if "s15" in c["subject"]], [])
+
+    def test_s19_same_csr(self):
+        """S19: who sends another's CSR with a wrong password hears 401, and never gets its certificate"""
+        work = self.gw.work("s19")
+        csr = make_csr(work, "/CN=s19")
+        self.assertEqual(self.status(request("simpleenroll", csr, basic(self.gw.challenge()))), 200)
+        self.assertEqual(self.status(request("simpleenroll", csr, basic("WRONGCHALLENGE234567"))), 401)
+
+    def test_s20_keygen(self):
+        """S20: serverkeygen is off: nothing is issued"""
+        csr = make_csr(self.gw.work("s20"), "/CN=s20")
+        self.assertIn(self.status(request("serverkeygen", csr, basic(self.gw.challenge()))), (404, 501))
+        self.assertEqual([c for c in self.gw.certs() if "s20" in c["subject"]], [])
+
+    def test_s21_headers(self):
+        """S21: what a device says of its certificate in headers counts for nothing"""
+        work = self.gw.work("s21")
+        cert, _ = self.enroll(work, "/CN=s21")
+        der = base64.b64encode(run("openssl", "x509", "-in", cert, "-outform", "DER").stdout).decode()
+        csr = make_csr(work, "/CN=s21", key="new.pem")
+        for header in (f"Client-Cert: :{der}:", f"X-SSL-Client-Cert: {der}", f"SSL_CLIENT_CERT: {der}"):
+            self.assertEqual(self.status(request("simplereenroll", csr, header)), 403, header[:20])
+
+    def test_s22_labels(self):
+        """S22, RFC 7030 3.2.2: labels are one segment of plain characters and no operation's name"""
+        for label in ("/a/b", "/cacerts", "/" + "a" * 65, "/defaul", "/default2", "/", "/default/", "/%20"):
+            self.assertEqual(self.status(request("cacerts", label=label)), 404, label)
+        for label in ("/a%2fb", "/..", "/.", "/%2e%2e", "/a%00", "/a%5cb"):
+            self.assertIn(self.status(request("cacerts", label=label)), (400, 404), label)
+        self.assertEqual(self.status(request("cacertsX")), 404)
+        self.assertEqual(self.status(request("cacerts", label="/default")), 200)
+        self.assertEqual(self.status(request("cacerts", label="/%64efault")), 200)
+
+    def test_methods(self):
+        """RFC 9110 15.5.6: a method that an operation does not have is 405 with Allow"""
+        for operation, method, allow in (("cacerts", "POST", "GET, HEAD"), ("csrattrs", "POST", "GET, HEAD"),
+                                         ("simpleenroll", "GET", "POST"), ("simplereenroll", "GET", "POST")):
+            with self.connect() as conn:
+                status, headers, _ = conn.ask(request(operation, b"" if method == "POST" else None, method=method))
+            self.assertEqual((status, headers.get("Allow")), (405, allow), operation)
+
+    def test_replies(self):
+        """Quirks 1, 2, 4, 5, 6: exact media types, Content-Length, lines of 64, a head below 1 KiB, nothing chunked"""
+        work = self.gw.work("replies")
+        csr = make_csr(work, "/CN=replies")
+        for data, kind in ((request("cacerts"), "application/pkcs7-mime"), (request("csrattrs"), "application/csrattrs"),
+                           (request("simpleenroll", csr, basic(self.gw.challenge())),
+                            "application/pkcs7-mime; smime-type=certs-only")):
+            with self.connect() as conn:
+                status, headers, body = conn.ask(data)
+            self.assertEqual((status, headers["Content-Type"]), (200, kind))
+            self.assertEqual(headers["Content-Transfer-Encoding"], "base64")
+            self.assertNotIn("Transfer-Encoding", headers)
+            self.assertLess(sum(len(name) + len(value) + 4 for name, value in headers.items()), 900)
+            self.assertTrue(body.endswith(b"\n") and max(map(len, body.splitlines())) <= 64)
+
+    def test_one_certificate(self):
+        """Quirk 17, RFC 7030 4.2.3: an enrollment's reply has the certificate alone"""
+        work = self.gw.work("alone")
+        cert, _ = self.enroll(work, "/CN=alone")
+        with open(cert, encoding="ascii") as file:
+            self.assertEqual(file.read().count("BEGIN CERTIFICATE"), 1)
+
+    def test_leniency(self):
+        """Quirks 7, 9, 10, RFC 8951 3: PEM, DER, any line breaks, parameters, no media type; a wrong one is 415"""
+        work = self.gw.work("lenient")
+        csr = make_csr(work, "/CN=lenient")
+        pem = run("openssl", "req", "-inform", "DER", input=csr).stdout
+        auth = basic(self.gw.challenge()).encode()
+        one = base64.b64encode(csr)
+        for body, kind, wanted in ((one, b"application/pkcs10; charset=x", 200), (one, b"APPLICATION/PKCS10", 200),
+                                   (one, None, 200), (one, b"text/plain", 415), (pem, b"application/pkcs10", 200),
+                                   (csr, b"application/pkcs10", 200), (b"\r\n\t ".join([one[:7], one[7:]]), None, 200),
+                                   (one[:9] + b"!" + one[9:], None, 400), (b"", None, 400)):
+            head = [b"POST /.well-known/est/simpleenroll HTTP/1.1", b"host: localhost", auth,
+                    b"content-length: %d" % len(body)] + ([b"Content-Type: " + kind] if kind else [])
+            self.assertEqual(self.status(b"\r\n".join(head) + b"\r\n\r\n" + body), wanted, (body[:30], kind))
+        for kind in ("der", "pem"):
+            self.assertEqual(self.gw.metric(f'scepter_est_lenient_total.kind="{kind}"'), 1, kind)
+        self.assertEqual(self.gw.metric('scepter_est_lenient_total.kind="no-media-type"'), 2)
+
+
+def close_primes_key(path):
+    """An RSA key whose primes follow each other."""
+    p = int(text("openssl", "prime", "-generate", "-bits", "1024"))
+    q = p + 2
+    while pow(2, q - 1, q) != 1:
+        q += 2
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    values = (0, p * q, 65537, d, q, p, d % (q - 1), d % (p - 1), pow(p, -1, q))
+    lines = ["asn1 = SEQUENCE:key", "[key]"] + [f"f{i} = INTEGER:{value}" for i, value in enumerate(values)]
+    with open(path + ".cnf", "w", encoding="ascii") as file:
+        file.write("\n".join(lines) + "\n")
+    run("openssl", "asn1parse", "-genconf", path + ".cnf", "-noout", "-out", path + ".der")
+    run("openssl", "rsa", "-inform", "DER", "-in", path + ".der", "-out", path)
+
+
+class Rows(unittest.TextTestResult):
+    def show(self, test, word):
+        self.stream.writeln(f"{word}  {test.shortDescription() or test}")
+
+    def addSuccess(self, test):
+        unittest.TestResult.addSuccess(self, test)
+        self.show(test, "pass")
+
+    def addFailure(self, test, err):
+        unittest.TestResult.addFailure(self, test, err)
+        self.show(test, "FAIL")
+
+    def addError(self, test, err):
+        unittest.TestResult.addError(self, test, err)
+        self.show(test, "FAIL")
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(testRunner=unittest.TextTestRunner(resultclass=Rows, verbosity=0), exit=True))

@@ -1,0 +1,164 @@
+/* The encoder's parts are tested against published bytes: hence the source. */
+#include "est/csrattrs.c"
+
+#include "base/text.h"
+
+#include <openssl/sha.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define HEX_TEMPLATE                                                                               \
+    "307a3078060b2a864886f70d010910023d31693067020100301a310730050603550403310f300d060355040b0c06" \
+    "6d7944657074a015301306072a8648ce3d020106082a8648ce3d030107a12f302d060b2a864886f70d0109100"    \
+    "23e311e301c30050603551d1130130603551d25040c300a06082b06010505070302"
+#define HEX_PLAIN                                                                                  \
+    "305206092a864886f70d010907301506072a8648ce3d0201310a06082a8648ce3d030107060355040306035504"   \
+    "0b302406092a864886f70d01090e3117301530130603551d25040c300a06082b06010505070302"
+#define DIGEST_RSA "0ab90ce6f1326266793f2413dbb873b04415256dbe45b74cf00397f94388d4f6"
+
+static void assert_hex(const struct buf *got, const char *want)
+{
+    char *text = mem_zalloc(2 * got->len + 1);
+    text_hex(buf_bytes(got), text);
+    assert_string_equal(text, want);
+    free(text);
+}
+
+static void assert_base64(struct buf *got, const char *want)
+{
+    struct buf text = {0};
+    assert_true(text_base64_encode(buf_bytes(got), 0, &text));
+    assert_string_equal(buf_str(&text), want);
+    buf_free(&text);
+    buf_free(got);
+}
+
+static struct cfg_subject subject[] = {{.type = "CN", .pattern = "[a-z]+"},
+                                       {.type = "OU", .pattern = "^myDept$"}};
+static char *curve[] = {"P-256"};
+
+static struct cfg_profile profile_of(enum cfg_csrattrs form)
+{
+    return (struct cfg_profile){.subject = subject,
+                                .subject_count = 2,
+                                .keys = {.ec = {curve, 1}},
+                                .est = {.csrattrs = form}};
+}
+
+/* RFC 8951 section 3.5's CsrAttrs, the corrected example of RFC 7030 section 4.5.2. */
+static void test_rfc8951(void **state)
+{
+    struct buf out = {0};
+    size_t from;
+    (void)state;
+    assert_true(add_oid(&out, OID_CHALLENGE_PASSWORD));
+    from = out.len;
+    assert_true(der_add_oid(&out, NID_secp384r1) && wrap_attribute(&out, from, "id-ecPublicKey"));
+    from = out.len;
+    assert_true(add_oid(&out, "1.3.6.1.1.1.1.22") &&
+                wrap_attribute(&out, from, OID_EXTENSION_REQUEST));
+    assert_true(add_oid(&out, "ecdsa-with-SHA384") && der_wrap(&out, 0, DER_SEQUENCE));
+    assert_base64(&out, "MEEGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiMBYGCSqGSIb3DQEJDjEJBgcrBgEBAQ"
+                        "EWBggqhkjOPQQDAw==");
+}
+
+/* RFC 9908 section 5.4: an RSA key of 4096 bits. */
+static void test_rfc9908_rsa(void **state)
+{
+    struct buf out = {0};
+    (void)state;
+    struct cfg_keys keys = {.rsa_min = 4096, .rsa_max = 4096};
+    assert_true(add_oid(&out, OID_CHALLENGE_PASSWORD) && add_key(&keys, &out) &&
+                add_oid(&out, "RSA-SHA256") && der_wrap(&out, 0, DER_SEQUENCE));
+    assert_base64(&out, "MCkGCSqGSIb3DQEJBzARBgkqhkiG9w0BAQExBAICEAAGCSqGSIb3DQEBCw==");
+}
+
+/* The plain form of a profile with a binding, one curve and two attributes of the subject. */
+static void test_plain(void **state)
+{
+    struct buf out = {0};
+    struct cfg_profile profile = profile_of(CFG_CSRATTRS_PLAIN);
+    (void)state;
+    profile.est.binding = CFG_BINDING_OPTIONAL;
+    assert_true(est_csrattrs_encode(&profile, &out));
+    assert_hex(&out, HEX_PLAIN);
+    buf_free(&out);
+}
+
+/* The template, laid out as in RFC 9908 section 3.4: a value where only one is right, none where
+ * the device fills it in. */
+static void test_template(void **state)
+{
+    struct buf out = {0};
+    struct cfg_profile profile = profile_of(CFG_CSRATTRS_TEMPLATE);
+    (void)state;
+    profile.san_given = true;
+    assert_true(est_csrattrs_encode(&profile, &out));
+    assert_hex(&out, HEX_TEMPLATE);
+    buf_free(&out);
+}
+
+/* RSA keys of one size are told by a dummy key; a binding that is not in challengePassword by
+ * estIdentityLinking; without rules on the subject there is none. */
+static void test_template_rsa(void **state)
+{
+    struct buf out = {0};
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    struct cfg_profile profile = {
+        .keys = {.rsa_min = 3072, .rsa_max = 3072},
+        .est = {.csrattrs = CFG_CSRATTRS_TEMPLATE,
+                .binding = CFG_BINDING_REQUIRED,
+                .challenge_password = CFG_PASSWORD_SECRET},
+    };
+    (void)state;
+    assert_true(est_csrattrs_encode(&profile, &out));
+    SHA256(out.ptr, out.len, digest);
+    buf_free(&out);
+    assert_true(buf_add(&out, bytes_of(digest, sizeof digest)));
+    assert_hex(&out, DIGEST_RSA);
+    buf_free(&out);
+}
+
+/* Devices that may choose between kinds of keys are told of none; with csrattrs none, of nothing.
+ */
+static void test_choice(void **state)
+{
+    struct buf out = {0};
+    struct cfg_profile profile = profile_of(CFG_CSRATTRS_PLAIN);
+    (void)state;
+    profile.keys.any = true;
+    assert_true(add_key(&profile.keys, &out) && add_key_template(&profile.keys, &out));
+    profile.keys = (struct cfg_keys){.ec = {curve, 1}, .ed25519 = true};
+    assert_true(add_key(&profile.keys, &out) && add_key_template(&profile.keys, &out));
+    profile.est.csrattrs = CFG_CSRATTRS_NONE;
+    assert_true(est_csrattrs_encode(&profile, &out));
+    assert_int_equal(out.len, 0);
+}
+
+/* A pattern is a value only if it matches nothing else. */
+static void test_patterns(void **state)
+{
+    static const char *const several[] = {"a.c", "a|b",   "[ab]", "a*",  "",
+                                          "^$",  "a\\.b", "a^b",  "a{2}"};
+    static const char *const one[] = {"Example", "^Example$", "^Example", "Example$"};
+    struct bytes value;
+    (void)state;
+    for (size_t i = 0; i < sizeof several / sizeof several[0]; i++)
+        assert_false(pattern_value(several[i], &value));
+    for (size_t i = 0; i < sizeof one / sizeof one[0]; i++)
+        assert_true(pattern_value(one[i], &value) && bytes_equal_str(value, "Example"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rfc8951),      cmocka_unit_test(test_rfc9908_rsa),
+        cmocka_unit_test(test_plain),        cmocka_unit_test(test_template),
+        cmocka_unit_test(test_template_rsa), cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_patterns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
