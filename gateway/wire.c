@@ -56,15 +56,44 @@ static bool check_trust(const struct ra_settings *settings, const struct cfg_pro
                       profile->name);
 }
 
+/* RFC 7030 section 3.5: a binding stands in challengePassword, which such a CA takes for a secret
+ * of its own and refuses. */
+static bool check_challenge(const struct ra_settings *settings, const struct cfg_profile *profile,
+                            size_t upstream, struct err *err)
+{
+    const struct upstream *up = settings->upstreams[upstream];
+    if (!(up->vt->caps & UP_CARRIES_CHALLENGE) || !profile->est.enabled ||
+        profile->est.binding != CFG_BINDING_REQUIRED)
+        return true;
+    return err_set(
+        err, ERR_CONFIG,
+        "profile %s requires a binding in challengePassword (est.binding), which upstream "
+        "%s takes for its own secret (challenge: passthrough)",
+        profile->name, up->name);
+}
+
+static bool check_upstream(const struct ra_settings *settings, const struct cfg_profile *profile,
+                           size_t upstream, struct err *err)
+{
+    return check_trust(settings, profile, upstream, err) &&
+           check_challenge(settings, profile, upstream, err);
+}
+
+static bool check_profile(const struct ra_settings *settings, const struct cfg_profile *profile,
+                          struct err *err)
+{
+    for (size_t r = 0; r < profile->route_count; r++)
+        for (size_t i = 0; i < profile->routes[r].pool_count; i++)
+            if (!check_upstream(settings, profile, profile->routes[r].pool[i], err))
+                return false;
+    return !profile->migrate || check_upstream(settings, profile, profile->migrate_to, err);
+}
+
 static bool check_profiles(const struct ra_settings *settings, struct err *err)
 {
-    const struct cfg *cfg = settings->cfg;
-    for (size_t i = 0; i < cfg->profile_count; i++) {
-        const struct cfg_profile *profile = &cfg->profiles[i];
-        for (size_t r = 0; r < profile->route_count; r++)
-            if (!check_trust(settings, profile, profile->routes[r].upstream, err))
-                return false;
-    }
+    for (size_t i = 0; i < settings->cfg->profile_count; i++)
+        if (!check_profile(settings, &settings->cfg->profiles[i], err))
+            return false;
     return true;
 }
 

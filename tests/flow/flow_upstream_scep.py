@@ -104,9 +104,9 @@ class ToScepServer(UpstreamTest):
         cases = {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "hung": faults.HANG, "slow": faults.SLOW}
         for name, fault in cases.items():
             self.check_suspect_quietly(name, fault)
+            self.gw.cli("request", "deny", self.request(name)["id"])  # its polls would take the next one's fault
+            self.enroll(name, "--poll", code=2)
         self.assertEqual(self.ca.issued("lost"), 1)
-        self.gw.cli("request", "deny", self.request("lost")["id"])
-        self.enroll("lost", "--poll", code=2)
 
     def check_suspect_quietly(self, name, fault):
         """Recovery asks with CertPoll, which scepserver does not know; a PKCSReq is never sent again."""
@@ -145,6 +145,21 @@ class ToSecondGateway(UpstreamTest):
         self.enroll("plain")
         self.verify("plain")
         self.check_once("plain")
+
+    def test_impossible_pair(self):
+        """A door that requires its binding in challengePassword is not routed to a CA that reads a secret there."""
+        with open(self.gw.conf, encoding="utf-8") as file:
+            old = file.read()
+        try:
+            self.gw.edit(r"repeats: never", "repeats: never\n    challenge: passthrough")
+            self.gw.cli("check")
+            self.gw.edit(r"auth: \[certificate, basic\]", "binding: required, auth: [certificate, basic]")
+            result = self.gw.cli("check", check=False)
+        finally:
+            with open(self.gw.conf, "w", encoding="utf-8") as file:
+                file.write(old)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"takes for its own secret", result.stderr)
 
     def test_refused(self):
         """A device that the upstream's profile does not allow is refused there, and so here."""
