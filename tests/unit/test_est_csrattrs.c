@@ -1,5 +1,5 @@
 /* The encoder's parts are tested against published bytes: hence the source. */
-#include "est/csrattrs.c"
+#include "est/csrattrs.c" /* NOLINT(bugprone-suspicious-include): its static functions are meant */
 
 #include "base/text.h"
 
