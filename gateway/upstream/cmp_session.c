@@ -36,10 +36,10 @@ static OSSL_CMP_MSG *replay(struct cmp_session *session)
 }
 
 /* Our transaction's pollReq (RFC 4210 section 5.3.22) with the header of the message; OpenSSL makes
- * one only for who was told to wait. */
+ * one only for who was told to wait. certReqId is -1: RFC 9483 section 4.1.4. */
 static bool poll_of(struct bytes message, struct buf *ret)
 {
-    static const uint8_t body[] = {0xb9, 0x07, 0x30, 0x05, 0x30, 0x03, DER_INTEGER, 0x01, 0x00};
+    static const uint8_t body[] = {0xb9, 0x07, 0x30, 0x05, 0x30, 0x03, DER_INTEGER, 0x01, 0xff};
     struct der whole, header, request, protection;
     return der_take_tag(&message, DER_SEQUENCE, &whole) &&
            der_take_tag(&whole.content, DER_SEQUENCE, &header) &&
