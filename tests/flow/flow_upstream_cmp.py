@@ -1,0 +1,315 @@
+"""A CMP CA as the upstream: tests/support/cmp_ca, which issues, with a proxy in front of it that has bad days."""
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+import unittest
+
+import faults
+from faults import FaultProxy, answers, changed
+from gateway import free_ports, run
+from upstream import UpstreamTest
+
+SECRET = "between-the-ra-and-its-ca"
+CMP_CA = os.environ.get("CMP_CA", os.path.join(os.path.dirname(os.environ["SCEP_CLIENT"]), "cmp_ca"))
+P10CR, RR, POLL, CONFIRM = 4, 11, 25, 24
+
+
+def make_cert(folder, name, subject, by=None, extensions="basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign,digitalSignature"):
+    with open(os.path.join(folder, "ext"), "w", encoding="ascii") as file:
+        file.write(extensions + "\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" if by else
+                   extensions + "\nsubjectKeyIdentifier=hash\n")
+    run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key", "-subj",
+        subject, "-out", f"{name}.csr", cwd=folder)
+    signs = ["-CA", f"{by}.pem", "-CAkey", f"{by}.key"] if by else ["-signkey", f"{name}.key"]
+    run("openssl", "x509", "-req", "-in", f"{name}.csr", "-days", "60", "-extfile", "ext", "-out", f"{name}.pem", *signs, cwd=folder)
+    os.chmod(os.path.join(folder, f"{name}.key"), 0o600)
+
+
+class CmpCa:
+    """The CA's folder, its process and the proxy."""
+
+    def __init__(self, mac=False, more=""):
+        self.dir = tempfile.mkdtemp(prefix="scepter-cmp-")
+        self.mac = mac
+        self.more = more
+        make_cert(self.dir, "root", "/CN=CMP root")
+        make_cert(self.dir, "ca", "/CN=CMP issuing", "root")
+        make_cert(self.dir, "ra", "/CN=our RA", "ca", "keyUsage=critical,digitalSignature\nextendedKeyUsage=1.3.6.1.5.5.7.3.28")
+        make_cert(self.dir, "stranger", "/CN=a stranger", "ca", "keyUsage=critical,digitalSignature")
+        if mac:
+            self.write("secret", SECRET)
+        self.port, self.target = free_ports(2)
+        self.start()
+        self.proxy = FaultProxy(self.port, self.target)
+
+    def start(self):
+        with open(self.path("out"), "ab") as out, open(self.path("errors"), "ab") as errors:
+            self.process = subprocess.Popen([CMP_CA, str(self.target), self.dir], stdout=out, stderr=errors)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def write(self, name, content):
+        with open(self.path(name), "w", encoding="ascii") as file:
+            file.write(content + "\n")
+        os.chmod(self.path(name), 0o600)
+
+    def mode(self, text=""):
+        self.write("mode", text)
+
+    def configure(self, gw, more=""):
+        gw.secrets.append(SECRET)
+        auth = f"secret: {{reference: ra, file: {self.path('secret')}}}" if self.mac else \
+            f"client: {{certificate: {self.path('ra.pem')}, key: {self.path('ra.key')}}}\n    signer: {self.path('ca.pem')}"
+        gw.edit(r"^profiles:", f"""  plant:
+    type: cmp
+    url: http://127.0.0.1:{self.port}/pkix
+    {auth}
+    chain: [{self.path('ca.pem')}, {self.path('root.pem')}]
+{self.more}
+{more}
+profiles:""")
+        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
+        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
+
+    @property
+    def root(self):
+        return self.path("root.pem")
+
+    @property
+    def chain(self):
+        return self.path("ca.pem")
+
+    def lines(self, what, name=None):
+        with open(self.path("out"), encoding="utf-8") as file:
+            return [line for line in file.read().splitlines() if line.startswith(what) and (not name or line.endswith(f"/CN={name}"))]
+
+    def issued(self, name):
+        return len(self.lines("issued", name))
+
+    def asked(self, body):
+        return len(self.lines(f"asked {body}"))
+
+    def close(self):
+        self.proxy.close()
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.dir)
+
+
+class CmpTest(UpstreamTest):
+    def setUp(self):
+        super().setUp()
+        self.ca.mode()
+
+    def wait_line(self, what, name, count=1, seconds=30):
+        end = time.monotonic() + seconds
+        while len(self.ca.lines(what, name)) < count:
+            self.assertLess(time.monotonic(), end, f"{self.request(name)}\n{self.gw.log()[-3000:]}")
+            time.sleep(0.1)
+        self.assertEqual(len(self.ca.lines(what, name)), count)
+
+    def finish(self, name):
+        """The device gets its certificate by polling; the CA issued one, and has had it confirmed."""
+        self.wait_state(name, "issued", 60)
+        self.enroll(name, "--poll")
+        self.verify(name)
+        self.assertEqual(self.ca.issued(name), 1)
+        self.wait_line("confirmed", name)
+        self.assertFalse(self.ca.lines("rejected", name))
+
+
+class UpstreamCmp(CmpTest):
+    make_ca = CmpCa
+
+    def test_scep_to_cmp(self):
+        """A SCEP device gets a certificate of a CA that only speaks CMP; it is confirmed once, and can be revoked."""
+        secret = self.gw.challenge()
+        self.enroll("plain", secret=secret)
+        self.verify("plain")
+        self.wait_line("confirmed", "plain")
+        self.assertEqual(self.ca.issued("plain"), 1)
+        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as db:
+            cookies = db.execute("SELECT cookie FROM request").fetchall()
+        self.assertFalse([c for c in cookies if secret.encode() in c[0]], "no challenge is kept for certConf")
+        cert = next(c for c in self.gw.certs() if c["subject"] == "CN=plain")
+        self.gw.cli("cert", "revoke", cert["serial"])
+        self.wait_line("revoked", "plain")
+
+    def test_confirmed_after_commit(self):
+        """No certConf until the certificate is recorded: a gateway that is killed before confirms after its restart."""
+        self.ca.proxy.reset(faults.PASS, faults.HANG)
+        device = self.start_device("late")
+        self.wait_bodies(2)
+        self.assertFalse(self.ca.lines("confirmed", "late"))
+        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as db:
+            rows = db.execute("SELECT state FROM request WHERE subject = 'CN=late'").fetchall()
+        self.assertEqual(rows, [("issued",)], "what is confirmed is recorded")
+        self.gw.stop(9)
+        device.wait(30)
+        self.gw.start()
+        self.finish("late")
+
+    def test_confirmation_lost(self):
+        """A pkiConf that is lost, cut or garbled: certConf again, and one certificate."""
+        for name, fault in {"conf-lost": faults.LOSE, "conf-unread": faults.REFUSE, "conf-busy": answers(503),
+                            "conf-garbled": faults.GARBAGE}.items():
+            self.ca.proxy.reset(faults.PASS, fault)
+            self.enroll(name)
+            self.verify(name)
+            end = time.monotonic() + 60
+            while len(self.ca.proxy.bodies) + (fault is faults.REFUSE) < 3:
+                self.assertLess(time.monotonic(), end, f"{name}\n{self.gw.log()[-3000:]}")
+                time.sleep(0.1)
+            time.sleep(1)
+            self.assertTrue(self.ca.lines("confirmed", name))
+            self.assertEqual(self.ca.issued(name), 1)
+
+    def test_wait(self):
+        """Pending across kill -9: polls go on where they were, and the certificate is confirmed."""
+        self.ca.mode("wait 3")
+        self.enroll("patient", code=3)
+        self.assertEqual(self.state("patient"), "waiting")
+        self.gw.stop(9)
+        self.gw.start()
+        self.finish("patient")
+
+    def test_reply_lost(self):
+        """A reply that is lost, cut or garbled is recovered by a poll: nothing is issued twice."""
+        for name, fault in {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "slow": faults.SLOW,
+                            "unheard": faults.HANG_AFTER}.items():
+            self.ca.proxy.reset(fault)
+            requests = self.ca.asked(P10CR)
+            self.enroll(name, code=3)
+            self.finish(name)
+            self.assertEqual(self.ca.asked(P10CR), requests + 1, name)
+
+    def test_reply_lost_deaf(self):
+        """A CA that knows of no such poll leaves the request suspect, and is not sent it again; nor is one that never saw
+        the request."""
+        self.ca.mode("deaf")
+        for name, fault in {"deaf": faults.LOSE, "unread": faults.REFUSE, "internal": answers(500)}.items():
+            self.ca.proxy.reset(fault)
+            requests = self.ca.asked(P10CR)
+            self.enroll(name, code=3)
+            self.wait_state(name, "suspect")
+            time.sleep(2)
+            self.assertEqual(self.state(name), "suspect")
+            self.assertEqual(self.ca.asked(P10CR), requests + int(fault.asks))
+            self.gw.cli("request", "deny", self.request(name)["id"])
+
+    def test_later(self):
+        """503 and 429 with Retry-After: later, once."""
+        for name, status in {"busy": 503, "many": 429}.items():
+            self.ca.proxy.reset(answers(status, ("Retry-After", "1")))
+            self.enroll(name, code=3)
+            self.finish(name)
+
+    def test_twice(self):
+        """A reply that comes twice issues once."""
+        self.ca.proxy.reset(faults.TWICE, faults.TWICE)
+        self.enroll("twice")
+        self.finish("twice")
+
+    def test_refused(self):
+        """What the CA refuses the device hears, and the operator reads why."""
+        self.ca.mode("refuse")
+        self.enroll("unwanted", code=2)
+        self.assertEqual(self.state("unwanted"), "refused")
+        self.assertIn("we do not like it", self.request("unwanted")["reason"])
+
+    def test_wrong_key(self):
+        """A certificate for another key is rejected by certConf and never reaches the device."""
+        self.ca.mode("key")
+        self.enroll("wrong", code=2)
+        self.assertEqual(self.state("wrong"), "refused")
+        self.assertIn("another public key", self.request("wrong")["reason"])
+        self.wait_line("rejected", "wrong")
+        self.assertFalse(self.ca.lines("confirmed", "wrong"))
+
+    def test_forged(self):
+        """An answer whose bits were changed, or that belongs to another transaction, is not taken; the request is found by
+        a poll."""
+        old = self.ca.proxy.replies
+        self.enroll("before")
+        foreign = old[0][1] if old else self.ca.proxy.replies[0][1]
+        flip = changed("flipped", lambda s, h, b: (s, h, b[:-40] + bytes([b[-40] ^ 1]) + b[-39:]))
+        name_changed = changed("renamed", lambda s, h, b: (s, h, b.replace(b"renamed", b"RENAMED")))
+        other = changed("foreign", lambda s, h, b: (s, h, foreign))
+        for name, fault in {"renamed": name_changed, "foreign": other, "flipped": flip}.items():
+            self.ca.proxy.reset(fault)
+            requests = self.ca.asked(P10CR)
+            self.enroll(name, code=None)
+            self.finish(name)
+            self.assertEqual(self.ca.asked(P10CR), requests + 1)
+
+    def test_kill_while_asking(self):
+        """kill -9 while the CA is asked: after the restart the certificate is found by a poll."""
+        self.ca.proxy.reset(faults.HANG_AFTER)
+        device = self.start_device("killed")
+        end = time.monotonic() + 20
+        while not self.ca.proxy.asked:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        self.gw.stop(9)
+        device.wait(30)
+        self.gw.start()
+        self.finish("killed")
+
+    def start_device(self, name):
+        return subprocess.Popen([os.environ["SCEP_CLIENT"], "--url", self.gw.scep_url, "--challenge-env", "C", "--subject",
+                                 f"/CN={name}", "--key-out", os.path.join(self.work, f"{name}.key")],
+                                env={**os.environ, "C": self.gw.challenge()}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def wait_bodies(self, count):
+        end = time.monotonic() + 20
+        while len(self.ca.proxy.bodies) < count:
+            self.assertLess(time.monotonic(), end, self.gw.log()[-3000:])
+            time.sleep(0.02)
+
+    def enroll(self, name, *flags, code=0, secret=None):
+        """code None: whatever comes of it now."""
+        if code is not None:
+            return super().enroll(name, *flags, code=code, secret=secret)
+        device = self.start_device(name)
+        device.wait(60)
+        return ""
+
+
+class Mac(CmpTest):
+    @staticmethod
+    def make_ca():
+        return CmpCa(mac=True)
+
+    def test_mac(self):
+        """Both sides prove that they know a secret; waiting, confirming and revoking as with signatures."""
+        self.enroll("shared")
+        self.finish("shared")
+        self.ca.mode("wait 1")
+        self.enroll("shared-late", code=3)
+        self.finish("shared-late")
+        self.ca.mode()
+        self.ca.proxy.reset(faults.LOSE)
+        self.enroll("shared-lost", code=3)
+        self.finish("shared-lost")
+
+
+class Resend(CmpTest):
+    @staticmethod
+    def make_ca():
+        return CmpCa(more="    resend: true")
+
+    def test_resend(self):
+        """A CA that never issues twice for a transactionID is sent the request again, also one that never came."""
+        self.ca.mode("deaf")
+        for name, fault in {"again": faults.LOSE, "anew": faults.REFUSE}.items():
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.finish(name)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
