@@ -86,6 +86,12 @@ void json_append(struct json *array, struct json *item)
     free(item);
 }
 
+void json_append_text(struct json *array, const char *text)
+{
+    if (json_array_append_new(array->value, text_value(text)) != 0)
+        err_no_memory();
+}
+
 static bool print(const struct json *json, size_t flags, const char *end, struct buf *out)
 {
     char *text = json_dumps(json->value, flags | JSON_PRESERVE_ORDER);

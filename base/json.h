@@ -17,6 +17,7 @@ void json_set_bool(struct json *object, const char *key, bool value);
 /* Object and array take what is added over. */
 void json_set(struct json *object, const char *key, struct json *value);
 void json_append(struct json *array, struct json *item);
+void json_append_text(struct json *array, const char *text);
 
 /* Indented, with a final newline. */
 bool json_print(const struct json *json, struct buf *out) MUST_USE;
