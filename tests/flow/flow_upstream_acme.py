@@ -166,15 +166,16 @@ class UpstreamAcme(AcmeTest):
 
     def test_lost(self):
         """Whatever is lost, cut, garbled or hangs at any step: the order tells, and the CA issues once."""
-        for step in (NEW_ORDER, ORDER, FINALIZE, CERTIFICATE):
-            for what, fault in (("lost", faults.LOSE), ("half", faults.HALF), ("garbled", faults.GARBAGE), ("unread", faults.REFUSE),
-                                ("twice", faults.TWICE), ("internal", answers(500)), ("busy", answers(503, ("Retry-After", "1"))),
-                                ("many", answers(429, ("Retry-After", "1")))):
-                with self.subTest(step=step, fault=what):
-                    name = f"{what}-{step.strip('/').lower()}"
-                    self.ca.proxy.plan_at(step, fault)
-                    self.ask(name)
-                    self.collect(name)
+        everywhere = {"lost": faults.LOSE, "garbled": faults.GARBAGE}
+        once = {"half": faults.HALF, "unread": faults.REFUSE, "twice": faults.TWICE, "internal": answers(500),
+                "busy": answers(503, ("Retry-After", "1")), "many": answers(429, ("Retry-After", "1"))}
+        cases = [(step, what, fault) for step in (NEW_ORDER, ORDER, FINALIZE, CERTIFICATE) for what, fault in everywhere.items()]
+        for step, what, fault in cases + [(FINALIZE, what, fault) for what, fault in once.items()]:
+            with self.subTest(step=step, fault=what):
+                name = f"{what}-{step.strip('/').lower()}"
+                self.ca.proxy.plan_at(step, fault)
+                self.ask(name)
+                self.collect(name)
 
     def test_hangs(self):
         """A reply that never comes or drips is given up at the deadline; the CA issues once."""
@@ -264,6 +265,39 @@ class UpstreamAcme(AcmeTest):
         self.enroll("mail-san", "--san", "email:a@example.com", code=2)
         self.assertIn("email:a@example.com", self.request("mail-san")["reason"])
         self.assertFalse([p for p, _ in self.ca.proxy.paths if NEW_ORDER in p])
+
+
+class Validating(Pebble):
+    always_valid = False
+
+
+class Http01(AcmeTest):
+    make_ca = Validating
+
+    def test_http01(self):
+        """The CA fetches the challenge from our own listener, which serves nothing else."""
+        self.ca.proxy.reset()
+        self.enroll("127.0.0.1", "--san", "ip:127.0.0.1", code=3)
+        self.wait_state("127.0.0.1", "issued", 60)
+        self.enroll("127.0.0.1", "--poll")
+        self.verify("127.0.0.1")
+        url = f"http://127.0.0.1:{self.ca.http01}"
+        said = run("curl", "-sS", f"{url}/.well-known/acme-challenge/some-token_1").stdout.decode()
+        self.assertRegex(said, r"^some-token_1\.[A-Za-z0-9_-]{43}$")
+        for path in ("/", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/a/b", "/.well-known/acme-challenge/a%2e",
+                     "/.well-known/acme-challenge/" + "a" * 129):
+            code = run("curl", "-sS", "--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", url + path).stdout
+            self.assertEqual(code, b"404", path)
+        self.assertEqual(run("curl", "-sS", "-X", "POST", "-o", "/dev/null", "-w", "%{http_code}",
+                             f"{url}/.well-known/acme-challenge/a").stdout, b"404")
+
+    def test_validation_fails(self):
+        """A name that does not lead to us: the device is refused, and the operator reads what the CA says."""
+        self.ca.proxy.reset()
+        self.enroll("127.0.0.9", "--san", "ip:127.0.0.9", code=3)
+        self.wait_state("127.0.0.9", "refused", 90)
+        self.assertIn("127.0.0.9", self.request("127.0.0.9")["reason"])
+        self.assertEqual(self.ca.finalized(), 0)
 
 
 if __name__ == "__main__":
