@@ -31,8 +31,8 @@ struct acme {
 /* What the cookie holds: an order at the CA, which issues nothing before it is finalized. */
 struct ticket {
     int64_t created, expires;
-    int orders;    /* this is the n-th */
-    int finalized; /* by us, and the CA took it */
+    int64_t orders;    /* this is the n-th */
+    int64_t finalized; /* 1: by us, and the CA took it */
     char url[ACME_URL_MAX];
 };
 
@@ -112,25 +112,36 @@ static bool listen_http01(struct acme *acme, struct err *err)
 static bool cookie_write(const struct ticket *ticket, struct buf *out)
 {
     buf_clear(out);
-    return buf_add_fmt(out, "1 %lld %lld %d %d %s", (long long)ticket->created,
-                       (long long)ticket->expires, ticket->orders, ticket->finalized, ticket->url);
+    return buf_add_fmt(out, "1 %lld %lld %lld %lld %s", (long long)ticket->created,
+                       (long long)ticket->expires, (long long)ticket->orders,
+                       (long long)ticket->finalized, ticket->url);
+}
+
+static bool number_take(struct bytes *cur, int64_t *ret)
+{
+    struct bytes word;
+    char *end = NULL, *text;
+    bool ok = bytes_take_until(cur, ' ', &word) && (text = bytes_to_str(word));
+    if (!ok)
+        return false;
+    *ret = strtoll(text, &end, 10);
+    ok = end != text && !*end;
+    free(text);
+    return ok;
 }
 
 static bool cookie_read(struct bytes cookie, struct ticket *ret)
 {
-    long long created, expires;
-    int end = 0;
-    char *text = bytes_to_str(cookie);
-    bool ok = text &&
-              sscanf(text, "1 %lld %lld %d %d %n", &created, &expires, &ret->orders,
-                     &ret->finalized, &end) == 4 &&
-              end && acme_url_fits(text + end);
-    if (ok) {
-        ret->created = created;
-        ret->expires = expires;
-        snprintf(ret->url, sizeof ret->url, "%s", text + end);
-    }
-    free(text);
+    int64_t version;
+    struct bytes cur = cookie;
+    bool ok = number_take(&cur, &version) && version == 1 && number_take(&cur, &ret->created) &&
+              number_take(&cur, &ret->expires) && number_take(&cur, &ret->orders) &&
+              number_take(&cur, &ret->finalized);
+    char *url = ok ? bytes_to_str(cur) : NULL;
+    ok = acme_url_fits(url);
+    if (ok)
+        snprintf(ret->url, sizeof ret->url, "%s", url);
+    free(url);
     return ok;
 }
 
@@ -339,21 +350,31 @@ static enum up_result refused(struct step *step)
     return UP_REFUSED;
 }
 
+/* Adds those that are not there yet, while there is room. */
+static size_t certs_add(struct cert **all, size_t n, struct cert *const *more, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool have = n == RELAY_CERTS_MAX;
+        for (size_t k = 0; k < n && !have; k++)
+            have = bytes_equal(cert_der_get(all[k]), cert_der_get(more[i]));
+        if (!have && cert_is_ca(more[i]))
+            all[n++] = more[i];
+    }
+    return n;
+}
+
 /* Intermediates come and go, and CAs issue by several at the same time: they add up. */
 static void learn_chain(struct acme *acme, const struct cert *cert, struct cert *const *certs,
                         size_t count)
 {
     const struct cfg_certs *known;
     struct err ignored;
-    struct cert *all[2 * RELAY_CERTS_MAX];
-    size_t n = 0;
+    struct cert *all[RELAY_CERTS_MAX];
     if (relay_chain_issued(acme->chain, cert))
         return;
-    for (size_t i = 0; i < count && i < RELAY_CERTS_MAX; i++)
-        all[n++] = certs[i];
+    size_t n = certs_add(all, 0, certs, count);
     if (relay_chain_get(acme->chain, &known, &ignored))
-        for (size_t i = 0; i < known->count && i < RELAY_CERTS_MAX; i++)
-            all[n++] = known->items[i];
+        n = certs_add(all, n, known->items, known->count);
     relay_chain_set(acme->chain, all, n);
 }
 

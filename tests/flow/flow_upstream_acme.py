@@ -132,7 +132,7 @@ class AcmeTest(UpstreamTest):
         return self.enroll(self.subject(name), *([] if "--san" in flags else ["--san", f"dns:{self.subject(name)}"]), *flags,
                            code=code)
 
-    def collect(self, name, seconds=60):
+    def collect(self, name, seconds=120):
         """The request is issued, the device fetches the certificate, and the CA has issued one."""
         self.wait_state(self.subject(name), "issued", seconds)
         self.ask(name, "--poll", code=0)
@@ -232,7 +232,7 @@ class UpstreamAcme(AcmeTest):
         while "another public key" not in (self.request(self.subject("wrong-key"))["reason"] or ""):
             self.assertLess(time.monotonic(), end, self.request(self.subject("wrong-key")))
             time.sleep(0.05)
-        self.collect("wrong-key", 90)
+        self.collect("wrong-key")
 
     def test_same_names(self):
         """Two devices with the same names have two orders, or find out that they had one; each gets its own certificate."""
