@@ -1,6 +1,7 @@
 #include "gateway/wire.h"
 
 #include "base/clock.h"
+#include "gateway/upstream/acme.h"
 #include "gateway/upstream/cmp.h"
 #include "gateway/upstream/est.h"
 #include "gateway/upstream/exec.h"
@@ -10,9 +11,10 @@
 #include <string.h>
 
 /* A kind stands here and nowhere else. */
-static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind, &scep_kind, &cmp_kind,
-                                               &exec_kind};
-static const struct upstream_vt *const vts[] = {&local_vt, &est_vt, &scep_vt, &cmp_vt, &exec_vt};
+static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind,  &scep_kind,
+                                               &cmp_kind,   &acme_kind, &exec_kind};
+static const struct upstream_vt *const vts[] = {&local_vt, &est_vt,  &scep_vt,
+                                                &cmp_vt,   &acme_vt, &exec_vt};
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

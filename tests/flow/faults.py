@@ -72,7 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def forward(self, body):
         proxy = self.server.proxy
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        skip = ("connection",) if proxy.keep_host else ("host", "connection")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in skip}
         for _ in range(50):  # the CA may be starting
             connection = proxy.connect()
             try:
@@ -98,6 +99,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer(*self.forward(None))
 
+    def do_HEAD(self):
+        self.answer(*self.forward(None))
+
     def do_POST(self):
         proxy = self.server.proxy
         fault = proxy.next(self.path)
@@ -113,6 +117,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         status, headers, reply = self.forward(body)
         proxy.asked += 1
         proxy.replies.append((status, reply))
+        proxy.paths.append((self.path, status))
         if fault is HANG_AFTER:
             proxy.over.wait(60)
             return self.reset()
@@ -187,6 +192,8 @@ class FaultProxy:
         self.asked = 0
         self.bodies = []
         self.replies = []
+        self.paths = []
+        self.keep_host = False  # of CAs that make URLs of it
         self.port = port
         self.over = threading.Event()
         self.server_context = self.client_context = None
@@ -224,7 +231,7 @@ class FaultProxy:
         with self.lock:
             self.plan = collections.deque(plan)
             self.asked = 0
-            self.bodies, self.replies = [], []
+            self.bodies, self.replies, self.paths = [], [], []
 
     def close(self):
         self.over.set()

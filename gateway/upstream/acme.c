@@ -1,0 +1,598 @@
+#include "gateway/upstream/acme.h"
+
+#include "base/clock.h"
+#include "base/pem.h"
+#include "base/text.h"
+#include "gateway/upstream/acme_client.h"
+#include "gateway/upstream/acme_http01.h"
+#include "gateway/upstream/acme_options.h"
+#include "gateway/upstream/jose.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AUTHORIZATIONS_MAX NAMES_SAN_MAX
+#define ORDERS_MAX 8 /* for one request, if others with the same names take them */
+#define RETRY_MAX 600
+#define EXPIRES_DEFAULT (INT64_C(7) * 24 * 3600)
+
+struct acme {
+    struct upstream base; /* first */
+    const struct acme_options *options;
+    struct acme_client *client;
+    struct relay_chain *chain;
+    pthread_mutex_t mutex;
+    struct http01 *http01; /* NULL until it is needed */
+};
+
+/* What the cookie holds: an order at the CA, which issues nothing before it is finalized. */
+struct ticket {
+    int64_t created, expires;
+    int64_t orders;    /* this is the n-th */
+    int64_t finalized; /* 1: by us, and the CA took it */
+    char url[ACME_URL_MAX];
+};
+
+/* One poll. */
+struct step {
+    struct acme *acme;
+    const struct up_order *order;
+    struct ticket ticket;
+    int64_t deadline;
+    struct up_reply *reply;
+    struct acme_answer answer; /* the order */
+};
+
+static struct acme *acme_of(struct upstream *up)
+{
+    return (struct acme *)up;
+}
+
+static void acme_close(struct upstream *up)
+{
+    struct acme *acme = acme_of(up);
+    http01_stop(acme->http01);
+    acme_client_free(acme->client);
+    relay_chain_free(acme->chain);
+    pthread_mutex_destroy(&acme->mutex);
+    free(acme);
+}
+
+static bool acme_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct acme_options *options = conf->options;
+    struct acme_client_conf client = {
+        .directory = options->directory,
+        .trust = &options->trust,
+        .key_path = options->account_key,
+        .eab_id = options->eab.id,
+        .eab_text = &options->eab.secret,
+        .contact = &options->contact,
+        .terms_agreed = options->terms_agreed,
+    };
+    struct acme *acme = mem_zalloc(sizeof *acme);
+    acme->base = (struct upstream){.vt = &acme_vt, .name = conf->name};
+    acme->options = options;
+    acme->chain = relay_chain_new(&options->chain);
+    pthread_mutex_init(&acme->mutex, NULL);
+    if (!acme_client_new(&client, &acme->client, err)) {
+        acme_close(&acme->base);
+        return false;
+    }
+    *ret = &acme->base;
+    return true;
+}
+
+/* Nothing has to be known before an order is made: one that is lost is never finalized. */
+static bool acme_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
+                         struct err *err)
+{
+    (void)up, (void)order, (void)handle, (void)err;
+    return true;
+}
+
+static bool listen_http01(struct acme *acme, struct err *err)
+{
+    struct buf thumbprint = {0};
+    bool ok = true;
+    if (!acme->options->http01)
+        return true;
+    pthread_mutex_lock(&acme->mutex);
+    if (!acme->http01)
+        ok = acme_client_thumbprint(acme->client, &thumbprint) &&
+             http01_start(acme->options->http01, buf_str(&thumbprint), &acme->http01, err);
+    pthread_mutex_unlock(&acme->mutex);
+    buf_free(&thumbprint);
+    return ok;
+}
+
+static bool cookie_write(const struct ticket *ticket, struct buf *out)
+{
+    buf_clear(out);
+    return buf_add_fmt(out, "1 %lld %lld %lld %lld %s", (long long)ticket->created,
+                       (long long)ticket->expires, (long long)ticket->orders,
+                       (long long)ticket->finalized, ticket->url);
+}
+
+static bool number_take(struct bytes *cur, int64_t *ret)
+{
+    struct bytes word;
+    char *end = NULL, *text;
+    bool ok = bytes_take_until(cur, ' ', &word) && (text = bytes_to_str(word));
+    if (!ok)
+        return false;
+    *ret = strtoll(text, &end, 10);
+    ok = end != text && !*end;
+    free(text);
+    return ok;
+}
+
+static bool cookie_read(struct bytes cookie, struct ticket *ret)
+{
+    int64_t version;
+    struct bytes cur = cookie;
+    bool ok = number_take(&cur, &version) && version == 1 && number_take(&cur, &ret->created) &&
+              number_take(&cur, &ret->expires) && number_take(&cur, &ret->orders) &&
+              number_take(&cur, &ret->finalized);
+    char *url = ok ? bytes_to_str(cur) : NULL;
+    ok = acme_url_fits(url);
+    if (ok)
+        snprintf(ret->url, sizeof ret->url, "%s", url);
+    free(url);
+    return ok;
+}
+
+/* Waits as long as the CA says, else a quarter of the order's age. */
+static enum up_result pending(struct step *step, const struct httpc_reply *said)
+{
+    int64_t wait = said ? httpc_retry_after(said) : 0;
+    if (wait <= 0)
+        wait = (clock_now() - step->ticket.created) / 4;
+    step->reply->retry_after = (int)(wait < 1 ? 1 : wait > RETRY_MAX ? RETRY_MAX : wait);
+    step->reply->reason[0] = 0;
+    return cookie_write(&step->ticket, &step->reply->cookie) ? UP_PENDING : UP_UNKNOWN;
+}
+
+/* RFC 3339 in UTC, as CAs write it; else the default. */
+static int64_t time_of(const char *text)
+{
+    struct tm tm = {0};
+    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+    return end ? (int64_t)timegm(&tm) : clock_now() + EXPIRES_DEFAULT;
+}
+
+/* What ACME certifies: names and addresses (RFC 8738); NULL if there is anything else. */
+static struct json *identifiers_of(const struct names *names, struct up_reply *reply)
+{
+    static const char *const types[SAN_KIND_COUNT] = {[SAN_DNS] = "dns", [SAN_IP] = "ip"};
+    struct json *list = json_new_array();
+    for (size_t i = 0; i < names->san_count; i++) {
+        const struct san *san = &names->sans[i];
+        struct json *one = json_new_object();
+        char *text = mem_strdup(san->text);
+        for (char *c = text; *c; c++)
+            if (*c >= 'A' && *c <= 'Z')
+                *c = (char)(*c - 'A' + 'a');
+        json_set_text(one, "type", types[san->kind]);
+        json_set_text(one, "value", text);
+        free(text);
+        json_append(list, one);
+        if (!types[san->kind]) {
+            relay_reason(reply, "SAN %s:%s: ACME certifies DNS names and IP addresses only",
+                         names_san_kind_name(san->kind), san->text);
+            json_free(list);
+            return NULL;
+        }
+    }
+    if (names->san_count)
+        return list;
+    json_free(list);
+    relay_reason(reply, "no SAN: ACME certifies DNS names and IP addresses in the SAN only");
+    return NULL;
+}
+
+/* RFC 8555 section 7.4. Whatever becomes of it, nothing is issued: UP_UNKNOWN is never the answer.
+ * A CA may give an order that another request has as well. */
+static enum up_result make_order(struct step *step)
+{
+    char url[ACME_URL_MAX];
+    struct up_reply *reply = step->reply;
+    struct json *payload = json_new_object();
+    struct json *names = identifiers_of(csr_names_get(step->order->csr), reply);
+    enum up_result result = UP_REFUSED;
+    acme_answer_clear(&step->answer);
+    if (names) {
+        json_set(payload, "identifiers", names);
+        result = acme_client_url(step->acme->client, ACME_NEW_ORDER, url)
+                     ? acme_client_post(step->acme->client,
+                                        &(struct acme_ask){url, payload, step->deadline},
+                                        &step->answer, reply)
+                     : UP_RETRY;
+    }
+    json_free(payload);
+    if (result != UP_ISSUED)
+        return result == UP_UNKNOWN ? UP_RETRY : result;
+    char *location = bytes_to_str(httpc_header(&step->answer.http, "Location"));
+    bool fits = acme_url_fits(location);
+    struct ticket *ticket = &step->ticket;
+    ticket->created = clock_now();
+    ticket->expires = time_of(json_text(json_get(json_root(step->answer.body), "expires")));
+    ticket->orders++;
+    ticket->finalized = 0;
+    snprintf(ticket->url, sizeof ticket->url, "%s", fits ? location : "");
+    free(location);
+    if (fits)
+        return pending(step, NULL);
+    relay_reason(reply, "the CA made an order and does not say where it is");
+    return UP_RETRY;
+}
+
+/* UP_RESUBMIT_SAFE: an order is made, and only the one whose URL gets into the row with the cookie
+ * will ever be finalized. */
+static enum up_result acme_submit(struct upstream *up, const struct up_order *order,
+                                  struct bytes handle, int64_t deadline, struct up_reply *reply)
+{
+    struct acme *acme = acme_of(up);
+    struct step step = {.acme = acme, .order = order, .deadline = deadline, .reply = reply};
+    (void)handle;
+    enum up_result result = acme_client_ready(acme->client, false, deadline, reply);
+    if (result == UP_ISSUED)
+        result = make_order(&step);
+    acme_answer_clear(&step.answer);
+    return result;
+}
+
+static const char *status_of(const struct acme_answer *answer)
+{
+    const char *status = json_text(json_get(json_root(answer->body), "status"));
+    return status ? status : "nothing";
+}
+
+/* What the CA says is wrong with one of the challenges of an authorization. */
+static const char *detail_of(const struct acme_answer *authorization)
+{
+    const struct json_value *root = json_root(authorization->body), *challenge;
+    const struct json_value *list = json_get(root, "challenges");
+    for (size_t i = 0; (challenge = json_at(list, i)); i++) {
+        const char *detail = json_text(json_get(json_get(challenge, "error"), "detail"));
+        if (detail)
+            return detail;
+    }
+    return "";
+}
+
+/* Section 7.5.1: says that the challenge can be validated. */
+static enum up_result answer_challenge(struct step *step, const struct acme_answer *authorization)
+{
+    const struct json_value *root = json_root(authorization->body), *challenge;
+    const struct json_value *list = json_get(root, "challenges");
+    const char *name = json_text(json_get(json_get(root, "identifier"), "value"));
+    const char *type = NULL, *status;
+    struct err err = {0};
+    for (size_t i = 0; (challenge = json_at(list, i)); i++) {
+        type = json_text(json_get(challenge, "type"));
+        if (type && strcmp(type, "http-01") == 0 && step->acme->options->http01)
+            break;
+    }
+    if (!challenge) {
+        relay_reason(step->reply,
+                     "the account is not authorized for %s, and no challenge that the CA offers is "
+                     "configured",
+                     name ? name : "a name");
+        return UP_REFUSED;
+    }
+    if (!listen_http01(step->acme, &err)) {
+        relay_reason(step->reply, "%s", err.text);
+        return UP_RETRY;
+    }
+    status = json_text(json_get(challenge, "status"));
+    if (!status || strcmp(status, "pending") != 0)
+        return UP_ISSUED; /* it is being validated */
+    struct acme_answer answer = {0};
+    struct json *nothing = json_new_object();
+    enum up_result result = acme_client_post(
+        step->acme->client,
+        &(struct acme_ask){json_text(json_get(challenge, "url")), nothing, step->deadline}, &answer,
+        step->reply);
+    json_free(nothing);
+    acme_answer_clear(&answer);
+    /* One that has been answered before is refused by some: the authorization will tell. */
+    return result == UP_REFUSED ? UP_ISSUED : result;
+}
+
+/* Section 7.5. UP_ISSUED: is valid, or may become so. */
+static enum up_result authorize(struct step *step, const char *url, int *waits)
+{
+    struct acme_answer answer = {0};
+    enum up_result result = acme_client_post(
+        step->acme->client, &(struct acme_ask){url, NULL, step->deadline}, &answer, step->reply);
+    if (result == UP_ISSUED && strcmp(status_of(&answer), "valid") != 0) {
+        *waits = 1;
+        if (strcmp(status_of(&answer), "pending") == 0) {
+            result = answer_challenge(step, &answer);
+        } else {
+            const struct json_value *root = json_root(answer.body);
+            const char *name = json_text(json_get(json_get(root, "identifier"), "value"));
+            relay_reason(step->reply, "the authorization for %s is %s: %s", name ? name : "a name",
+                         status_of(&answer), detail_of(&answer));
+            result = UP_REFUSED;
+        }
+    }
+    acme_answer_clear(&answer);
+    return result;
+}
+
+/* UP_ISSUED: everything is authorized, or may become so; *waits says whether something is not yet.
+ */
+static enum up_result authorize_all(struct step *step, int *waits)
+{
+    const struct json_value *list = json_get(json_root(step->answer.body), "authorizations"), *one;
+    enum up_result result = UP_ISSUED;
+    for (size_t i = 0; i < AUTHORIZATIONS_MAX && result == UP_ISSUED && (one = json_at(list, i));
+         i++)
+        result = authorize(step, json_text(one), waits);
+    return result;
+}
+
+/* The order is over without a certificate; its authorizations may say why. */
+static enum up_result refused(struct step *step)
+{
+    int ignored;
+    const struct json_value *error = json_get(json_root(step->answer.body), "error");
+    const char *detail = json_text(json_get(error, "detail"));
+    if (detail)
+        relay_reason(step->reply, "the CA refused the order: %s", detail);
+    else if (authorize_all(step, &ignored) != UP_REFUSED)
+        relay_reason(step->reply, "the CA refused the order %s", step->ticket.url);
+    return UP_REFUSED;
+}
+
+/* Adds those that are not there yet, while there is room. */
+static size_t certs_add(struct cert **all, size_t n, struct cert *const *more, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool have = n == RELAY_CERTS_MAX;
+        for (size_t k = 0; k < n && !have; k++)
+            have = bytes_equal(cert_der_get(all[k]), cert_der_get(more[i]));
+        if (!have && cert_is_ca(more[i]))
+            all[n++] = more[i];
+    }
+    return n;
+}
+
+/* Intermediates come and go, and CAs issue by several at the same time: they add up. */
+static void learn_chain(struct acme *acme, const struct cert *cert, struct cert *const *certs,
+                        size_t count)
+{
+    const struct cfg_certs *known;
+    struct err ignored;
+    struct cert *all[RELAY_CERTS_MAX];
+    if (relay_chain_issued(acme->chain, cert))
+        return;
+    size_t n = certs_add(all, 0, certs, count);
+    if (relay_chain_get(acme->chain, &known, &ignored))
+        n = certs_add(all, n, known->items, known->count);
+    relay_chain_set(acme->chain, all, n);
+}
+
+/* A certificate for another key. CAs give the same order to requests for the same names, so unless
+ * ours was the CSR that the CA took, it is another request's, and ours needs an order of its own.
+ * Never one to be revoked: somebody may use it. */
+static enum up_result order_again(struct step *step, const struct cert *cert)
+{
+    if (!step->ticket.finalized && step->ticket.orders < ORDERS_MAX)
+        return make_order(step);
+    relay_reason(step->reply, "the CA answers with certificate %s, for another public key",
+                 cert_serial_get(cert));
+    return UP_UNKNOWN;
+}
+
+/* Section 7.4.2. */
+static enum up_result download(struct step *step)
+{
+    const char *url = json_text(json_get(json_root(step->answer.body), "certificate"));
+    struct acme_answer answer = {0};
+    struct cert **certs = NULL, *cert = NULL;
+    size_t count = 0;
+    struct err err;
+    enum up_result result = acme_client_post(
+        step->acme->client, &(struct acme_ask){url, NULL, step->deadline}, &answer, step->reply);
+    if (result == UP_REFUSED) /* it has been issued */
+        result = UP_UNKNOWN;
+    if (result == UP_ISSUED &&
+        !relay_certs_decode(buf_bytes(&answer.http.body), &certs, &count, &err)) {
+        relay_reason(step->reply, "the CA answers 200 with %s", err.text);
+        result = UP_UNKNOWN;
+    }
+    if (result == UP_ISSUED)
+        cert = relay_cert_pick(certs, count, step->order->csr);
+    if (result == UP_ISSUED && !cert) {
+        relay_reason(step->reply, "the CA answers 200 with CA certificates only");
+        result = UP_UNKNOWN;
+    } else if (cert && !spki_equal(cert_spki_get(cert), csr_spki_get(step->order->csr))) {
+        result = order_again(step, cert);
+    } else if (cert) {
+        step->reply->cert = cert_ref(cert);
+        learn_chain(step->acme, cert, certs, count);
+    }
+    pem_certs_free(certs, count);
+    acme_answer_clear(&answer);
+    return result;
+}
+
+/* Whether the CA works at the order or has issued, whatever it says of a request to finalize it. */
+static bool has_been_finalized(struct step *step)
+{
+    struct acme_answer answer = {0};
+    struct up_reply ignored = {0};
+    bool has = acme_client_post(step->acme->client,
+                                &(struct acme_ask){step->ticket.url, NULL, step->deadline}, &answer,
+                                &ignored) != UP_ISSUED ||
+               strcmp(status_of(&answer), "processing") == 0 ||
+               strcmp(status_of(&answer), "valid") == 0;
+    acme_answer_clear(&answer);
+    return has;
+}
+
+/* Section 7.4: the device's own CSR. The CA takes one for an order; a second one is refused. */
+static enum up_result finalize(struct step *step)
+{
+    struct buf csr = BUF_SECRET(2 * CSR_MAX); /* it may hold a challengePassword */
+    struct json *payload = json_new_object();
+    struct acme_answer answer = {0};
+    const char *url = json_text(json_get(json_root(step->answer.body), "finalize"));
+    enum up_result result = UP_REFUSED;
+    if (jose_encode(csr_der_get(step->order->csr), &csr)) {
+        json_set_text(payload, "csr", buf_str(&csr));
+        result =
+            acme_client_post(step->acme->client, &(struct acme_ask){url, payload, step->deadline},
+                             &answer, step->reply);
+    } else {
+        relay_reason(step->reply, "the request is too large");
+    }
+    json_free(payload);
+    buf_free(&csr);
+    if (strcmp(answer.problem, "orderNotReady") == 0 ||
+        (result == UP_REFUSED && has_been_finalized(step))) {
+        result = pending(step, NULL); /* the order will tell */
+    } else if (result == UP_ISSUED) {
+        step->ticket.finalized = 1;
+        acme_answer_clear(&step->answer);
+        step->answer = answer;
+        return strcmp(status_of(&step->answer), "valid") == 0 ? download(step)
+                                                              : pending(step, &step->answer.http);
+    }
+    acme_answer_clear(&answer);
+    return result;
+}
+
+/* The order as the CA has it; one that it does not know any more is over when its time is. */
+static enum up_result read_order(struct step *step)
+{
+    enum up_result result = acme_client_post(
+        step->acme->client, &(struct acme_ask){step->ticket.url, NULL, step->deadline},
+        &step->answer, step->reply);
+    bool over = step->ticket.expires < clock_now();
+    if (result == UP_REFUSED || (result == UP_RETRY && step->answer.http.status == 404))
+        return over ? UP_REFUSED : UP_RETRY;
+    return result;
+}
+
+static enum up_result go_on(struct step *step)
+{
+    int waits = 0;
+    enum up_result result = read_order(step);
+    if (result != UP_ISSUED)
+        return result;
+    const char *status = status_of(&step->answer);
+    if (strcmp(status, "pending") == 0) {
+        result = authorize_all(step, &waits);
+        return result == UP_ISSUED ? pending(step, &step->answer.http) : result;
+    }
+    if (strcmp(status, "ready") == 0)
+        return finalize(step);
+    if (strcmp(status, "processing") == 0)
+        return pending(step, &step->answer.http);
+    if (strcmp(status, "valid") == 0)
+        return download(step);
+    if (strcmp(status, "invalid") == 0)
+        return refused(step);
+    relay_reason(step->reply, "the CA says that the order is %s", status);
+    return UP_UNKNOWN;
+}
+
+static enum up_result acme_poll(struct upstream *up, const struct up_order *order,
+                                struct bytes cookie, int64_t deadline, struct up_reply *reply)
+{
+    struct acme *acme = acme_of(up);
+    struct step step = {.acme = acme, .order = order, .deadline = deadline, .reply = reply};
+    if (!cookie_read(cookie, &step.ticket)) {
+        relay_reason(reply, "the stored order is not one of an ACME CA");
+        return UP_UNKNOWN;
+    }
+    enum up_result result = acme_client_ready(acme->client, false, deadline, reply);
+    if (result == UP_ISSUED)
+        result = go_on(&step);
+    acme_answer_clear(&step.answer);
+    return result;
+}
+
+/* Section 7.6, by the account that ordered it. */
+static bool acme_revoke(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
+                        struct err *err)
+{
+    struct acme *acme = acme_of(up);
+    struct up_reply reply = {0};
+    struct acme_answer answer = {0};
+    struct buf der = {0};
+    char url[ACME_URL_MAX];
+    struct json *payload = json_new_object();
+    bool ok = acme_client_ready(acme->client, false, deadline, &reply) == UP_ISSUED;
+    if (ok && jose_encode(cert_der_get(cert), &der) &&
+        acme_client_url(acme->client, ACME_REVOKE_CERT, url)) {
+        json_set_text(payload, "certificate", buf_str(&der));
+        json_set_number(payload, "reason", reason);
+        ok = acme_client_post(acme->client, &(struct acme_ask){url, payload, deadline}, &answer,
+                              &reply) == UP_ISSUED ||
+             strcmp(answer.problem, "alreadyRevoked") == 0;
+    }
+    if (!ok)
+        err_set(err, ERR_UPSTREAM, "%s", reply.reason);
+    json_free(payload);
+    buf_free(&der);
+    acme_answer_clear(&answer);
+    up_reply_clear(&reply);
+    return ok;
+}
+
+static bool acme_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+{
+    return relay_chain_get(acme_of(up)->chain, ret, err);
+}
+
+static bool acme_remember(struct upstream *up, struct buf *memory)
+{
+    return relay_chain_remember(acme_of(up)->chain, memory);
+}
+
+static void acme_recall(struct upstream *up, struct bytes memory)
+{
+    relay_chain_recall(acme_of(up)->chain, memory);
+}
+
+static bool acme_health(struct upstream *up, int64_t deadline, struct err *err)
+{
+    struct acme *acme = acme_of(up);
+    struct up_reply reply = {0};
+    bool ok = acme_client_ready(acme->client, true, deadline, &reply) == UP_ISSUED;
+    if (!ok)
+        err_set(err, ERR_UPSTREAM, "%s", reply.reason);
+    up_reply_clear(&reply);
+    return ok && listen_http01(acme, err);
+}
+
+const struct cfg_kind acme_kind = {
+    .type = "acme",
+    .keys = acme_keys,
+    .options_size = sizeof(struct acme_options),
+    .remote = true,
+    .judge = acme_options_judge,
+};
+
+const struct upstream_vt acme_vt = {
+    .type = "acme",
+    .caps = UP_PENDINGS | UP_RESUBMIT_SAFE | UP_REVOKE | UP_MAY_REWRITE,
+    .open = acme_open,
+    .close = acme_close,
+    .prepare = acme_prepare,
+    .submit = acme_submit,
+    .poll = acme_poll,
+    .revoke = acme_revoke,
+    .chain = acme_chain,
+    .health = acme_health,
+    .remember = acme_remember,
+    .recall = acme_recall,
+};
