@@ -345,8 +345,10 @@ bool relay_chain_issued(struct relay_chain *chain, const struct cert *cert)
     struct err ignored;
     if (!relay_chain_get(chain, &certs, &ignored))
         return false;
-    for (size_t i = 0; i < certs->count; i++)
-        if (X509_check_issued(cert_x509_get(certs->items[i]), cert_x509_get(cert)) == X509_V_OK)
+    for (size_t i = 0; i < certs->count; i++) {
+        X509 *issuer = cert_keyed_get(certs->items[i]); /* X509_check_issued looks at its key */
+        if (issuer && X509_check_issued(issuer, cert_x509_get(cert)) == X509_V_OK)
             return true;
+    }
     return false;
 }
