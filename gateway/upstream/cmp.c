@@ -1,5 +1,6 @@
 #include "gateway/upstream/cmp.h"
 
+#include "base/clock.h"
 #include "config/file.h"
 #include "config/read.h"
 #include "gateway/upstream/cmp_session.h"
@@ -32,36 +33,50 @@ static struct cmp_session session_of(const struct cmp *cmp)
     return (struct cmp_session){.options = cmp->options, .httpc = cmp->httpc};
 }
 
-/* extraCerts are not protected: only the certificates whose keys signed the chain are taken. */
-static void learn_chain(struct relay_chain *known, const struct cmp_session *session,
+/* The certificate's issuers among those that came with it, nearest first. */
+static size_t issuers_of(const struct cmp_session *session, const struct cert *cert,
+                         struct cert *ret[CHAIN_MAX])
+{
+    STACK_OF(X509) *came = OSSL_CMP_CTX_get1_extraCertsIn(session->ctx);
+    const struct cert *at = cert;
+    size_t count = 0;
+    for (int i = 0; count < CHAIN_MAX && i < sk_X509_num(came) && !cert_is_self_signed(at); i++) {
+        X509 *issuer = sk_X509_value(came, i);
+        struct err ignored;
+        if (X509_check_issued(issuer, cert_x509_get(at)) != X509_V_OK ||
+            !cert_from_x509(issuer, &ret[count], &ignored))
+            continue;
+        at = ret[count++];
+        i = -1; /* its issuer may stand before it */
+    }
+    sk_X509_pop_free(came, X509_free);
+    return count;
+}
+
+/* A CA under the configured ones may have got another key. extraCerts are not protected: they are
+ * taken only if they chain to what the operator configured. */
+static void learn_chain(const struct cmp *cmp, const struct cmp_session *session,
                         const struct cert *cert)
 {
-    STACK_OF(X509) * pool[] = {OSSL_CMP_CTX_get1_caPubs(session->ctx),
-                               OSSL_CMP_CTX_get1_extraCertsIn(session->ctx)};
-    struct cert *chain[CHAIN_MAX];
-    size_t count = 0;
-    bool found = !relay_chain_issued(known, cert);
-    X509 *at = cert_x509_get(cert);
-    while (found && count < CHAIN_MAX && X509_check_issued(at, at) != X509_V_OK) {
-        found = false;
-        for (int i = 0; !found && i < sk_X509_num(pool[0]) + sk_X509_num(pool[1]); i++) {
-            int own = sk_X509_num(pool[0]);
-            X509 *issuer = sk_X509_value(pool[i >= own], i >= own ? i - own : i);
-            struct err ignored;
-            if (X509_check_issued(issuer, at) != X509_V_OK ||
-                X509_verify(at, X509_get0_pubkey(issuer)) != 1 ||
-                !cert_from_x509(issuer, &chain[count], &ignored))
-                continue;
-            found = true;
-            at = cert_x509_get(chain[count++]);
-        }
+    const struct cfg_certs *known = &cmp->options->chain;
+    struct cert *issuers[CHAIN_MAX];
+    struct err ignored;
+    if (relay_chain_issued(cmp->chain, cert))
+        return;
+    size_t count = issuers_of(session, cert, issuers);
+    struct trust_terms terms = {
+        .extra = issuers, .extra_count = count, .at = clock_now(), .ignore_expiry = true};
+    struct trust *trust = trust_new(known->items, known->count);
+    if (count && trust_check(trust, cert, &terms, &ignored)) {
+        struct cert **all = mem_zalloc((count + known->count) * sizeof *all);
+        memcpy(all, issuers, count * sizeof *all);
+        memcpy(all + count, known->items, known->count * sizeof *all);
+        relay_chain_set(cmp->chain, all, count + known->count);
+        free(all);
     }
-    if (count)
-        relay_chain_set(known, chain, count);
+    trust_free(trust);
     for (size_t i = 0; i < count; i++)
-        cert_free(chain[i]);
-    sk_X509_pop_free(pool[0], X509_free);
-    sk_X509_pop_free(pool[1], X509_free);
+        cert_free(issuers[i]);
 }
 
 /* The CA's newest answer is all that confirm needs. */
@@ -76,7 +91,7 @@ static enum up_result take_cert(const struct cmp *cmp, const struct cmp_session 
         relay_reason(reply, "the CA issued what cannot be kept: %s", err.text);
         return UP_UNKNOWN;
     }
-    learn_chain(cmp->chain, session, reply->cert);
+    learn_chain(cmp, session, reply->cert);
     return UP_UNCONFIRMED;
 }
 
