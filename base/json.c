@@ -73,6 +73,12 @@ void json_set_bool(struct json *object, const char *key, bool value)
     set(object, key, json_boolean(value));
 }
 
+void json_set(struct json *object, const char *key, struct json *value)
+{
+    set(object, key, value->value);
+    free(value);
+}
+
 void json_append(struct json *array, struct json *item)
 {
     if (json_array_append_new(array->value, item->value) != 0)
@@ -80,12 +86,76 @@ void json_append(struct json *array, struct json *item)
     free(item);
 }
 
-bool json_print(const struct json *json, struct buf *out)
+static bool print(const struct json *json, size_t flags, const char *end, struct buf *out)
 {
-    char *text = json_dumps(json->value, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    char *text = json_dumps(json->value, flags | JSON_PRESERVE_ORDER);
     if (!text)
         err_no_memory();
-    bool ok = buf_add_str(out, text) && buf_add_u8(out, '\n');
+    bool ok = buf_add_str(out, text) && buf_add_str(out, end);
     free(text);
     return ok;
+}
+
+bool json_print(const struct json *json, struct buf *out)
+{
+    return print(json, JSON_INDENT(2), "\n", out);
+}
+
+bool json_print_compact(const struct json *json, struct buf *out)
+{
+    return print(json, JSON_COMPACT, "", out);
+}
+
+bool json_parse(struct bytes text, struct json **ret, struct err *err)
+{
+    json_error_t error;
+    json_t *value = json_loadb(text.ptr ? (const char *)text.ptr : "", text.len,
+                               JSON_REJECT_DUPLICATES, &error);
+    if (!value)
+        return err_set(err, ERR_PEER, "no JSON: %s at byte %d", error.text, error.position);
+    *ret = box(value);
+    return true;
+}
+
+static const json_t *of(const struct json_value *value)
+{
+    return (const json_t *)(const void *)value;
+}
+
+static const struct json_value *value_of(const json_t *value)
+{
+    return (const struct json_value *)(const void *)value;
+}
+
+const struct json_value *json_root(const struct json *json)
+{
+    return json ? value_of(json->value) : NULL;
+}
+
+const struct json_value *json_get(const struct json_value *object, const char *key)
+{
+    return value_of(json_object_get(of(object), key));
+}
+
+const struct json_value *json_at(const struct json_value *array, size_t i)
+{
+    return value_of(json_array_get(of(array), i));
+}
+
+const char *json_text(const struct json_value *value)
+{
+    return json_string_value(of(value));
+}
+
+bool json_integer_get(const struct json_value *value, int64_t *ret)
+{
+    if (!json_is_integer(of(value)))
+        return false;
+    *ret = json_integer_value(of(value));
+    return true;
+}
+
+bool json_holds(const struct json_value *value)
+{
+    return json_is_true(of(value));
 }

@@ -3,12 +3,13 @@
 #include "base/clock.h"
 #include "gateway/upstream/est.h"
 #include "gateway/upstream/local.h"
+#include "gateway/upstream/vault.h"
 
 #include <string.h>
 
 /* A kind stands here and nowhere else. */
-static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind};
-static const struct upstream_vt *const vts[] = {&local_vt, &est_vt};
+static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind, &vault_kind};
+static const struct upstream_vt *const vts[] = {&local_vt, &est_vt, &vault_vt};
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
