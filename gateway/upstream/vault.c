@@ -199,7 +199,7 @@ static bool log_in(struct vault *vault, int64_t deadline, struct err *err)
             json_set_text(body, "name", options->tls.name);
         snprintf(path, sizeof path, "auth/%s/login", options->tls.mount);
     }
-    struct rest_call call = {.method = "POST", .body = body, .deadline = deadline};
+    struct rest_call call = {.method = "POST", .url = path, .body = body, .deadline = deadline};
     bool ok = ask_auth(vault, &call, NULL, &reply, err) && token_read(&vault->token, &reply, err);
     rest_reply_clear(&reply);
     json_free(body);
