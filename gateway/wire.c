@@ -1,6 +1,7 @@
 #include "gateway/wire.h"
 
 #include "base/clock.h"
+#include "gateway/upstream/ejbca.h"
 #include "gateway/upstream/est.h"
 #include "gateway/upstream/local.h"
 #include "gateway/upstream/vault.h"
@@ -8,8 +9,8 @@
 #include <string.h>
 
 /* A kind stands here and nowhere else. */
-static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind, &vault_kind};
-static const struct upstream_vt *const vts[] = {&local_vt, &est_vt, &vault_vt};
+static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind, &vault_kind, &ejbca_kind};
+static const struct upstream_vt *const vts[] = {&local_vt, &est_vt, &vault_vt, &ejbca_vt};
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

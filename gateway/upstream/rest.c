@@ -1,6 +1,7 @@
 #include "gateway/upstream/rest.h"
 
 #include "base/pem.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <openssl/crypto.h>
@@ -83,8 +84,15 @@ static bool certs_add(struct buf *pem, struct bytes text, struct err *err)
 {
     struct cert **certs = NULL;
     size_t count = 0;
-    if (!relay_certs_decode(text, &certs, &count, err))
+    struct buf inner = {0};
+    struct err ignored;
+    if (!relay_certs_decode(text, &certs, &count, err) &&
+        (!text_base64_decode(text, TEXT_BASE64_SPACE, &inner, &ignored) ||
+         !relay_certs_decode(buf_bytes(&inner), &certs, &count, err))) {
+        buf_free(&inner);
         return false;
+    }
+    buf_free(&inner);
     bool ok = true;
     for (size_t i = 0; i < count && ok; i++)
         ok = pem_add(pem, "CERTIFICATE", cert_der_get(certs[i]));

@@ -35,8 +35,9 @@ bool rest_ask(struct httpc *httpc, const struct rest_call *call, struct rest_rep
 /* A member below others: rest_get(root, "data", "certificate"). NULL if it is not there. */
 const struct json_value *rest_get(const struct json_value *value, const char *outer,
                                   const char *inner);
-/* Adds the certificate in a text (PEM, or base64 of DER), or in each text of an array, and puts
- * them into order by adding them as PEM. Nothing is added for what is no text. */
+/* Adds the certificate in a text (PEM, base64 of DER, or base64 of that as EJBCA has it), or in
+ * each text of an array, and puts them into order by adding them as PEM. Nothing is added for what
+ * is no text. */
 bool rest_certs_add(struct buf *pem, const struct json_value *value, struct err *err) MUST_USE;
 /* The certificate for the order among those in pem. False if there is none. */
 bool rest_cert_take(const struct buf *pem, const struct csr *csr, struct up_reply *reply);

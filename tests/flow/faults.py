@@ -85,6 +85,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer(*self.forward(None))
 
+    def do_PUT(self):
+        self.answer(*self.forward(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
+
     def do_POST(self):
         proxy = self.server.proxy
         fault = proxy.next(self.path)
