@@ -351,7 +351,7 @@ static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg
 #define NAME_KEY(key, text)                                                                        \
     {                                                                                              \
         .name = #key, .type = CFG_STRING, .offset = offsetof(struct ejbca_options, key),           \
-        .required = true, .meaning = (text)                                                          \
+        .required = true, .meaning = (text)                                                        \
     }
 
 static const struct cfg_key keys[] = {
