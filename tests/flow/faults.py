@@ -101,6 +101,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_HEAD(self):
         self.answer(*self.forward(None))
+    def do_PUT(self):
+        self.answer(*self.forward(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
 
     def do_POST(self):
         proxy = self.server.proxy

@@ -1,0 +1,412 @@
+#include "gateway/upstream/ejbca.h"
+
+#include "base/pem.h"
+#include "base/text.h"
+#include "config/read.h"
+#include "gateway/upstream/rest.h"
+
+#include <openssl/rand.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define API "/ejbca/ejbca-rest-api/v1/"
+#define PEM_MAX ((size_t)1 << 20)
+#define NAME_MAX_TEXT 160 /* of a username */
+#define PASSWORD_BYTES 24
+#define FOUND_MAX 8
+#define PATH_MAX_TEXT 1000
+
+struct ejbca_options {
+    struct cfg_line line; /* first */
+    char *url, *ca, *certificate_profile, *end_entity_profile;
+    struct cfg_certs trust;
+    struct relay_client client;
+    struct cfg_certs chain;
+};
+
+struct ejbca {
+    struct upstream base; /* first */
+    const struct ejbca_options *options;
+    struct httpc *httpc;
+    struct relay_chain *chain;
+};
+
+static struct ejbca *ejbca_of(struct upstream *up)
+{
+    return (struct ejbca *)up;
+}
+
+static void ejbca_close(struct upstream *up)
+{
+    struct ejbca *ejbca = ejbca_of(up);
+    httpc_free(ejbca->httpc);
+    relay_chain_free(ejbca->chain);
+    free(ejbca);
+}
+
+static bool ejbca_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct ejbca_options *options = conf->options;
+    struct httpc_conf http = {
+        .trust = options->trust.items,
+        .trust_count = options->trust.count,
+        .chain = options->client.certificate.items,
+        .chain_count = options->client.certificate.count,
+        .key = options->client.key,
+    };
+    struct ejbca *ejbca = mem_zalloc(sizeof *ejbca);
+    ejbca->base = (struct upstream){.vt = &ejbca_vt, .name = conf->name};
+    ejbca->options = options;
+    ejbca->chain = relay_chain_new(&options->chain);
+    if (!httpc_new(&http, &ejbca->httpc, err)) {
+        ejbca_close(&ejbca->base);
+        return false;
+    }
+    *ret = &ejbca->base;
+    return true;
+}
+
+static void url_of(const struct ejbca *ejbca, const char *path, char ret[REST_URL_MAX])
+{
+    const char *url = ejbca->options->url;
+    size_t len = strlen(url);
+    snprintf(ret, REST_URL_MAX, "%.*s" API "%s", (int)(url[len - 1] == '/' ? len - 1 : len), url,
+             path);
+}
+
+/* The handle is the username: EJBCA issues to it once, and finds what it issued by it. No serial
+ * number reads like it, so that a search for it finds nothing else. */
+static bool ejbca_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
+                          struct err *err)
+{
+    (void)up;
+    return buf_add_fmt(handle, "scepter-%s", order->request_id) ||
+           err_set(err, ERR_BUG, "no room for a username");
+}
+
+/* True if the handle is a username of ours. */
+static bool username_of(struct bytes handle, char ret[NAME_MAX_TEXT], struct up_reply *reply)
+{
+    bool ok = handle.len && handle.len < NAME_MAX_TEXT && bytes_starts(handle, "scepter-");
+    if (ok) {
+        memcpy(ret, handle.ptr, handle.len);
+        ret[handle.len] = 0;
+    } else {
+        relay_reason(reply, "the request has no username");
+    }
+    return ok;
+}
+
+/* Nobody shall enroll under that name again: a password that nobody knows. */
+static bool set_password(struct json *body)
+{
+    unsigned char noise[PASSWORD_BYTES];
+    char text[2 * PASSWORD_BYTES + 1];
+    bool ok = RAND_bytes(noise, sizeof noise) == 1;
+    text_hex(bytes_of(noise, sizeof noise), text);
+    if (ok)
+        json_set_text(body, "password", text);
+    OPENSSL_cleanse(noise, sizeof noise);
+    OPENSSL_cleanse(text, sizeof text);
+    return ok;
+}
+
+/* The certificate of an answer; its chain, if it brings one, is what we know of the CA from then
+ * on. */
+static enum up_result take_cert(struct ejbca *ejbca, const struct rest_reply *answer,
+                                const struct up_order *order, struct up_reply *reply)
+{
+    const struct json_value *root = json_root(answer->json);
+    struct buf pem = BUF_INIT(PEM_MAX), above = BUF_INIT(PEM_MAX);
+    struct cert **certs = NULL;
+    size_t count = 0;
+    struct err err;
+    bool ok = rest_certs_add(&pem, json_get(root, "certificate"), &err);
+    if (!ok)
+        relay_reason(reply, "the CA answers that it issued, with %s", err.text);
+    ok = ok && rest_cert_take(&pem, order->csr, reply);
+    if (ok && !relay_chain_issued(ejbca->chain, reply->cert) &&
+        rest_certs_add(&above, json_get(root, "certificate_chain"), &err) &&
+        relay_certs_decode(buf_bytes(&above), &certs, &count, &err))
+        relay_chain_set(ejbca->chain, certs, count);
+    pem_certs_free(certs, count);
+    buf_free(&above);
+    buf_free(&pem);
+    return ok ? UP_ISSUED : UP_UNKNOWN;
+}
+
+static enum up_result enroll(struct upstream *up, const struct up_order *order, struct bytes handle,
+                             int64_t deadline, struct up_reply *reply)
+{
+    struct ejbca *ejbca = ejbca_of(up);
+    const struct ejbca_options *options = ejbca->options;
+    struct rest_reply answer = {0};
+    struct err err;
+    char url[REST_URL_MAX], username[NAME_MAX_TEXT];
+    if (!username_of(handle, username, reply))
+        return UP_REFUSED;
+    if (!relay_client_check(&options->client, &err)) {
+        relay_reason(reply, "%s", err.text);
+        return UP_RETRY;
+    }
+    struct json *body = json_new_object();
+    url_of(ejbca, "certificate/pkcs10enroll", url);
+    json_set_text(body, "certificate_profile_name", options->certificate_profile);
+    json_set_text(body, "end_entity_profile_name", options->end_entity_profile);
+    json_set_text(body, "certificate_authority_name", options->ca);
+    json_set_text(body, "username", username);
+    json_set_bool(body, "include_chain", true);
+    struct rest_call call = {
+        .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
+    enum up_result result = UP_RETRY;
+    if (set_password(body) && rest_set_csr(body, "certificate_request", order->csr))
+        result = rest_run(ejbca->httpc, &call, &answer, reply);
+    /* 202 waits for an approval there; the certificate is then found by the username. */
+    if (result == UP_ISSUED && answer.status == 202) {
+        relay_reason(reply, "the CA wants an approval");
+        result = buf_set(&reply->cookie, handle) ? UP_PENDING : UP_UNKNOWN;
+    } else if (result == UP_ISSUED) {
+        result = take_cert(ejbca, &answer, order, reply);
+    }
+    rest_reply_clear(&answer);
+    json_free(body);
+    return result;
+}
+
+/* What the CA has for a username. */
+static enum up_result search(struct ejbca *ejbca, const char *username, int64_t deadline,
+                             struct rest_reply *answer, struct up_reply *reply)
+{
+    char url[REST_URL_MAX];
+    struct json *body = json_new_object(), *criteria = json_new_array(),
+                *criterion = json_new_object();
+    url_of(ejbca, "certificate/search", url);
+    json_set_text(criterion, "property", "QUERY");
+    json_set_text(criterion, "value", username);
+    json_set_text(criterion, "operation", "EQUAL");
+    json_append(criteria, criterion);
+    json_set_number(body, "max_number_of_results", FOUND_MAX);
+    json_set(body, "criteria", criteria);
+    struct rest_call call = {.method = "POST", .url = url, .body = body, .deadline = deadline};
+    enum up_result result = rest_run(ejbca->httpc, &call, answer, reply);
+    json_free(body);
+    return result;
+}
+
+/* Certificates for our key among those that it found. One only: it issues to a username once. */
+static enum up_result find_cert(const struct rest_reply *answer, const struct up_order *order,
+                                struct up_reply *reply)
+{
+    const struct json_value *found = json_get(json_root(answer->json), "certificates");
+    struct buf pem = BUF_INIT(PEM_MAX);
+    struct err err;
+    bool any = false, ok = true;
+    for (size_t i = 0; i < FOUND_MAX && json_at(found, i) && ok; i++) {
+        any = true;
+        ok = rest_certs_add(&pem, json_get(json_at(found, i), "certificate"), &err);
+    }
+    if (!ok)
+        relay_reason(reply, "the CA finds the request, with %s", err.text);
+    else if (!any)
+        relay_reason(reply, "the CA has no certificate for the request");
+    ok = any && ok && rest_cert_take(&pem, order->csr, reply);
+    buf_free(&pem);
+    return ok ? UP_ISSUED : UP_UNKNOWN;
+}
+
+/* A certificate that is not there yet may still come: the request stays as it is. */
+static enum up_result ejbca_recover(struct upstream *up, const struct up_order *order,
+                                    struct bytes handle, int64_t deadline, struct up_reply *reply)
+{
+    struct ejbca *ejbca = ejbca_of(up);
+    struct rest_reply answer = {0};
+    char username[NAME_MAX_TEXT];
+    if (!username_of(handle, username, reply))
+        return UP_UNKNOWN;
+    enum up_result result = search(ejbca, username, deadline, &answer, reply);
+    /* A search that is refused says nothing of the request. */
+    result = result == UP_ISSUED ? find_cert(&answer, order, reply) : UP_UNKNOWN;
+    rest_reply_clear(&answer);
+    return result;
+}
+
+/* A refusal may be of a repeat, which an operator has asked for: then there is a certificate. */
+static enum up_result ejbca_submit(struct upstream *up, const struct up_order *order,
+                                   struct bytes handle, int64_t deadline, struct up_reply *reply)
+{
+    struct up_reply found = {0};
+    enum up_result result = enroll(up, order, handle, deadline, reply);
+    if (result != UP_REFUSED)
+        return result;
+    if (ejbca_recover(up, order, handle, deadline, &found) == UP_ISSUED) {
+        reply->cert = cert_ref(found.cert);
+        *reply->reason = 0;
+        result = UP_ISSUED;
+    }
+    up_reply_clear(&found);
+    return result;
+}
+
+/* The cookie is the username. */
+static enum up_result ejbca_poll(struct upstream *up, const struct up_order *order,
+                                 struct bytes cookie, int64_t deadline, struct up_reply *reply)
+{
+    enum up_result result = ejbca_recover(up, order, cookie, deadline, reply);
+    if (result == UP_UNKNOWN && !buf_set(&reply->cookie, cookie))
+        return UP_UNKNOWN;
+    return result == UP_UNKNOWN ? UP_PENDING : result;
+}
+
+/* The names of CRLReason (RFC 5280 section 5.3.1) as the API has them. */
+static const char *reason_name(int reason)
+{
+    static const char *const names[] = {
+        "UNSPECIFIED",     "KEY_COMPROMISE",         "CA_COMPROMISE",    "AFFILIATION_CHANGED",
+        "SUPERSEDED",      "CESSATION_OF_OPERATION", "CERTIFICATE_HOLD", "UNSPECIFIED",
+        "REMOVE_FROM_CRL", "PRIVILEGES_WITHDRAWN",   "AA_COMPROMISE"};
+    return reason >= 0 && (size_t)reason < sizeof names / sizeof names[0] ? names[reason]
+                                                                          : "UNSPECIFIED";
+}
+
+/* The issuer's name as RFC 2253 writes it, for a URL. */
+static bool issuer_text(const struct cert *cert, struct buf *out)
+{
+    char *text = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    bool ok = bio && X509_NAME_print_ex(bio, X509_get_issuer_name(cert_x509_get(cert)), 0,
+                                        XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) > 0;
+    long len = ok ? BIO_get_mem_data(bio, &text) : 0;
+    struct buf name = {0};
+    ok = ok && len > 0 && buf_set(&name, bytes_of(text, (size_t)len)) &&
+         rest_escape(buf_str(&name), out);
+    buf_free(&name);
+    BIO_free(bio);
+    return ok;
+}
+
+static bool ejbca_revoke(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
+                         struct err *err)
+{
+    struct ejbca *ejbca = ejbca_of(up);
+    struct buf issuer = BUF_INIT(800);
+    struct rest_reply answer = {0};
+    char path[PATH_MAX_TEXT], url[REST_URL_MAX];
+    if (!issuer_text(cert, &issuer)) {
+        buf_free(&issuer);
+        return err_set(err, ERR_UPSTREAM, "the issuer's name is too long for a URL");
+    }
+    snprintf(path, sizeof path, "certificate/%s/%s/revoke?reason=%s", buf_str(&issuer),
+             cert_serial_get(cert), reason_name(reason));
+    url_of(ejbca, path, url);
+    struct rest_call call = {.method = "PUT", .url = url, .deadline = deadline};
+    bool ok = relay_client_check(&ejbca->options->client, err) &&
+              rest_ask(ejbca->httpc, &call, &answer, err);
+    rest_reply_clear(&answer);
+    buf_free(&issuer);
+    return ok;
+}
+
+static bool ejbca_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+{
+    return relay_chain_get(ejbca_of(up)->chain, ret, err);
+}
+
+/* Whether it is there and knows us: its list of CAs names ours. */
+static bool ejbca_health(struct upstream *up, int64_t deadline, struct err *err)
+{
+    struct ejbca *ejbca = ejbca_of(up);
+    struct rest_reply answer = {0};
+    char url[REST_URL_MAX];
+    url_of(ejbca, "ca", url);
+    struct rest_call call = {.method = "GET", .url = url, .deadline = deadline};
+    bool ok = relay_client_check(&ejbca->options->client, err) &&
+              rest_ask(ejbca->httpc, &call, &answer, err);
+    bool found = false;
+    const struct json_value *list = json_get(json_root(answer.json), "certificate_authorities"),
+                            *item;
+    for (size_t i = 0; (item = json_at(list, i)) && !found; i++) {
+        const char *name = json_text(json_get(item, "name"));
+        found = name && strcmp(name, ejbca->options->ca) == 0;
+    }
+    rest_reply_clear(&answer);
+    return ok && (found || err_set(err, ERR_UPSTREAM, "EJBCA shows us no CA of the name %s",
+                                   ejbca->options->ca));
+}
+
+static const struct cert *ejbca_credential(struct upstream *up)
+{
+    return ejbca_of(up)->options->client.certificate.items[0];
+}
+
+static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct ejbca_options *options = arg;
+    if (options->url && strncmp(options->url, "https://", 8) != 0)
+        cfg_fault_value(faults, cfg_node_get(node, "url"), "is not https",
+                        "an https URL: EJBCA knows us by our TLS certificate");
+}
+
+#define NAME_KEY(key, text)                                                                        \
+    {                                                                                              \
+        .name = #key, .type = CFG_STRING, .offset = offsetof(struct ejbca_options, key),           \
+        .required = true, .meaning = (text)                                                        \
+    }
+
+static const struct cfg_key keys[] = {
+    CFG_LINE_KEYS,
+    {.name = "url",
+     .type = CFG_STRING,
+     .offset = offsetof(struct ejbca_options, url),
+     .required = true,
+     .meaning = "Where EJBCA is.",
+     .form = "https://HOST[:PORT]",
+     .check = cfg_check_web},
+    {.name = "trust",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct ejbca_options, trust),
+     .required = true,
+     .min = 1,
+     .meaning = "What its TLS certificate must chain to."},
+    NAME_KEY(ca, "The name of the CA that issues."),
+    NAME_KEY(certificate_profile, "The name of the certificate profile."),
+    NAME_KEY(end_entity_profile, "The name of the end entity profile."),
+    {.name = "client",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct ejbca_options, client),
+     .required = true,
+     .sub = relay_client_keys,
+     .meaning = "The certificate by which EJBCA knows us as its RA.",
+     .judge = relay_client_judge},
+    {.name = "chain",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct ejbca_options, chain),
+     .required = true,
+     .min = 1,
+     .meaning = "The issuing CA's certificates."},
+    {0},
+};
+
+const struct cfg_kind ejbca_kind = {
+    .type = "ejbca",
+    .keys = keys,
+    .options_size = sizeof(struct ejbca_options),
+    .remote = true,
+    .judge = judge_options,
+};
+
+const struct upstream_vt ejbca_vt = {
+    .type = "ejbca",
+    .caps = UP_RECOVER | UP_REVOKE | UP_PENDINGS,
+    .open = ejbca_open,
+    .close = ejbca_close,
+    .prepare = ejbca_prepare,
+    .submit = ejbca_submit,
+    .poll = ejbca_poll,
+    .recover = ejbca_recover,
+    .revoke = ejbca_revoke,
+    .chain = ejbca_chain,
+    .health = ejbca_health,
+    .credential = ejbca_credential,
+};

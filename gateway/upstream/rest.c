@@ -1,0 +1,157 @@
+#include "gateway/upstream/rest.h"
+
+#include "base/pem.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BODY_MAX ((size_t)512 << 10)
+#define ITEMS_MAX 32
+
+void rest_reply_clear(struct rest_reply *reply)
+{
+    json_free(reply->json);
+    *reply = (struct rest_reply){0};
+}
+
+/* The outcome of an exchange that came to an end. */
+static enum up_result read_reply(const struct httpc_reply *http, struct rest_reply *ret,
+                                 struct up_reply *said)
+{
+    struct err err;
+    ret->status = http->status;
+    if (!bytes_trim(buf_bytes(&http->body)).len)
+        return UP_ISSUED;
+    if (json_parse(buf_bytes(&http->body), &ret->json, &err))
+        return UP_ISSUED;
+    relay_reason(said, "the CA answers %d with %s", http->status, err.text);
+    return UP_UNKNOWN;
+}
+
+enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
+                        struct up_reply *said)
+{
+    const char *headers[REST_HEADERS_MAX + 3] = {"Accept: application/json"};
+    size_t count = 1;
+    struct buf body = BUF_SECRET(BODY_MAX);
+    struct httpc_reply http = {0};
+    struct err err = {0};
+    if (call->body)
+        headers[count++] = "Content-Type: application/json";
+    for (size_t i = 0; call->headers && call->headers[i] && i < REST_HEADERS_MAX; i++)
+        headers[count++] = call->headers[i];
+    if (call->body && !json_print_compact(call->body, &body)) {
+        relay_reason(said, "the request is too large");
+        return UP_REFUSED;
+    }
+    struct httpc_call exchange = {.method = call->method,
+                                  .url = call->url,
+                                  .headers = headers,
+                                  .body = buf_bytes(&body),
+                                  .once = call->once,
+                                  .deadline = call->deadline};
+    enum httpc_result ended = httpc_run(httpc, &exchange, &http, &err);
+    enum up_result result = relay_result(ended, &http, &err, said);
+    if (result == UP_ISSUED)
+        result = read_reply(&http, ret, said);
+    else if (ended == HTTPC_DONE)
+        ret->status = http.status;
+    if (http.body.len)
+        OPENSSL_cleanse(http.body.ptr, http.body.len); /* it may hold a token */
+    httpc_reply_clear(&http);
+    buf_free(&body);
+    return result;
+}
+
+bool rest_ask(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
+              struct err *err)
+{
+    struct up_reply said = {0};
+    return rest_run(httpc, call, ret, &said) == UP_ISSUED ||
+           err_set(err, ERR_UPSTREAM, "%s: %s", call->url, said.reason);
+}
+
+const struct json_value *rest_get(const struct json_value *value, const char *outer,
+                                  const char *inner)
+{
+    return json_get(json_get(value, outer), inner);
+}
+
+static bool certs_add(struct buf *pem, struct bytes text, struct err *err)
+{
+    struct cert **certs = NULL;
+    size_t count = 0;
+    struct buf inner = {0};
+    struct err ignored;
+    if (!relay_certs_decode(text, &certs, &count, err) &&
+        (!text_base64_decode(text, TEXT_BASE64_SPACE, &inner, &ignored) ||
+         !relay_certs_decode(buf_bytes(&inner), &certs, &count, err))) {
+        buf_free(&inner);
+        return false;
+    }
+    buf_free(&inner);
+    bool ok = true;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = pem_add(pem, "CERTIFICATE", cert_der_get(certs[i]));
+    pem_certs_free(certs, count);
+    return ok || err_set(err, ERR_UPSTREAM, "more certificates than there is room for");
+}
+
+bool rest_certs_add(struct buf *pem, const struct json_value *value, struct err *err)
+{
+    const char *text = json_text(value);
+    bool ok = true;
+    if (text)
+        return certs_add(pem, bytes_str(text), err);
+    for (size_t i = 0; i < ITEMS_MAX && ok; i++) {
+        text = json_text(json_at(value, i));
+        if (!text)
+            break;
+        ok = certs_add(pem, bytes_str(text), err);
+    }
+    return ok;
+}
+
+bool rest_cert_take(const struct buf *pem, const struct csr *csr, struct up_reply *reply)
+{
+    struct cert **certs = NULL;
+    size_t count = 0;
+    struct err err;
+    if (!relay_certs_decode(buf_bytes(pem), &certs, &count, &err)) {
+        relay_reason(reply, "the CA answers that it issued, with %s", err.text);
+        return false;
+    }
+    struct cert *cert = relay_cert_pick(certs, count, csr);
+    if (cert)
+        reply->cert = cert_ref(cert);
+    else
+        relay_reason(reply, "the CA answers that it issued, with CA certificates only");
+    pem_certs_free(certs, count);
+    return cert;
+}
+
+bool rest_set_csr(struct json *object, const char *key, const struct csr *csr)
+{
+    struct buf pem = BUF_SECRET(4 * CSR_MAX); /* it may hold a challengePassword */
+    bool ok = pem_add(&pem, "CERTIFICATE REQUEST", csr_der_get(csr));
+    if (ok)
+        json_set_text(object, key, buf_str(&pem));
+    buf_free(&pem);
+    return ok;
+}
+
+bool rest_escape(const char *text, struct buf *out)
+{
+    bool ok = true;
+    for (; *text && ok; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x80 && (isalnum(c) || strchr("-._~", c)))
+            ok = buf_add_u8(out, c);
+        else
+            ok = buf_add_fmt(out, "%%%02X", c);
+    }
+    return ok;
+}

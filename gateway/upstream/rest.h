@@ -1,0 +1,50 @@
+/* What the CAs have in common that speak JSON over HTTP. */
+#ifndef GATEWAY_UPSTREAM_REST_H
+#define GATEWAY_UPSTREAM_REST_H
+
+#include "base/json.h"
+#include "gateway/upstream/relay.h"
+
+#define REST_URL_MAX 1200
+
+struct rest_call {
+    const char *method;
+    const char *url;
+    const char *const *headers; /* beside Content-Type and Accept, at most REST_HEADERS_MAX */
+    const struct json *body;    /* or NULL; a secret */
+    bool once;                  /* as with struct httpc_call */
+    int64_t deadline;
+};
+#define REST_HEADERS_MAX 4
+
+/* Zero-initialise; rest_reply_clear frees. */
+struct rest_reply {
+    int status;        /* 0: none */
+    struct json *json; /* what a status of 2xx came with; NULL if it came with nothing */
+};
+void rest_reply_clear(struct rest_reply *reply);
+
+/* UP_ISSUED is an answer of 2xx that is JSON or empty; anything else is as relay_result says it,
+ * and 2xx that is no JSON is UP_UNKNOWN. */
+enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
+                        struct up_reply *said);
+/* The same for those who have a struct err. */
+bool rest_ask(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
+              struct err *err) MUST_USE;
+
+/* A member below others: rest_get(root, "data", "certificate"). NULL if it is not there. */
+const struct json_value *rest_get(const struct json_value *value, const char *outer,
+                                  const char *inner);
+/* Adds the certificate in a text (PEM, base64 of DER, or base64 of that as EJBCA has it), or in
+ * each text of an array, and puts them into order by adding them as PEM. Nothing is added for what
+ * is no text. */
+bool rest_certs_add(struct buf *pem, const struct json_value *value, struct err *err) MUST_USE;
+/* The certificate for the order among those in pem. False if there is none. */
+bool rest_cert_take(const struct buf *pem, const struct csr *csr, struct up_reply *reply);
+
+/* The CSR as PEM, a member of an object. */
+bool rest_set_csr(struct json *object, const char *key, const struct csr *csr) MUST_USE;
+/* Percent-encodes what is not unreserved (RFC 3986 section 2.3). */
+bool rest_escape(const char *text, struct buf *out) MUST_USE;
+
+#endif

@@ -1,0 +1,460 @@
+#include "gateway/upstream/vault.h"
+
+#include "base/clock.h"
+#include "base/pem.h"
+#include "gateway/upstream/rest.h"
+#include "gateway/upstream/vault_options.h"
+
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define TOKEN_MAX 4096
+#define HEADER_MAX (TOKEN_MAX + 32)
+#define PEM_MAX ((size_t)1 << 20)
+#define LEASE_MAX_SECONDS INT64_C(315360000)
+
+/* A token, and until when it is good. */
+struct token {
+    struct buf text;    /* secret; empty: none */
+    int64_t renew_at;   /* in clock_mono_ms() time; INT64_MAX: never */
+    int64_t expires_at; /* the same */
+};
+
+struct vault {
+    struct upstream base; /* first */
+    const struct vault_options *options;
+    struct httpc *httpc;
+    struct relay_chain *chain;
+    pthread_mutex_t mutex; /* of token; held while one is fetched */
+    struct token token;
+};
+
+/* What every request to Vault carries. */
+struct headers {
+    char token[HEADER_MAX];
+    char name_space[300];
+    const char *list[4];
+};
+
+static struct vault *vault_of(struct upstream *up)
+{
+    return (struct vault *)up;
+}
+
+static void vault_close(struct upstream *up)
+{
+    struct vault *vault = vault_of(up);
+    httpc_free(vault->httpc);
+    relay_chain_free(vault->chain);
+    buf_free(&vault->token.text);
+    pthread_mutex_destroy(&vault->mutex);
+    free(vault);
+}
+
+static bool vault_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct vault_options *options = conf->options;
+    struct httpc_conf http = {
+        .trust = options->trust.items,
+        .trust_count = options->trust.count,
+        .chain = options->client.certificate.items,
+        .chain_count = options->client.certificate.count,
+        .key = options->client.key,
+    };
+    struct vault *vault = mem_zalloc(sizeof *vault);
+    vault->base = (struct upstream){.vt = &vault_vt, .name = conf->name};
+    vault->options = options;
+    vault->chain = relay_chain_new(&options->chain);
+    vault->token.text = BUF_SECRET(TOKEN_MAX);
+    pthread_mutex_init(&vault->mutex, NULL);
+    if (!httpc_new(&http, &vault->httpc, err)) {
+        vault_close(&vault->base);
+        return false;
+    }
+    *ret = &vault->base;
+    return true;
+}
+
+/* URL/v1/PATH */
+static void url_of(const struct vault *vault, const char *path, char ret[REST_URL_MAX])
+{
+    const char *url = vault->options->url;
+    size_t len = strlen(url);
+    snprintf(ret, REST_URL_MAX, "%.*s/v1/%s", (int)(url[len - 1] == '/' ? len - 1 : len), url,
+             path);
+}
+
+/* token may be NULL. */
+static void headers_set(const struct vault *vault, const char *token, struct headers *headers)
+{
+    size_t n = 0;
+    headers->list[n++] = "X-Vault-Request: true";
+    if (token) {
+        snprintf(headers->token, sizeof headers->token, "X-Vault-Token: %s", token);
+        headers->list[n++] = headers->token;
+    }
+    if (vault->options->name_space) {
+        snprintf(headers->name_space, sizeof headers->name_space, "X-Vault-Namespace: %s",
+                 vault->options->name_space);
+        headers->list[n++] = headers->name_space;
+    }
+    headers->list[n] = NULL;
+}
+
+/* One exchange about tokens, or without one; call->url is the path. */
+static bool ask_auth(struct vault *vault, struct rest_call *call, const char *token,
+                     struct rest_reply *reply, struct err *err)
+{
+    struct headers headers;
+    char url[REST_URL_MAX];
+    url_of(vault, call->url, url);
+    headers_set(vault, token, &headers);
+    call->url = url;
+    call->headers = headers.list;
+    bool ok = rest_ask(vault->httpc, call, reply, err);
+    call->url = NULL;
+    OPENSSL_cleanse(&headers, sizeof headers);
+    return ok;
+}
+
+/* A token that no header can hold is no token. */
+static bool is_token(const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= 0x20 || text[i] >= 0x7f)
+            return false;
+    return len && len < TOKEN_MAX;
+}
+
+/* seconds 0: for good. It is renewed when two thirds are over. */
+static void lease_set(struct token *token, int64_t seconds, bool renewable)
+{
+    int64_t now = clock_mono_ms();
+    if (seconds > LEASE_MAX_SECONDS)
+        seconds = LEASE_MAX_SECONDS;
+    token->expires_at = seconds > 0 ? now + seconds * 1000 : INT64_MAX;
+    token->renew_at = seconds > 0 && renewable ? now + seconds * 2000 / 3 : INT64_MAX;
+}
+
+/* The `auth` of an answer to a login or a renewal. */
+static bool token_read(struct token *token, const struct rest_reply *reply, struct err *err)
+{
+    const struct json_value *auth = json_get(json_root(reply->json), "auth");
+    const char *text = json_text(json_get(auth, "client_token"));
+    int64_t seconds;
+    if (!text || !is_token(text) || !json_integer_get(json_get(auth, "lease_duration"), &seconds) ||
+        seconds < 0)
+        return err_set(err, ERR_UPSTREAM, "the CA answers a login without a token");
+    if (!buf_set(&token->text, bytes_str(text)))
+        return err_set(err, ERR_UPSTREAM, "the CA answers a login with a token that is too long");
+    lease_set(token, seconds, json_holds(json_get(auth, "renewable")));
+    return true;
+}
+
+/* The token of the file: what is left of it, the server knows. */
+static bool token_look_up(struct vault *vault, int64_t deadline, struct err *err)
+{
+    struct buf text = BUF_SECRET(TOKEN_MAX);
+    struct rest_call call = {
+        .method = "GET", .url = "auth/token/lookup-self", .deadline = deadline};
+    struct rest_reply reply = {0};
+    int64_t seconds = 0;
+    bool ok = buf_set(&text, buf_bytes(&vault->options->token)) && is_token(buf_str(&text));
+    if (!ok)
+        err_set(err, ERR_CONFIG, "the file of the token holds none");
+    ok = ok && ask_auth(vault, &call, buf_str(&text), &reply, err);
+    const struct json_value *root = json_root(reply.json);
+    if (ok && (!json_integer_get(rest_get(root, "data", "ttl"), &seconds) || seconds < 0))
+        ok = err_set(err, ERR_UPSTREAM, "the CA does not say how long our token lives");
+    if (ok) {
+        ok = buf_set(&vault->token.text, buf_bytes(&text));
+        lease_set(&vault->token, seconds, json_holds(rest_get(root, "data", "renewable")));
+    }
+    rest_reply_clear(&reply);
+    buf_free(&text);
+    return ok;
+}
+
+static bool log_in(struct vault *vault, int64_t deadline, struct err *err)
+{
+    const struct vault_options *options = vault->options;
+    struct buf secret = BUF_SECRET(TOKEN_MAX);
+    struct rest_reply reply = {0};
+    char path[VAULT_PATH_MAX];
+    if (options->token.len)
+        return token_look_up(vault, deadline, err);
+    struct json *body = json_new_object();
+    if (options->approle.role_id) {
+        json_set_text(body, "role_id", options->approle.role_id);
+        if (buf_set(&secret, buf_bytes(&options->approle.secret_id)))
+            json_set_text(body, "secret_id", buf_str(&secret));
+        snprintf(path, sizeof path, "auth/%s/login", options->approle.mount);
+    } else {
+        if (options->tls.name)
+            json_set_text(body, "name", options->tls.name);
+        snprintf(path, sizeof path, "auth/%s/login", options->tls.mount);
+    }
+    struct rest_call call = {.method = "POST", .url = path, .body = body, .deadline = deadline};
+    bool ok = ask_auth(vault, &call, NULL, &reply, err) && token_read(&vault->token, &reply, err);
+    rest_reply_clear(&reply);
+    json_free(body);
+    buf_free(&secret);
+    return ok;
+}
+
+/* While it is good a renewal that fails does no harm; it is tried again when half of what is left
+ * is over. */
+static void renew(struct vault *vault, int64_t deadline)
+{
+    struct json *body = json_new_object();
+    struct rest_call call = {
+        .method = "POST", .url = "auth/token/renew-self", .body = body, .deadline = deadline};
+    struct rest_reply reply = {0};
+    struct err ignored;
+    struct token *token = &vault->token;
+    bool ok = ask_auth(vault, &call, buf_str(&token->text), &reply, &ignored) &&
+              token_read(token, &reply, &ignored);
+    if (!ok) {
+        int64_t now = clock_mono_ms();
+        token->renew_at = now + (token->expires_at - now) / 2;
+    }
+    rest_reply_clear(&reply);
+    json_free(body);
+}
+
+static bool lock_until(pthread_mutex_t *mutex, int64_t deadline, struct err *err)
+{
+    struct timespec until = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
+    return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until) == 0 ||
+           err_set(err, ERR_UPSTREAM, "another request waits for a token already");
+}
+
+/* A token that is good now, and by which the caller asks. */
+static bool token_get(struct vault *vault, int64_t deadline, struct buf *ret, struct err *err)
+{
+    struct token *token = &vault->token;
+    if (!lock_until(&vault->mutex, deadline, err))
+        return false;
+    int64_t now = clock_mono_ms();
+    if (token->text.len && now >= token->renew_at && now < token->expires_at)
+        renew(vault, deadline);
+    if (now >= token->expires_at)
+        buf_clear(&token->text);
+    bool ok = token->text.len || log_in(vault, deadline, err);
+    ok = ok && (buf_set(ret, buf_bytes(&token->text)) ||
+                err_set(err, ERR_UPSTREAM, "the token is too long"));
+    pthread_mutex_unlock(&vault->mutex);
+    return ok;
+}
+
+/* The server did not take it: revoked before its time. The next request gets a new one. */
+static void token_drop(struct vault *vault, const struct buf *text)
+{
+    pthread_mutex_lock(&vault->mutex);
+    if (bytes_equal_secret(buf_bytes(&vault->token.text), buf_bytes(text)))
+        buf_clear(&vault->token.text);
+    pthread_mutex_unlock(&vault->mutex);
+}
+
+/* An exchange with a token. What comes before the request itself is NOT_SENT to the caller. */
+static enum up_result ask(struct vault *vault, struct rest_call *call, struct rest_reply *reply,
+                          struct up_reply *said)
+{
+    struct buf token = BUF_SECRET(TOKEN_MAX);
+    struct headers headers;
+    struct err err;
+    enum up_result result = UP_RETRY;
+    if (!relay_client_check(&vault->options->client, &err) ||
+        !token_get(vault, call->deadline, &token, &err)) {
+        relay_reason(said, "%s", err.text);
+    } else {
+        headers_set(vault, buf_str(&token), &headers);
+        call->headers = headers.list;
+        result = rest_run(vault->httpc, call, reply, said);
+        OPENSSL_cleanse(&headers, sizeof headers);
+    }
+    if (reply->status == 403)
+        token_drop(vault, &token);
+    if (reply->status == 412)
+        result = UP_RETRY; /* a standby that is not up to date yet */
+    buf_free(&token);
+    return result;
+}
+
+/* Reading an issuer takes no token. */
+static bool fetch_chain(struct vault *vault, int64_t deadline, struct err *err)
+{
+    const struct vault_options *options = vault->options;
+    struct buf pem = BUF_INIT(PEM_MAX);
+    struct rest_reply reply = {0};
+    char path[VAULT_PATH_MAX];
+    struct rest_call call = {.method = "GET", .url = path, .deadline = deadline};
+    struct cert **certs = NULL;
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/issuer/%s/json", options->mount,
+             options->issuer ? options->issuer : "default");
+    bool ok = ask_auth(vault, &call, NULL, &reply, err);
+    const struct json_value *root = json_root(reply.json);
+    ok = ok && rest_certs_add(&pem, rest_get(root, "data", "certificate"), err) &&
+         rest_certs_add(&pem, rest_get(root, "data", "ca_chain"), err) &&
+         relay_certs_decode(buf_bytes(&pem), &certs, &count, err);
+    if (ok)
+        relay_chain_set(vault->chain, certs, count);
+    pem_certs_free(certs, count);
+    rest_reply_clear(&reply);
+    buf_free(&pem);
+    return ok || err_within(err, "asking for %s", path);
+}
+
+/* The API has no key by which a request is found again. */
+static bool vault_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
+                          struct err *err)
+{
+    (void)up, (void)order, (void)handle, (void)err;
+    return true;
+}
+
+/* The certificate in an answer of 2xx. */
+static enum up_result take_cert(struct vault *vault, const struct rest_reply *answer,
+                                const struct up_order *order, int64_t deadline,
+                                struct up_reply *reply)
+{
+    const struct json_value *root = json_root(answer->json);
+    struct buf pem = BUF_INIT(PEM_MAX);
+    struct err err;
+    bool ok = rest_certs_add(&pem, rest_get(root, "data", "certificate"), &err);
+    if (!ok)
+        relay_reason(reply, "the CA answers that it issued, with %s", err.text);
+    ok = ok && rest_cert_take(&pem, order->csr, reply);
+    buf_free(&pem);
+    if (ok && !relay_chain_issued(vault->chain, reply->cert))
+        (void)!fetch_chain(vault, deadline, &err); /* the check of the certificate says it */
+    return ok ? UP_ISSUED : UP_UNKNOWN;
+}
+
+static void sign_url(const struct vault *vault, char ret[REST_URL_MAX])
+{
+    const struct vault_options *options = vault->options;
+    char path[VAULT_PATH_MAX];
+    snprintf(path, sizeof path, "%s%s%s/%s%s%s", options->mount, options->issuer ? "/issuer/" : "",
+             options->issuer ? options->issuer : "", options->verbatim ? "sign-verbatim" : "sign",
+             options->role ? "/" : "", options->role ? options->role : "");
+    url_of(vault, path, ret);
+}
+
+static enum up_result sign(struct vault *vault, const struct up_order *order, int64_t deadline,
+                           struct up_reply *reply)
+{
+    char url[REST_URL_MAX], ttl[32];
+    struct rest_reply answer = {0};
+    struct json *body = json_new_object();
+    sign_url(vault, url);
+    json_set_text(body, "format", "pem");
+    if (vault->options->ttl) {
+        snprintf(ttl, sizeof ttl, "%llds", (long long)vault->options->ttl);
+        json_set_text(body, "ttl", ttl);
+    }
+    struct rest_call call = {
+        .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
+    enum up_result result = UP_REFUSED;
+    if (rest_set_csr(body, "csr", order->csr))
+        result = ask(vault, &call, &answer, reply);
+    else
+        relay_reason(reply, "the request is too large");
+    if (result == UP_ISSUED)
+        result = take_cert(vault, &answer, order, deadline, reply);
+    rest_reply_clear(&answer);
+    json_free(body);
+    return result;
+}
+
+static enum up_result vault_submit(struct upstream *up, const struct up_order *order,
+                                   struct bytes handle, int64_t deadline, struct up_reply *reply)
+{
+    struct vault *vault = vault_of(up);
+    const struct cfg_certs *known;
+    struct err err;
+    (void)handle;
+    /* What it issues could not be judged without its certificates. */
+    if (!relay_chain_get(vault->chain, &known, &err) && !fetch_chain(vault, deadline, &err)) {
+        relay_reason(reply, "%s", err.text);
+        return UP_RETRY;
+    }
+    return sign(vault, order, deadline, reply);
+}
+
+/* By the certificate, which the engine also revokes if its role does not store what it issues. It
+ * takes no reason. */
+static bool vault_revoke(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
+                         struct err *err)
+{
+    struct vault *vault = vault_of(up);
+    char path[VAULT_PATH_MAX], url[REST_URL_MAX];
+    struct buf pem = BUF_INIT(PEM_MAX);
+    struct rest_reply answer = {0};
+    struct up_reply said = {0};
+    struct json *body = json_new_object();
+    (void)reason;
+    snprintf(path, sizeof path, "%s/revoke", vault->options->mount);
+    url_of(vault, path, url);
+    struct rest_call call = {.method = "POST", .url = url, .body = body, .deadline = deadline};
+    bool ok = pem_add(&pem, "CERTIFICATE", cert_der_get(cert));
+    json_set_text(body, "certificate", buf_str(&pem));
+    if (ok && ask(vault, &call, &answer, &said) != UP_ISSUED)
+        ok = err_set(err, ERR_UPSTREAM, "%s: %s", url, said.reason);
+    rest_reply_clear(&answer);
+    json_free(body);
+    buf_free(&pem);
+    return ok;
+}
+
+static bool vault_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+{
+    return relay_chain_get(vault_of(up)->chain, ret, err);
+}
+
+static bool vault_remember(struct upstream *up, struct buf *memory)
+{
+    return relay_chain_remember(vault_of(up)->chain, memory);
+}
+
+static void vault_recall(struct upstream *up, struct bytes memory)
+{
+    relay_chain_recall(vault_of(up)->chain, memory);
+}
+
+static bool vault_health(struct upstream *up, int64_t deadline, struct err *err)
+{
+    struct vault *vault = vault_of(up);
+    struct buf token = BUF_SECRET(TOKEN_MAX);
+    bool ok = relay_client_check(&vault->options->client, err) &&
+              token_get(vault, deadline, &token, err) && fetch_chain(vault, deadline, err);
+    buf_free(&token);
+    return ok;
+}
+
+static const struct cert *vault_credential(struct upstream *up)
+{
+    const struct relay_client *client = &vault_of(up)->options->client;
+    return client->certificate.count ? client->certificate.items[0] : NULL;
+}
+
+const struct upstream_vt vault_vt = {
+    .type = "vault",
+    .caps = UP_REVOKE,
+    .open = vault_open,
+    .close = vault_close,
+    .prepare = vault_prepare,
+    .submit = vault_submit,
+    .revoke = vault_revoke,
+    .chain = vault_chain,
+    .health = vault_health,
+    .remember = vault_remember,
+    .recall = vault_recall,
+    .credential = vault_credential,
+};

@@ -1,0 +1,162 @@
+"""EJBCA's REST interface as the upstream: a double of it, with a proxy between the two that has bad days."""
+import json
+import ssl
+import time
+import unittest
+
+import faults
+from double_ejbca import Ejbca
+from doubles import DoubleTest, IssuingCa
+from faults import FaultProxy, answers, changed
+from gateway import free_ports
+
+
+class EjbcaCa:
+    """The double, and in front of it the proxy, which asks for our certificate."""
+
+    def __init__(self):
+        self.ca = IssuingCa()
+        self.port, port = free_ports(2)
+        self.double = Ejbca(port, self.ca)
+        self.proxy = FaultProxy(self.port, port, self.ca.path("server.pem"), self.ca.path("server.key"), only="pkcs10enroll")
+        self.proxy.server_context.load_verify_locations(self.ca.path("root.pem"))
+        self.proxy.server_context.verify_mode = ssl.CERT_REQUIRED
+        self.root, self.chain = self.ca.root, self.ca.chain
+
+    def issued(self, name):
+        return self.ca.issued(name)
+
+    def configure(self, gw, more=""):
+        gw.edit(r"^profiles:", f"""  plant:
+    type: ejbca
+    url: https://127.0.0.1:{self.port}
+    trust: [{self.root}]
+    ca: PlantCA
+    certificate_profile: Device
+    end_entity_profile: Devices
+    client: {{certificate: {self.ca.path('client.pem')}, key: {self.ca.path('client.key')}}}
+    chain: [{self.chain}, {self.root}]
+{more}
+profiles:""")
+        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
+        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
+
+    def close(self):
+        self.proxy.close()
+        self.double.close()
+        self.ca.close()
+        assert not self.double.errors, self.double.errors
+
+
+class UpstreamEjbca(DoubleTest):
+    make_ca = EjbcaCa
+
+    def check_once(self, name):
+        """Searches aside, EJBCA was asked once, and issued once."""
+        self.assertEqual(self.ca.double.enrolls.count(f"scepter-{self.request(name)['id']}"), 1)
+        self.assertEqual(self.ca.issued(name), 1)
+
+    def test_enroll(self):
+        """A device gets a certificate of EJBCA's; the username is the request's."""
+        self.enroll("plain")
+        self.verify("plain")
+        self.check_once("plain")
+        self.assertIn(f"scepter-{self.request('plain')['id']}", self.ca.double.users)
+
+    def test_later(self):
+        """Busy, and an RA that has no right to: the device gets its certificate by polling."""
+        for name, fault in {"busy": answers(503), "many": answers(429, ("Retry-After", "1")), "barred": answers(403)}.items():
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.wait_state(name, "issued")
+            self.enroll(name, "--poll")
+            self.check_once(name)
+
+    def test_refused(self):
+        """A request that EJBCA refuses, and for which it has no certificate, is refused."""
+        self.ca.proxy.reset(answers(400))
+        self.enroll("unwanted", code=2)
+        self.assertEqual(self.state("unwanted"), "refused")
+
+    def test_recovered(self):
+        """A reply that is lost, cut or garbled after EJBCA issued: the certificate is found by the username, and EJBCA is
+        not asked to issue again."""
+        cases = {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "unheard": faults.HANG_AFTER,
+                 "slow-body": faults.SLOW}
+        for name, fault in cases.items():
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.wait_state(name, "issued", 60)
+            self.enroll(name, "--poll")
+            self.verify(name)
+            self.check_once(name)
+
+    def test_never_arrived(self):
+        """A request that did not arrive stays suspect; sent again by an operator it issues once."""
+        self.ca.proxy.reset(faults.REFUSE)
+        self.enroll("unread", code=3)
+        self.wait_state("unread", "suspect")
+        time.sleep(7)  # it searches meanwhile
+        self.assertEqual(self.state("unread"), "suspect")
+        self.assertNotIn(f"scepter-{self.request('unread')['id']}", self.ca.double.enrolls)
+        self.ca.proxy.reset()
+        self.gw.cli("request", "approve", self.request("unread")["id"], "--reason", "EJBCA has none")
+        self.wait_state("unread", "issued")
+        self.check_once("unread")
+
+    def test_repeat(self):
+        """A repeat that EJBCA refuses, since it has issued, gets what it issued."""
+        double = self.ca.double
+        search, double.search = double.search, lambda body: {"certificates": [], "more_results": False}
+        self.ca.proxy.reset(faults.LOSE)
+        self.enroll("repeat", code=3)
+        self.wait_state("repeat", "suspect")
+        double.search = search
+        self.gw.cli("request", "approve", self.request("repeat")["id"], "--reason", "by mistake")
+        self.wait_state("repeat", "issued")
+        self.assertEqual(self.ca.issued("repeat"), 1)
+
+    def test_kill_while_asking(self):
+        """kill -9 while EJBCA is asked: after the restart the certificate is found."""
+        self.kill_while_asking("killed")
+        self.wait_state("killed", "issued", 60)
+        self.enroll("killed", "--poll")
+        self.verify("killed")
+        self.check_once("killed")
+
+    def test_approval(self):
+        """A request that waits for an approval at EJBCA is issued after it, also over a restart."""
+        self.ca.double.approval = True
+        self.enroll("patient", code=3)
+        self.assertEqual(self.state("patient"), "waiting")
+        self.gw.stop(9)
+        self.gw.start()
+        self.ca.double.approval = False
+        self.ca.double.approve()
+        self.wait_state("patient", "issued", 60)
+        self.enroll("patient", "--poll")
+        self.check_once("patient")
+
+    def test_wrong_certificate(self):
+        """A certificate for another key is revoked at once, and never reaches the device."""
+        other = self.ca.ca.issue_elsewhere("/CN=wrong-key")
+
+        def change(status, headers, body):
+            answer = json.loads(body)
+            answer["certificate"] = Ejbca.der(other)
+            return status, headers, json.dumps(answer).encode()
+
+        self.ca.proxy.reset(changed("wrong key", change))
+        self.enroll("wrong-key", code=2)
+        self.wait_state("wrong-key", "refused")
+        self.assertEqual(self.ca.double.revoked, [(self.ca.double.serial(other), "SUPERSEDED")])
+
+    def test_twice(self):
+        """A reply that comes twice issues once."""
+        self.ca.proxy.reset(faults.TWICE)
+        self.enroll("twice")
+        self.assertEqual(self.ca.issued("twice"), 1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

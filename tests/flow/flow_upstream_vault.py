@@ -1,0 +1,216 @@
+"""Vault's PKI engine as the upstream: a double of its API, with a proxy between the two that has bad days."""
+import json
+import os
+import ssl
+import time
+import unittest
+
+import faults
+from double_vault import ROLE_ID, SECRET_ID, Vault
+from doubles import DoubleTest, IssuingCa
+from faults import FaultProxy, answers, changed
+from gateway import free_ports
+
+
+class VaultCa:
+    """The double, and the proxy in front of it."""
+
+    def __init__(self, auth="approle", how="role: device"):
+        self.ca = IssuingCa()
+        self.port, port = free_ports(2)
+        self.double = Vault(port, self.ca)
+        self.proxy = FaultProxy(self.port, port, self.ca.path("server.pem"), self.ca.path("server.key"))
+        self.proxy.next = self.next
+        if auth == "tls":
+            self.proxy.server_context.load_verify_locations(self.ca.path("root.pem"))
+            self.proxy.server_context.verify_mode = ssl.CERT_REQUIRED
+        self.auth, self.how = auth, how
+        self.root, self.chain = self.ca.root, self.ca.chain
+
+    def next(self, path):
+        """Faults are for signing only."""
+        with self.proxy.lock:
+            return self.proxy.plan.popleft() if self.proxy.plan and "/sign" in path else faults.PASS
+
+    def issued(self, name):
+        return self.ca.issued(name)
+
+    def secret(self, gw, name, text):
+        with open(gw.path(name), "w", encoding="ascii") as file:
+            file.write(text + "\n")
+        os.chmod(gw.path(name), 0o600)
+        gw.secrets.append(text)
+
+    def configure(self, gw, more=""):
+        self.secret(gw, "secret-id", SECRET_ID)
+        self.secret(gw, "token", self.double.file_token)
+        auth = {"approle": f"approle: {{role_id: {ROLE_ID}, secret_id_file: secret-id}}",
+                "token": "token_file: token",
+                "tls": f"client: {{certificate: {self.ca.path('client.pem')}, key: {self.ca.path('client.key')}}}\n"
+                       "    tls: {name: ra}"}[self.auth]
+        gw.edit(r"^profiles:", f"""  plant:
+    type: vault
+    url: https://127.0.0.1:{self.port}
+    trust: [{self.root}]
+    {self.how}
+    {auth}
+{more}
+profiles:""")
+        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
+        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
+
+    def close(self):
+        self.proxy.close()
+        self.double.close()
+        self.ca.close()
+        assert not self.double.errors, self.double.errors
+
+
+class UpstreamVault(DoubleTest):
+    make_ca = VaultCa
+
+    def setUp(self):
+        super().setUp()
+        self.ca.double.bodies.clear()
+
+    def check_signed(self, name, times=1):
+        self.assertEqual(len(self.ca.double.bodies), times)
+        self.assertEqual(self.ca.issued(name), times)
+
+    def test_sign(self):
+        """A device gets a certificate of Vault's, signed once by the role."""
+        self.enroll("plain")
+        self.verify("plain")
+        self.check_signed("plain")
+        self.assertEqual(self.ca.double.bodies[0][0], "pki/sign/device")
+
+    def test_role_says_no(self):
+        """A name that the role does not allow refuses the device, whose operator hears why."""
+        self.enroll("not-allowed", code=2)
+        self.assertEqual(self.state("not-allowed"), "refused")
+        self.assertIn("not allowed by this role", self.request("not-allowed")["reason"])
+
+    def test_later(self):
+        """Sealed, busy, a standby that lags behind, and a token that is not taken: the device hears PENDING and gets its
+        certificate by polling; it is signed once."""
+        plans = {"sealed": answers(503), "busy": answers(429, ("Retry-After", "1")), "lagging": answers(412),
+                 "barred": answers(403)}
+        for name, fault in plans.items():
+            self.ca.proxy.reset(fault)
+            self.ca.double.bodies.clear()
+            self.enroll(name, code=3)
+            self.wait_state(name, "issued")
+            self.enroll(name, "--poll")
+            self.verify(name)
+            self.check_signed(name)
+
+    def test_token_revoked(self):
+        """A token that is revoked before its time is replaced by a new login."""
+        logins = self.ca.double.logins
+        self.enroll("before")
+        self.ca.double.tokens.clear()
+        self.enroll("after", code=3)
+        self.wait_state("after", "issued")
+        self.assertGreaterEqual(self.ca.double.logins, logins + 1)
+        self.assertEqual(self.ca.issued("after"), 1)
+
+    def test_token_renewed(self):
+        """A token is renewed before it expires; the gateway does not log in again."""
+        self.ca.double.lease = 6
+        self.ca.double.tokens.clear()
+        self.enroll("lease-0", code=3)  # 403, and the token is dropped
+        self.wait_state("lease-0", "issued")
+        logins, renewals = self.ca.double.logins, self.ca.double.renewals
+        time.sleep(4.3)
+        self.enroll("lease-1")
+        self.assertEqual(self.ca.double.logins, logins)
+        self.assertEqual(self.ca.double.renewals, renewals + 1)
+        time.sleep(7)
+        self.enroll("lease-2")  # it has expired: a new login before anything is asked
+        self.assertEqual(self.ca.double.logins, logins + 1)
+        self.ca.double.lease = 3600
+
+    def test_reply_lost(self):
+        """A reply that is lost, cut, garbled or never comes makes the request suspect: Vault offers nothing by which it
+        is found, so it is not sent again by itself, but when an operator says so."""
+        cases = {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "unread": faults.REFUSE,
+                 "hung": faults.HANG, "unheard": faults.HANG_AFTER, "slow-body": faults.SLOW, "internal": answers(500)}
+        for name, fault in cases.items():
+            self.ca.double.bodies.clear()
+            self.ca.proxy.reset(fault)
+            self.enroll(name, code=3)
+            self.wait_state(name, "suspect")
+            self.enroll(name, "--poll", code=3)
+            time.sleep(1)
+            self.check_signed(name, int(fault.asks))
+        self.ca.proxy.reset()
+        self.gw.cli("request", "approve", self.request("unread")["id"], "--reason", "Vault has none")
+        self.wait_state("unread", "issued")
+        self.enroll("unread", "--poll")
+        self.verify("unread")
+
+    def test_kill_while_asking(self):
+        """kill -9 while Vault is asked: after the restart the request is suspect, and Vault is not asked again."""
+        self.kill_while_asking("killed")
+        self.wait_state("killed", "suspect")
+        time.sleep(2)
+        self.check_signed("killed")
+
+    def test_twice(self):
+        """A reply that comes twice issues once."""
+        self.ca.proxy.reset(faults.TWICE)
+        self.enroll("twice")
+        self.check_signed("twice")
+
+    def test_wrong_certificate(self):
+        """A certificate for another key is revoked at once, never reaches the device, and the request is over."""
+        other = self.ca.ca.issue_elsewhere("/CN=wrong-key")
+
+        def change(status, headers, body):
+            answer = json.loads(body)
+            answer["data"]["certificate"] = other
+            return status, headers, json.dumps(answer).encode()
+
+        self.ca.proxy.reset(changed("wrong key", change))
+        self.enroll("wrong-key", code=2)
+        self.wait_state("wrong-key", "refused")
+        self.assertIn("another public key", self.request("wrong-key")["reason"])
+        self.assertEqual([c.strip() for c in self.ca.double.revoked], [other.strip()])
+        self.assertFalse([c for c in self.gw.certs() if c["subject"] == "CN=wrong-key"])
+
+    def test_no_certificate(self):
+        """An answer without a certificate makes the request suspect."""
+        self.ca.proxy.reset(changed("empty", lambda s, h, b: (s, h, b'{"data": {}}')))
+        self.enroll("empty", code=3)
+        self.wait_state("empty", "suspect")
+
+
+class Token(DoubleTest):
+    @staticmethod
+    def make_ca():
+        return VaultCa("token", "verbatim: true\n    ttl: 2d\n    namespace: team/pki")
+
+    def test_verbatim(self):
+        """By the token of a file, in a namespace, sign-verbatim takes what a role would refuse."""
+        self.enroll("not-allowed")
+        self.verify("not-allowed")
+        self.assertEqual(self.ca.double.logins, 0)
+        path, body = self.ca.double.bodies[0]
+        self.assertEqual((path, body["ttl"]), ("pki/sign-verbatim", "172800s"))
+
+
+class Tls(DoubleTest):
+    @staticmethod
+    def make_ca():
+        return VaultCa("tls", "role: device\n    issuer: second")
+
+    def test_tls(self):
+        """By the client certificate, and an issuer by its name."""
+        self.enroll("by-tls")
+        self.verify("by-tls")
+        self.assertEqual(self.ca.double.logins, 1)
+        self.assertEqual(self.ca.double.bodies[0][0], "pki/issuer/second/sign/device")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
