@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define REVOKE_MS 30000
 #define FINGERPRINT_PREFIX_MIN 8
 
 static const char usage[] =
@@ -258,6 +259,39 @@ static int cert_show(struct cli *cli, const struct wish *wish, const char *word)
     return code;
 }
 
+static struct upstream *upstream_of(const struct ra_settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->cfg->upstream_count; i++)
+        if (strcmp(settings->cfg->upstreams[i].name, name) == 0)
+            return settings->upstreams[i];
+    return NULL;
+}
+
+/* A CA of somebody else's is told as well, if it can be; it is here that a certificate stops to
+ * renew, whatever the CA says. */
+static int tell_ca(struct cli *cli, const struct store_cert *row, int reason)
+{
+    struct ra_settings *settings = NULL;
+    struct cert *cert = NULL;
+    struct err err = {0};
+    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
+        return complain(cli, &err);
+    struct upstream *up = upstream_of(settings, row->upstream);
+    bool ok = true;
+    if (!up || !(up->vt->caps & UP_REVOKE))
+        printf("upstream %s is not told: revoke it there as well\n", row->upstream);
+    else if (!(up->vt->caps & UP_INLINE))
+        ok = cert_parse(buf_bytes(&row->der), &cert, &err) &&
+             up->vt->revoke(up, cert, reason, clock_mono_ms() + REVOKE_MS, &err);
+    if (!ok)
+        cli_complain(cli, "upstream %s could not be told, try again: %s", row->upstream, err.text);
+    else if (cert)
+        printf("revoked at upstream %s\n", row->upstream);
+    cert_free(cert);
+    ra_settings_free(settings);
+    return ok ? CMD_OK : CMD_UNREACHABLE;
+}
+
 static int cert_revoke(struct cli *cli, const struct wish *wish, const char *word)
 {
     struct found found = {0};
@@ -278,6 +312,8 @@ static int cert_revoke(struct cli *cli, const struct wish *wish, const char *wor
             cli_complain(cli, "certificate %s was revoked before", found.cert.serial);
         else
             printf("revoked %s\n", found.cert.serial);
+        if (code == CMD_OK) /* also again: the CA may not have heard */
+            code = tell_ca(cli, &found.cert, wish->reason);
     }
     store_cert_clear(&found.cert);
     return code == CMD_OK && !done ? CMD_REFUSED : code;
@@ -330,9 +366,7 @@ static int cert_crl(struct cli *cli, const struct wish *wish)
     int code = CMD_REFUSED;
     if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
         return complain(cli, &err);
-    for (size_t i = 0; i < cli->cfg->upstream_count; i++)
-        if (strcmp(cli->cfg->upstreams[i].name, wish->filter.upstream) == 0)
-            up = settings->upstreams[i];
+    up = upstream_of(settings, wish->filter.upstream);
     if (!up)
         cli_complain(cli, "there is no upstream \"%s\" in %s", wish->filter.upstream, cli->conf);
     else if (!up->vt->crl)

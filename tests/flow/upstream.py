@@ -22,6 +22,9 @@ class UpstreamTest(FlowTest):
         cls.ca.configure(gw, cls.limits)
 
     def setUp(self):
+        for request in self.gw.requests():  # of tests before: recovery would take this one's faults
+            if request["state"] == "suspect":
+                self.gw.cli("request", "deny", request["id"], check=False)
         self.ca.proxy.reset()
         self.work = self.gw.work(self.id().rsplit(".", 1)[1])
 
