@@ -117,6 +117,7 @@ static bool ask_auth(struct vault *vault, struct rest_call *call, const char *to
     call->headers = headers.list;
     bool ok = rest_ask(vault->httpc, call, reply, err);
     call->url = NULL;
+    call->headers = NULL;
     OPENSSL_cleanse(&headers, sizeof headers);
     return ok;
 }
@@ -276,6 +277,7 @@ static enum up_result ask(struct vault *vault, struct rest_call *call, struct re
         headers_set(vault, buf_str(&token), &headers);
         call->headers = headers.list;
         result = rest_run(vault->httpc, call, reply, said);
+        call->headers = NULL;
         OPENSSL_cleanse(&headers, sizeof headers);
     }
     if (reply->status == 403)

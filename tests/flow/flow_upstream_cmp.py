@@ -101,7 +101,20 @@ profiles:""")
 
 
 class CmpTest(UpstreamTest):
+    """A gateway and a CA for each test: what one leaves unconfirmed would take the faults of the next."""
+
+    @classmethod
+    def setUpClass(cls):
+        pass
+
+    @classmethod
+    def tearDownClass(cls):
+        pass
+
     def setUp(self):
+        super().setUpClass()
+        self.addCleanup(type(self).doClassCleanups)
+        self.addCleanup(super().tearDownClass)
         super().setUp()
         self.ca.mode()
 

@@ -46,18 +46,23 @@ struct order {
 
 static int is_mode(const struct ca *ca, const char *mode, int *n)
 {
-    char path[512], word[32] = "";
-    int number = 0;
+    char path[512], line[64] = "", *end = line;
+    long number = 0;
     snprintf(path, sizeof path, "%s/mode", ca->dir);
     FILE *file = fopen(path, "r");
     if (file) {
-        if (fscanf(file, "%31s %d", word, &number) < 1)
-            word[0] = '\0';
+        if (!fgets(line, sizeof line, file))
+            line[0] = '\0';
         fclose(file);
     }
+    line[strcspn(line, "\n")] = '\0';
+    size_t len = strcspn(line, " ");
+    if (line[len])
+        number = strtol(line + len, &end, 10);
+    line[len] = '\0';
     if (n)
-        *n = number;
-    return strcmp(word, mode) == 0;
+        *n = (int)number;
+    return strcmp(line, mode) == 0;
 }
 
 static void tell(const char *what, const X509 *cert)
@@ -163,7 +168,8 @@ static int on_confirm(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req, int id,
     unsigned len = 0;
     (void)req, (void)id;
     if (!order->cert || !X509_digest(order->cert, EVP_sha256(), digest, &len) ||
-        ASN1_STRING_length(hash) != (int)len || memcmp(ASN1_STRING_get0_data(hash), digest, len))
+        ASN1_STRING_length(hash) != (int)len ||
+        memcmp(ASN1_STRING_get0_data(hash), digest, len) != 0)
         return 0;
     if (si)
         OSSL_CMP_snprint_PKIStatusInfo(si, text, sizeof text);
