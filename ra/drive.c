@@ -225,7 +225,7 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
     case UP_RETRY: /* nothing happened: as before, later */
         return move_to(drive, state, next_at, reply, err);
     default:
-        if (!drive->said.asked)
+        if (!drive->said.asked && state_unknown(drive) == TXN_SUSPECT)
             next_at = again_at(drive, 1);
         return move_to(drive, state_unknown(drive), next_at, reply, err);
     }

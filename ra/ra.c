@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINES_STOP_MS 60000
+#define LINES_STOP_MS 35000 /* the service manager waits no longer than 90 s for all */
 #define SWEEP_MAX 64
 #define SWEEP_LINE_MAX 1024
 

@@ -1,5 +1,6 @@
-"""A double of EJBCA's REST interface, from Keyfactor's OpenAPI document and ejbca-ce's CertificateRestResource: v1/ca,
-v1/certificate/pkcs10enroll, v1/certificate/search, v1/certificate/ISSUER/SERIAL/revoke. It is not EJBCA."""
+"""A double of EJBCA's REST interface, after a few of ejbca-ce's sources and what is commonly known of it: v1/ca,
+v1/certificate/pkcs10enroll, v1/certificate/search, v1/certificate/ISSUER/SERIAL/revoke. It is not EJBCA, and was never
+compared with it."""
 import base64
 import json
 import re

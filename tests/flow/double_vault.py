@@ -1,5 +1,5 @@
-"""A double of Vault's and OpenBao's HTTP API, from OpenBao's api-docs (secret/pki.mdx, auth/approle.mdx, auth/cert.mdx,
-auth/token.mdx) and Vault's "HTTP API" page (status codes, X-Vault-Token). It is not Vault."""
+"""A double of Vault's and OpenBao's HTTP API, after the beginning of OpenBao's api-docs/secret/pki.mdx and what is commonly
+known of its auth methods, status codes and X-Vault-Token. It is not Vault, and was never compared with it."""
 import json
 import secrets
 import time
