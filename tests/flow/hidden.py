@@ -43,7 +43,9 @@ class Hidden:
     def __init__(self, folder, port, *command):
         self.path = os.path.join(folder, "socket")
         self.log = open(os.path.join(folder, "server.log"), "wb")
-        flags = ["--net"] if os.getuid() == 0 else ["--net", "--map-root-user"]
+        flags = ["--net"]
+        if subprocess.run(["unshare", *flags, "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+            flags.append("--map-root-user")
         self.process = subprocess.Popen(["unshare", *flags, "--kill-child", "--fork", sys.executable, __file__, self.path,
                                          str(port), *command], cwd=folder, stdout=self.log, stderr=self.log)
         end = time.monotonic() + 20
