@@ -1,6 +1,7 @@
 #include "base/child.h"
 
 #include "base/clock.h"
+#include "base/debug.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -132,6 +133,7 @@ enum child_result child_run(const struct child_call *call, struct child_reply *r
         err_set(err, ERR_LOCAL, "%s cannot be watched", call->argv[0]);
     if (!ended)
         kill(-child.pid, SIGKILL);
+    debug_boundary("exchanged");
     while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
         ;
     if (ended && !drain(&child.pipes[OUT], &reply->out, true))

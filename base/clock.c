@@ -1,5 +1,7 @@
 #include "base/clock.h"
 
+#include "base/debug.h"
+
 #include <stdatomic.h>
 #include <time.h>
 
@@ -12,7 +14,7 @@ int64_t clock_now(void)
         return fixed;
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
-    return ts.tv_sec;
+    return ts.tv_sec + debug_clock_shift();
 }
 
 int64_t clock_mono_ms(void)

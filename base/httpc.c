@@ -1,6 +1,7 @@
 #include "base/httpc.h"
 
 #include "base/clock.h"
+#include "base/debug.h"
 #include "base/link.h"
 
 #include <curl/curl.h>
@@ -271,6 +272,7 @@ static enum httpc_result run(struct exchange *exchange, struct handle *handle,
         err_set(err, ERR_BUG, "%s: libcurl does not take the request", call->url);
     } else {
         CURLcode code = curl_easy_perform(curl);
+        debug_boundary("exchanged");
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
         exchange->reply->status = (int)status;
         if (code == CURLE_OK)

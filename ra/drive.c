@@ -1,6 +1,7 @@
 #include "ra/drive.h"
 
 #include "base/clock.h"
+#include "base/debug.h"
 #include "ra/policy.h"
 #include "ra/prove.h"
 
@@ -174,6 +175,7 @@ static bool confirm(const struct ra_drive *drive, struct bytes cookie, int attem
         in.again_at = clock_now() + backoff(attempt);
         in.reason = failed.text;
     }
+    debug_boundary("confirmed");
     return drive->store->vt->confirm(drive->store, &in, err);
 }
 
@@ -192,6 +194,7 @@ static bool take_cert(const struct ra_drive *drive, struct up_reply *reply, stru
         return false;
     if (fault != FAULT_NONE)
         return reject(drive, reply, fault, &why, err);
+    debug_boundary("recorded");
     /* Who was fenced says nothing: the other driver confirms what it recorded. */
     return !unconfirmed || result == STORE_FENCED ||
            confirm(drive, buf_bytes(&reply->cookie), drive->row->attempt, err);
@@ -264,9 +267,12 @@ static bool ask_and_apply(struct ra_drive *drive, struct err *err)
         .profile = drive->profile,
     };
     struct up_reply reply = {0};
+    debug_boundary("claimed");
     drive->said.result = ask(drive, &order, &reply);
+    debug_boundary("answered");
     drive->said.retry_after = reply.retry_after;
     bool ok = apply(drive, drive->said.result, &reply, err);
+    debug_boundary("written");
     up_reply_clear(&reply);
     return ok;
 }

@@ -1,6 +1,7 @@
 #include "ra/ra.h"
 
 #include "base/clock.h"
+#include "base/debug.h"
 #include "base/text.h"
 #include "ra/policy.h"
 #include "ra/prove.h"
@@ -182,6 +183,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     enum store_order_result result;
     if (!up->vt->prepare(up, &up_order, &row->handle, err))
         return false;
+    debug_boundary("prepared");
     snprintf(detail, sizeof detail, "%s by %s from %s%s%.100s", ra_op_name(row->op),
              ra_authorization_by(ordering->authorization), up->name,
              *ignored ? "; ignored extensions: " : "", ignored);
@@ -195,6 +197,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     };
     if (!ra->store->vt->order(ra->store, &order, &result, existing, err))
         return false;
+    debug_boundary("ordered");
     if (result == STORE_DUPLICATE)
         return answer_row(ra, request, existing, outcome, err);
     if (result == STORE_CHALLENGE_GONE) {

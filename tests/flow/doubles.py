@@ -69,7 +69,7 @@ class IssuingCa:
                            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
             run("openssl", "req", "-in", f"{serial}.req", "-verify", "-noout", cwd=self.dir)
             run("openssl", "x509", "-req", "-in", f"{serial}.req", "-days", 5, "-CA", "issuing.pem", "-CAkey", "issuing.key",
-                "-set_serial", "0x" + os.urandom(16).hex(), "-extfile", "leaf.ext", "-out", f"{serial}.pem", cwd=self.dir)
+                "-set_serial", "0x" + os.urandom(16).hex(), "-copy_extensions", "copy", "-extfile", "leaf.ext", "-out", f"{serial}.pem", cwd=self.dir)
             self.certs.append(self.text(f"{serial}.pem"))
             return self.certs[-1]
 

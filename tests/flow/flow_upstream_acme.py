@@ -96,7 +96,7 @@ class Pebble:
     terms_agreed: true
     eab: {{id: {KID}, key_file: eab}}
     http01: 127.0.0.1:{self.http01}
-    chain: [{self.chain}]
+    chain: [{self.chain}, {self.root}]
 {more}
 profiles:""")
         gw.edit(r"upstream: \[local\]", "upstream: [public]")
@@ -109,6 +109,9 @@ profiles:""")
     @property
     def chain(self):
         return self.path("intermediate.pem")
+
+    def issued(self, _):
+        return self.finalized()
 
     def finalized(self):
         return sum(FINALIZE in path and status == 200 for path, status in self.proxy.paths)

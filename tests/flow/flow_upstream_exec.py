@@ -55,6 +55,9 @@ profiles:""")
         with open(os.path.join(self.state, f"asked.{name}"), encoding="ascii") as file:
             return [line.split() for line in file]
 
+    def issued(self, name):
+        return len(self.asked(name)) if os.path.exists(os.path.join(self.state, f"asked.{name}")) else 0
+
     def close(self):
         pass
 

@@ -1,50 +1,55 @@
-"""Every door against every kind of upstream CA: enrollment and renewal, printed as a table."""
+"""Every door against every kind of upstream CA: enrollment and renewal by real clients, printed as a table."""
 import base64
+import glob
 import os
+import time
 import unittest
 
-from flow_upstream_est import EstCa
-from flow_upstream_exec import LocalSubmit
-from flow_upstream_scep import ScepServer, SecondGateway
+from cas import CAS
 from gateway import Gateway, run
 
-
-class Local:
-    """The CA whose key the gateway holds."""
-
-    def configure(self, gw, more=""):
-        self.root, self.chain = gw.root, gw.path("ca/issuing.pem")
-
-    def close(self):
-        pass
+PATIENCE = 120
 
 
-def by_scep(gw, work, name, old=None):
-    """The project's own client over SCEP."""
-    pem, key = os.path.join(work, f"{name}.pem"), os.path.join(work, f"{name}.key")
-    flags = ["--renew", *old] if old else []
-    gw.scep_client("--subject", "/CN=device-by-scep", "--key-out", key, "--out", pem, *flags,
-                   secret=None if old else gw.challenge())
-    return pem, key
+def by_scep(gw, work, device, old=None):
+    """strongSwan, which polls as often as it is told to wait."""
+    end = time.monotonic() + PATIENCE
+    while run("pki", "--scepca", "--url", gw.scep_url, "--caout", "ca.der", "--raout", "ra.der", "--force", cwd=work,
+              check=False).returncode:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    trust = [word for ca in sorted(glob.glob(os.path.join(work, "ca*.der"))) for word in ("--cacert", ca)]
+    key, cert = (os.path.join(work, f"{'renewed' if old else 'enrolled'}.{what}") for what in ("key", "der"))
+    with open(key, "wb") as file:
+        file.write(run("pki", "--gen", "--type", "rsa", "--size", "2048").stdout)
+    proof = ["--cert", old[0], "--key", old[1]] if old else ["--password", gw.challenge()]
+    with open(cert, "wb") as file:
+        file.write(run("pki", "--scep", "--url", gw.scep_url, "--in", key, "--cacert-enc", "ra.der", "--cacert-sig", "ra.der", *trust,
+                       "--cipher", "aes", "--interval", "1", "--maxpolltime", PATIENCE, "--dn", f"CN={device}", "--san", device,
+                       *proof, cwd=work, timeout=PATIENCE + 30).stdout)
+    return cert, key
 
 
-def by_est(gw, work, name, old=None):
-    """openssl and curl over EST."""
-    pem, key = os.path.join(work, f"{name}.pem"), os.path.join(work, f"{name}.key")
-    run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-subj", "/CN=device-by-est", "-outform", "DER",
-        "-out", "csr.der", cwd=work)
+def by_est(gw, work, device, old=None):
+    """openssl and curl, which asks again after 202."""
+    key, cert = (os.path.join(work, f"{'renewed' if old else 'enrolled'}.{what}") for what in ("key", "pem"))
+    run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-subj", f"/CN={device}", "-addext",
+        f"subjectAltName=DNS:{device}", "-outform", "DER", "-out", "csr.der", cwd=work)
     with open(os.path.join(work, "csr.der"), "rb") as file:
         body = base64.encodebytes(file.read())
-    proof = ["--cert", old[0], "--key", old[1]] if old else ["--user", f"device:{gw.challenge()}"]
-    reply = run("curl", "-sS", "--fail", "--cacert", gw.root, *proof, "--data-binary", "@-", "-H", "Content-Type: application/pkcs10",
-                f"{gw.est_url}/{'simplereenroll' if old else 'simpleenroll'}", input=body)
-    with open(os.path.join(work, "p7"), "wb") as file:
-        file.write(base64.b64decode(reply.stdout))
-    run("openssl", "pkcs7", "-inform", "DER", "-in", "p7", "-print_certs", "-out", pem, cwd=work)
-    return pem, key
+    proof = ["--cert", old[0], "--key", old[1]] if old else ["--user", f"{device}:{gw.challenge()}"]
+    end, status = time.monotonic() + PATIENCE, b"202"
+    while status == b"202" and time.monotonic() < end:
+        status = run("curl", "-sS", "--cacert", gw.root, *proof, "--data-binary", "@-", "-H", "Content-Type: application/pkcs10", "-o",
+                     "p7", "-w", "%{http_code}", f"{gw.est_url}/{'simplereenroll' if old else 'simpleenroll'}", input=body,
+                     cwd=work).stdout
+        time.sleep(1 if status == b"202" else 0)
+    assert status == b"200", status
+    with open(os.path.join(work, "p7"), "rb") as file:
+        run("openssl", "pkcs7", "-inform", "DER", "-print_certs", "-out", cert, input=base64.b64decode(file.read()))
+    return cert, key
 
 
-CAS = {"local": Local, "est": EstCa, "scep (gateway)": SecondGateway, "scep (scepserver)": ScepServer, "exec": LocalSubmit}
 DOORS = {"SCEP": by_scep, "EST": by_est}
 
 
@@ -57,24 +62,25 @@ class Matrix(unittest.TestCase):
             try:
                 ca.configure(gw)
                 gw.start()
-                cells = [self.enroll_and_renew(gw, ca, door) for door in DOORS]
+                cells = [self.enroll_and_renew(gw, ca, kind, door) for door in DOORS]
             finally:
                 ca.close()
                 gw.close()
             rows.append(f"{kind:20} " + " ".join(f"{cell:18}" for cell in cells))
         print("\n" + " " * 21 + " ".join(f"{door:18}" for door in DOORS) + "\n" + "\n".join(rows), flush=True)
 
-    def enroll_and_renew(self, gw, ca, door):
-        with self.subTest(ca=type(ca).__name__, door=door):
-            work = gw.work(f"matrix-{door}")
-            first = DOORS[door](gw, work, "first")
-            second = DOORS[door](gw, work, "second", first)
+    def enroll_and_renew(self, gw, ca, kind, door):
+        with self.subTest(ca=kind, door=door):
+            work, device = gw.work(f"matrix-{door}"), f"{door.lower()}.example.com"
+            first = DOORS[door](gw, work, device)
+            second = DOORS[door](gw, work, device, first)
             serials = set()
-            for pem, _ in (first, second):
-                run("openssl", "verify", "-CAfile", ca.root, "-untrusted", ca.chain, pem)
-                serials.add(run("openssl", "x509", "-in", pem, "-noout", "-serial").stdout)
+            for cert, _ in (first, second):
+                run("openssl", "x509", "-in", cert, "-out", "one.pem", cwd=work)
+                run("openssl", "verify", "-CAfile", ca.root, "-untrusted", ca.chain, "one.pem", cwd=work)
+                serials.add(run("openssl", "x509", "-in", cert, "-noout", "-serial").stdout)
             self.assertEqual(len(serials), 2)
-            mine = [c for c in gw.certs() if c["subject"] == f"CN=device-by-{door.lower()}"]
+            mine = [c for c in gw.certs() if c["subject"] == f"CN={device}"]
             self.assertEqual(len(mine), 2)
             self.assertEqual(sum(bool(c.get("replaced_by")) for c in mine), 1)
             return "enrolls, renews"

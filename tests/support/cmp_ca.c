@@ -108,6 +108,11 @@ static X509 *issue(const struct ca *ca, const X509_REQ *req)
         X509_add_ext(cert, ext, -1);
         X509_EXTENSION_free(ext);
     }
+    STACK_OF(X509_EXTENSION) *asked = X509_REQ_get_extensions((X509_REQ *)req);
+    int san = X509v3_get_ext_by_NID(asked, NID_subject_alt_name, -1);
+    if (san >= 0)
+        X509_add_ext(cert, X509v3_get_ext(asked, san), -1);
+    sk_X509_EXTENSION_pop_free(asked, X509_EXTENSION_free);
     BN_free(number);
     X509_sign(cert, ca->key, EVP_sha256());
     tell("issued", cert);
