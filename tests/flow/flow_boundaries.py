@@ -38,6 +38,7 @@ class Kind:
         self.name = name
         self.gw, self.ca = Gateway(), CAS[name]()
         self.page = DebugPage(os.path.join(self.gw.top, "page"))
+        self.gw.env = self.page.env
         self.cells = {}
         self.faults = []
 
@@ -88,7 +89,7 @@ class Kind:
             return self.fault(name, f"neither there nor at an end: {self.request(name)}")
         if self.gw.process.returncode != -9:
             return self.fault(name, f"the gateway ended with {self.gw.process.returncode}")
-        self.gw.start(self.page.env)
+        self.gw.start()
         outcome = self.judge(name, self.ask(name, secret, self.given_up))
         if outcome == "suspect":  # what it still asks is not for the next one to count
             self.gw.cli("request", "deny", self.request(name)["id"])
@@ -110,7 +111,7 @@ class Kind:
 
     def run(self):
         self.ca.configure(self.gw, LIMITS)
-        self.gw.start(self.page.env)
+        self.gw.start()
         for boundary in BOUNDARIES:
             seen = []
             for skip in range(EXCHANGES_MAX if boundary == "exchanged" else 1):

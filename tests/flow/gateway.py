@@ -66,6 +66,7 @@ class Gateway:
         self.log_path = os.path.join(self.top, "log")
         self.process = None
         self.secrets = []
+        self.env = {}  # of the server, besides the test's own
         with open(self.log_path, "wb"):
             pass
         run(SCEPTER, "init", self.dir, "--ports", f"{self.scep_port},{self.est_port},{self.admin_port}", *init_flags)
@@ -105,7 +106,7 @@ class Gateway:
     def start(self, env=None):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([SCEPTER, "serve", "-c", self.conf], stderr=log, stdout=log,
-                                            env={**os.environ, **(env or {})})
+                                            env={**os.environ, **self.env, **(env or {})})
         self.wait_ready()
         return self
 

@@ -46,6 +46,12 @@ class UpstreamTest(FlowTest):
     def request(self, name):
         return next(r for r in self.gw.requests() if r["subject"] == f"CN={name}")
 
+    def wait_for(self, true, seconds=30):
+        end = time.monotonic() + seconds
+        while not true():
+            self.assertLess(time.monotonic(), end, self.gw.log()[-3000:])
+            time.sleep(0.1)
+
     def wait_state(self, name, state, seconds=30):
         end = time.monotonic() + seconds
         while self.state(name) != state:
