@@ -2,6 +2,8 @@
 #include "base/text.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
+#include "gateway/wire.h"
+#include "ra/drive.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -118,20 +120,40 @@ static int show(struct cli *cli, const char *id)
     return CMD_OK;
 }
 
+/* What is sent again is sent under another handle: a CA may know the first one, and refuse it.
+ * Empty if one handle is safe to repeat. */
+static bool make_handle(struct cli *cli, const struct store_request *row, struct buf *handle,
+                        struct err *err)
+{
+    struct ra_settings *settings = NULL;
+    struct csr *csr = NULL;
+    size_t upstream;
+    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, err))
+        return false;
+    struct up_order order = {.request_id = row->id,
+                             .profile = cfg_profile_get(settings->cfg, row->profile)};
+    bool ok = order.profile && ra_upstream_find(settings, row->upstream, &upstream);
+    if (!ok) {
+        err_set(err, ERR_PEER, "its profile or upstream is not in the configuration any more");
+    } else if (!(settings->upstreams[upstream]->vt->caps & UP_RESUBMIT_SAFE)) {
+        struct upstream *up = settings->upstreams[upstream];
+        ok = csr_parse(buf_bytes(&row->csr), &csr, err);
+        order.csr = csr;
+        ok = ok && up->vt->prepare(up, &order, handle, err);
+    }
+    csr_free(csr);
+    ra_settings_free(settings);
+    return ok;
+}
+
 /* Under a lease, so that nobody drives the request meanwhile. */
 static bool decide(struct cli *cli, const struct store_request *row, bool approve,
-                   const char *reason, struct err *err)
+                   struct bytes handle, const char *reason, struct err *err)
 {
     const struct store_vt *vt = cli->store->vt;
     char text[RA_DETAIL_MAX];
     enum store_write result = STORE_FENCED;
     int attempt;
-    if (txn_is_final(row->state))
-        return err_set(err, ERR_PEER, "request %s is %s already", row->id,
-                       txn_state_name(row->state));
-    if (approve && row->state != TXN_SUSPECT)
-        return err_set(err, ERR_PEER, "request %s is %s, there is nothing to approve", row->id,
-                       txn_state_name(row->state));
     if (!vt->claim(cli->store, row->id, LEASE_SECONDS, &attempt, err))
         return false;
     if (!attempt)
@@ -147,6 +169,7 @@ static bool decide(struct cli *cli, const struct store_request *row, bool approv
                               .attempt = attempt,
                               .from = row->state,
                               .to = approve ? TXN_ORDERED : TXN_REFUSED,
+                              .handle = handle,
                               .next_at = clock_now(),
                               .reason = text,
                               .audit = &event};
@@ -155,18 +178,33 @@ static bool decide(struct cli *cli, const struct store_request *row, bool approv
             err_set(err, ERR_PEER, "request %s has just changed; look again", row->id));
 }
 
+static bool may_decide(const struct store_request *row, bool approve, const char *id,
+                       struct err *err)
+{
+    if (!row->id[0])
+        return err_set(err, ERR_PEER, "there is no request \"%s\"", id);
+    if (txn_is_final(row->state))
+        return err_set(err, ERR_PEER, "request %s is %s already", row->id,
+                       txn_state_name(row->state));
+    return !approve || row->state == TXN_SUSPECT ||
+           err_set(err, ERR_PEER, "request %s is %s, there is nothing to approve", row->id,
+                   txn_state_name(row->state));
+}
+
 static int decide_by_id(struct cli *cli, const char *id, bool approve, const char *reason)
 {
     struct store_request request = {0};
+    struct buf handle = {0};
     struct err err = {0};
     bool ok = cli->store->vt->request_by_id(cli->store, id, &request, &err);
-    if (ok && !request.id[0])
-        ok = err_set(&err, ERR_PEER, "there is no request \"%s\"", id);
-    ok = ok && decide(cli, &request, approve, reason, &err);
+    ok = ok && may_decide(&request, approve, id, &err) &&
+         (!approve || make_handle(cli, &request, &handle, &err)) &&
+         decide(cli, &request, approve, buf_bytes(&handle), reason, &err);
     if (ok)
         printf("%s %s\n", approve ? "approved" : "denied", request.id);
     else
         cli_complain(cli, "%s", err.text);
+    buf_free(&handle);
     store_request_clear(&request);
     return ok ? CMD_OK : err.kind == ERR_PEER ? CMD_REFUSED : CMD_UNREACHABLE;
 }

@@ -85,6 +85,7 @@ struct store_move {
     int attempt;
     enum txn_state from, to;
     struct bytes cookie; /* replaces the stored one unless ptr is NULL */
+    struct bytes handle; /* likewise */
     int64_t next_at;
     const char *reason;              /* or NULL */
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */

@@ -199,7 +199,8 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
     sqlite3_stmt *stmt =
         db_prepare(db,
                    "UPDATE request SET state = ?4, cookie = CASE WHEN ?5 THEN ?6 ELSE cookie END, "
-                   "next_at = ?7, reason = coalesce(?8, reason), updated = ?9, lease_until = 0 "
+                   "next_at = ?7, reason = coalesce(?8, reason), updated = ?9, lease_until = 0, "
+                   "handle = coalesce(?10, handle) "
                    "WHERE id = ?1 AND attempt = ?2 AND state = ?3",
                    err);
     if (!stmt)
@@ -213,6 +214,8 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
     sqlite3_bind_int64(stmt, 7, in->next_at);
     db_bind_text(stmt, 8, in->reason);
     sqlite3_bind_int64(stmt, 9, clock_now());
+    if (in->handle.ptr)
+        db_bind_bytes(stmt, 10, in->handle);
     if (!db_run(db, stmt, err))
         return DB_FAILED;
     if (sqlite3_changes(db->handle) != 1) {

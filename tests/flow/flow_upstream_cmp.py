@@ -216,6 +216,22 @@ class UpstreamCmp(CmpTest):
             self.assertEqual(self.ca.asked(P10CR), requests + int(fault.asks))
             self.gw.cli("request", "deny", self.request(name)["id"])
 
+    def test_approved(self):
+        """What an operator sends again has a transactionID of its own: the CA may have seen the first."""
+        self.ca.mode("deaf")
+        self.ca.proxy.reset(faults.REFUSE)
+        self.enroll("sent-again", code=3)
+        self.wait_state("sent-again", "suspect")
+        first = self.handle("sent-again")
+        self.ca.mode()
+        self.gw.cli("request", "approve", self.request("sent-again")["id"])
+        self.finish("sent-again")
+        self.assertNotEqual(self.handle("sent-again"), first)
+
+    def handle(self, name):
+        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as db:
+            return db.execute("SELECT handle FROM request WHERE subject = ?", (f"CN={name}",)).fetchone()[0]
+
     def test_later(self):
         """503 and 429 with Retry-After: later, once."""
         for name, status in {"busy": 503, "many": 429}.items():
