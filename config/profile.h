@@ -2,7 +2,7 @@
 #ifndef CONFIG_PROFILE_H
 #define CONFIG_PROFILE_H
 
-#include "base/cert.h"
+#include "config/doors.h"
 
 #include <regex.h>
 
@@ -11,27 +11,7 @@ enum cfg_challenge_kind {
     CFG_CHALLENGE_ONE_TIME,
     CFG_CHALLENGE_KIND_COUNT
 };
-enum cfg_scep_chain { CFG_CHAIN_LEAF = 0, CFG_CHAIN_ISSUER, CFG_CHAIN_FULL };
-enum cfg_scep_legacy { CFG_LEGACY_NONE = 0, CFG_LEGACY_DES3_SHA1 };
-enum cfg_binding { CFG_BINDING_NONE = 0, CFG_BINDING_OPTIONAL, CFG_BINDING_REQUIRED };
-enum cfg_password { CFG_PASSWORD_BINDING = 0, CFG_PASSWORD_SECRET, CFG_PASSWORD_REFUSE };
-enum cfg_csrattrs {
-    CFG_CSRATTRS_NONE = 0,
-    CFG_CSRATTRS_PLAIN,
-    CFG_CSRATTRS_TEMPLATE,
-    CFG_CSRATTRS_BOTH
-};
 enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
-
-struct cfg_certs {
-    struct cert **items;
-    size_t count;
-};
-
-struct cfg_strings {
-    char **items;
-    size_t count;
-};
 
 struct cfg_route {
     bool match_key;     /* the entry has match.key */
@@ -77,31 +57,6 @@ struct cfg_renewal {
     int64_t window; /* seconds before expiry from which a certificate may renew; 0: always */
     int64_t grace_after_expiry; /* seconds after it */
     enum cfg_same_key same_key;
-};
-
-struct cfg_scep {
-    struct cfg_strings paths; /* "/scep/vpn": with anything after it at a '/' */
-    size_t *ra;               /* indexes into cfg.ras; the first signs, all decrypt */
-    size_t ra_count;
-    enum cfg_scep_chain chain;
-    enum cfg_scep_legacy legacy;
-};
-
-struct cfg_user {
-    char *name;
-    char *hash; /* crypt(3), salted */
-};
-
-struct cfg_est {
-    bool enabled;
-    struct cfg_strings labels; /* "" is the path without a label */
-    bool auth_certificate;
-    bool auth_basic;
-    struct cfg_user *users; /* of the users file; NULL if there is none */
-    size_t user_count;
-    enum cfg_binding binding;
-    enum cfg_password challenge_password; /* what challengePassword means */
-    enum cfg_csrattrs csrattrs;
 };
 
 struct cfg_profile {

@@ -14,10 +14,6 @@
 #define KIB INT64_C(1024)
 #define MIB (INT64_C(1024) * 1024)
 
-#define JSON_WORDS(a, b)                                                                           \
-    "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"enum\": [\"" a "\", \"" b "\"]}}"
-#define JSON_FILE "{\"type\": \"string\"}"
-
 static const struct cfg_key ra_keys[] = {
     {.name = "certificate",
      .type = CFG_CERT_FILE,
@@ -205,120 +201,6 @@ static const struct cfg_key approval_keys[] = {
     {0},
 };
 
-/* In the order of enum cfg_scep_chain and enum cfg_scep_legacy. */
-static const char *const chain_words[] = {
-    [CFG_CHAIN_LEAF] = "leaf", [CFG_CHAIN_ISSUER] = "issuer", [CFG_CHAIN_FULL] = "full", NULL};
-static const char *const legacy_words[] = {
-    [CFG_LEGACY_NONE] = "none", [CFG_LEGACY_DES3_SHA1] = "des3-sha1", NULL};
-
-static const struct cfg_key scep_keys[] = {
-    {.name = "paths",
-     .type = CFG_STRINGS,
-     .offset = offsetof(struct cfg_scep, paths),
-     .required = true,
-     .min = 1,
-     .meaning = "The paths of the profile's URLs; what follows at a / is ignored.",
-     .form = "a path such as /scep/vpn",
-     .check = cfg_check_path},
-    {.name = "ra",
-     .type = CFG_CUSTOM,
-     .offset = 0,
-     .required = true,
-     .meaning = "The first signs replies, all decrypt requests: that is how a change of keys "
-                "overlaps.",
-     .form = "a list, each item the name of an entry of ra",
-     .json = "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}}"},
-    {.name = "chain",
-     .type = CFG_ENUM,
-     .offset = offsetof(struct cfg_scep, chain),
-     .def = "leaf",
-     .words = chain_words,
-     .meaning = "How much a reply holds: the certificate alone, with its issuer, or with the "
-                "whole chain."},
-    {.name = "legacy",
-     .type = CFG_ENUM,
-     .offset = offsetof(struct cfg_scep, legacy),
-     .def = "none",
-     .words = legacy_words,
-     .meaning = "Whether devices that know only triple DES and SHA-1 are served."},
-    {0},
-};
-
-/* In the order of enum cfg_binding, enum cfg_password and enum cfg_csrattrs. */
-static const char *const binding_words[] = {[CFG_BINDING_NONE] = "none",
-                                            [CFG_BINDING_OPTIONAL] = "optional",
-                                            [CFG_BINDING_REQUIRED] = "required",
-                                            NULL};
-static const char *const password_words[] = {[CFG_PASSWORD_BINDING] = "binding",
-                                             [CFG_PASSWORD_SECRET] = "secret",
-                                             [CFG_PASSWORD_REFUSE] = "refuse",
-                                             NULL};
-static const char *const csrattrs_words[] = {[CFG_CSRATTRS_NONE] = "none",
-                                             [CFG_CSRATTRS_PLAIN] = "plain",
-                                             [CFG_CSRATTRS_TEMPLATE] = "template",
-                                             [CFG_CSRATTRS_BOTH] = "both",
-                                             NULL};
-static const char *const off_words[] = {"off", NULL};
-
-static const struct cfg_key est_keys[] = {
-    {.name = "labels",
-     .type = CFG_STRINGS,
-     .offset = offsetof(struct cfg_est, labels),
-     .required = true,
-     .min = 1,
-     .meaning = "The labels in the profile's URLs; \"\" is the URL without a label.",
-     .form = "1 to 64 of A-Z a-z 0-9 . _ ~ - and no operation's name, or \"\"",
-     .check = cfg_check_label},
-    {.name = "auth",
-     .type = CFG_CUSTOM,
-     .offset = 0,
-     .def = "[certificate]",
-     .meaning = "How a device may prove itself: by a certificate of this profile, or by a password "
-                "that is a challenge or belongs to one of users.",
-     .form = "a list of certificate, basic",
-     .json = JSON_WORDS("certificate", "basic"),
-     .read = cfg_read_auth},
-    {.name = "users",
-     .type = CFG_CUSTOM,
-     .offset = 0,
-     .meaning = "Users for HTTP Basic with salted hashes as mkpasswd makes them ($y$, $6$, $5$ or "
-                "$2b$).",
-     .form = "a file with NAME:HASH lines, of mode 0600 or 0400, or 0640 if it is root's",
-     .json = JSON_FILE,
-     .read = cfg_file_users,
-     .clear = cfg_file_users_clear},
-    {.name = "binding",
-     .type = CFG_ENUM,
-     .offset = offsetof(struct cfg_est, binding),
-     .words = binding_words,
-     .def = "none",
-     .meaning = "Whether a CSR must be bound to the TLS connection it comes by (RFC 7030 section "
-                "3.5): by tls-unique on TLS 1.2, tls-exporter on 1.3. optional checks those that "
-                "are there."},
-    {.name = "challenge_password",
-     .type = CFG_ENUM,
-     .offset = offsetof(struct cfg_est, challenge_password),
-     .words = password_words,
-     .def = "binding",
-     .meaning = "What challengePassword in a CSR means: the binding, a challenge as SCEP has it, "
-                "or that the CSR is refused. A binding may always stand in estIdentityLinking (RFC "
-                "7894)."},
-    {.name = "csrattrs",
-     .type = CFG_ENUM,
-     .offset = offsetof(struct cfg_est, csrattrs),
-     .words = csrattrs_words,
-     .def = "plain",
-     .meaning = "How devices are told what the profile asks of a CSR: as RFC 7030 lists it, by a "
-                "template of RFC 9908, by both, or not at all."},
-    {.name = "keygen",
-     .type = CFG_ENUM,
-     .offset = CFG_NO_FIELD,
-     .words = off_words,
-     .def = "off",
-     .meaning = "Whether keys are made for devices; not available yet."},
-    {0},
-};
-
 static const struct cfg_key owner_keys[] = {
     {.name = "contact",
      .type = CFG_STRING,
@@ -429,12 +311,12 @@ static const struct cfg_key profile_keys[] = {
     {.name = "scep",
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_profile, scep),
-     .sub = scep_keys,
+     .sub = cfg_scep_keys,
      .meaning = "How the profile is reached over SCEP; left out: not at all."},
     {.name = "est",
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_profile, est),
-     .sub = est_keys,
+     .sub = cfg_est_keys,
      .meaning = "How the profile is reached over EST; left out: not at all.",
      .judge = cfg_judge_est},
     {.name = "owner",

@@ -10,4 +10,12 @@ extern const struct cfg_key cfg_schema[];
 /* Its sections about what comes before a profile is known. */
 extern const struct cfg_key cfg_listen_keys[], cfg_tls_keys[], cfg_limits_keys[], cfg_edge_keys[];
 
+/* How a profile is reached: struct cfg_scep, struct cfg_est. */
+extern const struct cfg_key cfg_scep_keys[], cfg_est_keys[];
+
+/* The JSON Schema of a list of two words, and of a file's name. */
+#define JSON_WORDS(a, b)                                                                           \
+    "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"enum\": [\"" a "\", \"" b "\"]}}"
+#define JSON_FILE "{\"type\": \"string\"}"
+
 #endif

@@ -146,11 +146,19 @@ static bool make_handle(struct cli *cli, const struct store_request *row, struct
     return ok;
 }
 
+/* What an operator says of a request. */
+struct verdict {
+    bool approve;
+    const char *reason; /* or NULL */
+    struct buf handle;  /* what is sent again, if it is approved */
+};
+
 /* Under a lease, so that nobody drives the request meanwhile. */
-static bool decide(struct cli *cli, const struct store_request *row, bool approve,
-                   struct bytes handle, const char *reason, struct err *err)
+static bool decide(struct cli *cli, const struct store_request *row, const struct verdict *verdict,
+                   struct err *err)
 {
     const struct store_vt *vt = cli->store->vt;
+    const char *event_name = verdict->approve ? "approved" : "denied";
     char text[RA_DETAIL_MAX];
     enum store_write result = STORE_FENCED;
     int attempt;
@@ -158,9 +166,9 @@ static bool decide(struct cli *cli, const struct store_request *row, bool approv
         return false;
     if (!attempt)
         return err_set(err, ERR_PEER, "request %s is being worked at; try again", row->id);
-    snprintf(text, sizeof text, "%s by an operator%s%.150s", approve ? "approved" : "denied",
-             reason ? ": " : "", reason ? reason : "");
-    struct audit_event event = {.event = approve ? "approved" : "denied",
+    snprintf(text, sizeof text, "%s by an operator%s%.150s", event_name,
+             verdict->reason ? ": " : "", verdict->reason ? verdict->reason : "");
+    struct audit_event event = {.event = event_name,
                                 .request = row->id,
                                 .profile = row->profile,
                                 .subject = row->subject,
@@ -168,8 +176,8 @@ static bool decide(struct cli *cli, const struct store_request *row, bool approv
     struct store_move move = {.id = row->id,
                               .attempt = attempt,
                               .from = row->state,
-                              .to = approve ? TXN_ORDERED : TXN_REFUSED,
-                              .handle = handle,
+                              .to = verdict->approve ? TXN_ORDERED : TXN_REFUSED,
+                              .handle = buf_bytes(&verdict->handle),
                               .next_at = clock_now(),
                               .reason = text,
                               .audit = &event};
@@ -194,17 +202,17 @@ static bool may_decide(const struct store_request *row, bool approve, const char
 static int decide_by_id(struct cli *cli, const char *id, bool approve, const char *reason)
 {
     struct store_request request = {0};
-    struct buf handle = {0};
+    struct verdict verdict = {.approve = approve, .reason = reason};
     struct err err = {0};
     bool ok = cli->store->vt->request_by_id(cli->store, id, &request, &err);
     ok = ok && may_decide(&request, approve, id, &err) &&
-         (!approve || make_handle(cli, &request, &handle, &err)) &&
-         decide(cli, &request, approve, buf_bytes(&handle), reason, &err);
+         (!approve || make_handle(cli, &request, &verdict.handle, &err)) &&
+         decide(cli, &request, &verdict, &err);
     if (ok)
         printf("%s %s\n", approve ? "approved" : "denied", request.id);
     else
         cli_complain(cli, "%s", err.text);
-    buf_free(&handle);
+    buf_free(&verdict.handle);
     store_request_clear(&request);
     return ok ? CMD_OK : err.kind == ERR_PEER ? CMD_REFUSED : CMD_UNREACHABLE;
 }

@@ -47,8 +47,7 @@ struct store_cert {
     int64_t revoked_at;                      /* 0: not revoked */
     int revoked_reason;                      /* CRLReason */
     char replaced_by[2 * RA_DIGEST_LEN + 1]; /* fingerprint or "" */
-    bool heir_revoked; /* of cert_find only: what it was renewed to, or what became of that, has
-                          been revoked for another reason than superseded */
+    bool heir_revoked; /* of cert_find only: a renewal after it was revoked, not as superseded */
     struct buf der;
 };
 
