@@ -4,6 +4,7 @@
 #define CONFIG_CONFIG_H
 
 #include "base/net.h"
+#include "base/rate.h"
 #include "config/profile.h"
 
 struct cfg_key;
@@ -51,6 +52,7 @@ struct cfg_limits {
     int64_t per_address;                                   /* 0: any number */
     int64_t queue;                                         /* requests that wait for a worker */
     int64_t first, handshake, request, reply, idle, drain; /* seconds */
+    struct rate rate_per_address;                          /* of requests */
 };
 
 /* Peers that stand between devices and us and speak for them. */
@@ -59,16 +61,11 @@ struct cfg_edge {
     struct net_blocks client_cert; /* RFC 9440 */
 };
 
-/* A rate: so many in so many seconds; count 0: no limit. */
-struct cfg_rate {
-    int64_t count, seconds;
-};
-
 /* How an upstream CA that is asked over a network is treated. */
 struct cfg_line {
     int64_t inflight; /* requests at the same time */
     int64_t queue;    /* requests that wait in memory; the others wait in the store */
-    struct cfg_rate rate;
+    struct rate rate;
     int64_t wait, deadline;         /* seconds: of a device for its answer; of one exchange */
     int64_t failures, open_seconds; /* breaker: in a row until it opens; until it is tried again */
 };

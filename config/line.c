@@ -13,8 +13,9 @@ bool cfg_read_rate(const struct cfg_node *node, void *field, struct cfg_faults *
     static const struct {
         const char *unit;
         int64_t seconds;
-    } units[] = {{"/s", 1}, {"/m", 60}, {"/h", HOUR}, {"/d", 24 * HOUR}};
-    struct cfg_rate *rate = field;
+    } units[] = {{"/s", 1},    {"/sec", 1},     {"/m", 60},        {"/min", 60},
+                 {"/h", HOUR}, {"/hour", HOUR}, {"/d", 24 * HOUR}, {"/day", 24 * HOUR}};
+    struct rate *rate = field;
     const char *text = node->kind == CFG_NODE_SCALAR ? node->text : "";
     struct bytes rest = bytes_str(text), digits;
     bytes_take_until(&rest, '/', &digits);
@@ -24,9 +25,10 @@ bool cfg_read_rate(const struct cfg_node *node, void *field, struct cfg_faults *
     free(number);
     for (size_t i = 0; ok && i < sizeof units / sizeof units[0]; i++)
         if (strcmp(text + digits.len, units[i].unit) == 0)
-            *rate = (struct cfg_rate){count, units[i].seconds};
+            *rate = (struct rate){count, units[i].seconds};
     if (!rate->count)
-        cfg_fault_value(faults, node, "is no rate", "one such as 50/s, 600/m, 1000/h or 5/d");
+        cfg_fault_value(faults, node, "is no rate",
+                        "one such as 50/s, 600/min, 1000/hour or 5/day");
     return rate->count;
 }
 
@@ -50,8 +52,8 @@ const struct cfg_key cfg_line_limits[] = {
      .type = CFG_CUSTOM,
      .offset = offsetof(struct cfg_line, rate),
      .meaning = "The most requests that are sent in a time; left out: any number.",
-     .form = "a rate such as 50/s or 600/m",
-     .json = "{\"type\": \"string\", \"pattern\": \"^[0-9]+/[smhd]$\"}",
+     .form = "a rate such as 50/s or 600/min",
+     .json = CFG_JSON_RATE,
      .read = cfg_read_rate},
     {.name = "wait",
      .type = CFG_DURATION,

@@ -2,6 +2,7 @@
 #ifndef CONFIG_PROFILE_H
 #define CONFIG_PROFILE_H
 
+#include "base/rate.h"
 #include "config/doors.h"
 
 #include <regex.h>
@@ -77,8 +78,10 @@ struct cfg_profile {
     int64_t retry_window;                 /* seconds in which a repetition gets the same answer */
     struct cfg_challenge challenge;
     struct cfg_renewal renewal;
-    bool migrate;      /* renewals go to migrate_to, whoever issued */
-    size_t migrate_to; /* index into cfg.upstreams */
+    struct rate rate;         /* of requests, from anywhere */
+    struct rate quota_device; /* of certificates that one device may ask for */
+    bool migrate;             /* renewals go to migrate_to, whoever issued */
+    size_t migrate_to;        /* index into cfg.upstreams */
     bool scep_enabled;
     struct cfg_scep scep;
     struct cfg_est est;

@@ -23,7 +23,8 @@ void cfg_read_store_clear(void *field);
 bool cfg_read_path(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_read_path_clear(void *field);
 
-/* struct cfg_rate: "50/s". */
+/* struct rate: "50/s", "5/day". */
+#define CFG_JSON_RATE "{\"type\": \"string\", \"pattern\": \"^[0-9]+/(s|sec|m|min|h|hour|d|day)$\"}"
 bool cfg_read_rate(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 /* struct cfg_keys: "2048-4096" or "3072". */
 bool cfg_read_rsa(const struct cfg_node *node, void *field, struct cfg_faults *faults);

@@ -163,6 +163,19 @@ static const struct cfg_key challenge_keys[] = {
     {0},
 };
 
+static const struct cfg_key quota_keys[] = {
+    {.name = "per_device",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_profile, quota_device),
+     .required = true,
+     .meaning = "Certificates that one device, which is one subject with its SANs, may ask for in "
+                "any such time; renewals count, repetitions of a request do not.",
+     .form = "a rate such as 5/day",
+     .json = CFG_JSON_RATE,
+     .read = cfg_read_rate},
+    {0},
+};
+
 /* In the order of enum cfg_same_key. */
 static const char *const same_key_words[] = {
     [CFG_SAME_KEY_ALLOW] = "allow", [CFG_SAME_KEY_REFUSE] = "refuse", NULL};
@@ -303,6 +316,18 @@ static const struct cfg_key profile_keys[] = {
      .offset = offsetof(struct cfg_profile, renewal),
      .sub = renewal_keys,
      .meaning = "When a device may renew by its certificate."},
+    {.name = "rate",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_profile, rate),
+     .meaning = "Requests of all devices together; beyond it they hear 503. Left out: any number.",
+     .form = "a rate such as 50/s or 600/min",
+     .json = CFG_JSON_RATE,
+     .read = cfg_read_rate},
+    {.name = "quota",
+     .type = CFG_SECTION,
+     .offset = 0,
+     .sub = quota_keys,
+     .meaning = "How much of the CA one device may use."},
     {.name = "approval",
      .type = CFG_SECTION,
      .offset = 0,

@@ -139,6 +139,15 @@ const struct cfg_key cfg_limits_keys[] = {
      .max = 1000000,
      .def = "1024",
      .meaning = "Complete requests that wait for a worker; beyond it they hear 503."},
+    {.name = "rate_per_address",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_limits, rate_per_address),
+     .meaning =
+         "Requests from one IPv4 address or one IPv6 /64; beyond it they hear 429. Left out: "
+         "any number. Where devices share an address, an enrollment is about four requests.",
+     .form = "a rate such as 50/s or 600/min",
+     .json = CFG_JSON_RATE,
+     .read = cfg_read_rate},
     {.name = "first",
      .type = CFG_DURATION,
      .offset = offsetof(struct cfg_limits, first),

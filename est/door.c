@@ -174,6 +174,7 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
             reply->authenticate = CHALLENGE_HEADER;
         else if (reply->status == 401)
             reply->status = 403;
+        reply->retry_after = outcome->retry_after;
     }
 }
 

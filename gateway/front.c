@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/net.h"
 #include "base/text.h"
 #include "est/door.h"
 #include "gateway/admin.h"
@@ -10,6 +11,7 @@
 
 #include <openssl/rand.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@ struct front {
     struct ra *ra;
     struct metrics *metrics;
     struct est_guard *guard;
+    struct rate_table *rates;
     pthread_mutex_t mutex; /* guards what follows, the pointers */
     struct ra_settings *settings;
     const struct http_server *watched;
@@ -39,6 +42,7 @@ struct front *front_new(struct ra *ra, struct metrics *metrics, struct ra_settin
     front->metrics = metrics;
     front->settings = settings;
     front->guard = est_guard_new();
+    front->rates = rate_table_new();
     pthread_mutex_init(&front->mutex, NULL);
     return front;
 }
@@ -49,6 +53,7 @@ void front_free(struct front *front)
         return;
     ra_settings_free(front->settings);
     est_guard_free(front->guard);
+    rate_table_free(front->rates);
     pthread_mutex_destroy(&front->mutex);
     free(front);
 }
@@ -102,6 +107,39 @@ static void answer_nobody(struct http_response *response, const char *detail)
     answer_plain(response, 404, "not found\n");
 }
 
+static bool answer_limited(struct http_response *response, int status, int64_t milliseconds)
+{
+    bool device = status == 429;
+    current.note = (struct ra_note){.operation = "-",
+                                    .outcome = "refused",
+                                    .reason = device ? "too-many-requests" : "profile-busy"};
+    snprintf(current.note.detail, sizeof current.note.detail, "%s passed its rate",
+             device ? "the address has" : "the profile has");
+    answer_plain(response, status, "try again later\n");
+    response->retry_after = (int)((milliseconds + 999) / 1000);
+    return false;
+}
+
+/* Before anything is decoded: whether the address, and then the profile, may have another request.
+ * A peer on a unix socket without an address is an edge, and has no rate. */
+static bool within_rates(struct front *front, const struct cfg *cfg,
+                         const struct cfg_profile *profile, const struct http_request *request,
+                         struct http_response *response)
+{
+    struct net_addr address;
+    uint64_t group = net_addr_parse(request->peer, &address) ? net_addr_group(&address) : 0;
+    int64_t now = clock_mono_ms(), wait = 0;
+    char key[80];
+    snprintf(key, sizeof key, "address %llx", (unsigned long long)group);
+    if (group)
+        wait = rate_table_take(front->rates, bytes_str(key), &cfg->limits.rate_per_address, now);
+    if (wait)
+        return answer_limited(response, 429, wait);
+    snprintf(key, sizeof key, "profile %s", profile->name);
+    wait = rate_table_take(front->rates, bytes_str(key), &profile->rate, now);
+    return !wait || answer_limited(response, 503, wait);
+}
+
 static void scep_handle(void *arg, const struct http_request *request,
                         struct http_response *response)
 {
@@ -111,7 +149,7 @@ static void scep_handle(void *arg, const struct http_request *request,
     begin("scep");
     if (!profile) {
         answer_nobody(response, "no profile has this SCEP path");
-    } else {
+    } else if (within_rates(front, settings->cfg, profile, request, response)) {
         struct scep_reply *reply = mem_zalloc(sizeof *reply);
         struct scep_call call = {
             .settings = settings,
@@ -159,7 +197,7 @@ static void est_handle(void *arg, const struct http_request *request,
     begin("est");
     if (!profile) {
         answer_nobody(response, "no profile has this EST path");
-    } else {
+    } else if (within_rates(front, settings->cfg, profile, request, response)) {
         struct est_reply *reply = mem_zalloc(sizeof *reply);
         unsigned agents;
         struct est_call call = {

@@ -101,7 +101,7 @@ struct lines *lines_new(const struct line_work *work)
 /* Milliseconds until the rate lets a request go; takes one from it if it is 0. */
 static int64_t rate_take(struct line *line, int64_t now)
 {
-    const struct cfg_rate *rate = &line->conf.rate;
+    const struct rate *rate = &line->conf.rate;
     if (!rate->count)
         return 0;
     double per_ms = (double)rate->count / (double)(rate->seconds * 1000);
@@ -424,7 +424,7 @@ int lines_delay(struct lines *lines, const char *upstream)
     pthread_mutex_lock(&lines->mutex);
     struct line *line = find(lines, upstream);
     if (line) {
-        const struct cfg_rate *rate = &line->conf.rate;
+        const struct rate *rate = &line->conf.rate;
         double queued = (double)(line->waiting_count + 1);
         ms = (int64_t)(queued * line->run_ms / (double)line->conf.inflight);
         int64_t by_rate =

@@ -140,7 +140,34 @@ struct ordering {
     const char *lineage; /* upstream that issued what is being renewed, or NULL */
     size_t upstream;
     struct store_request row;
+    uint8_t device[RA_DIGEST_LEN];
+    struct store_quota quota; /* most 0: none */
 };
+
+/* Whether the device may have another certificate. Not audited: a looping device would fill the
+ * trail. */
+static bool refuse_over_quota(const struct ordering *ordering, struct ra_outcome *outcome)
+{
+    const struct rate *rate = &ordering->request->profile->quota_device;
+    if (!ordering->quota.oldest)
+        return false;
+    ra_refuse(outcome, RA_OVER_QUOTA, "the device has asked for %lld certificates in %lld s",
+              (long long)rate->count, (long long)rate->seconds);
+    outcome->retry_after = (int)(ordering->quota.oldest - ordering->quota.since);
+    return true;
+}
+
+/* Looks before the CA is prepared; whoever asks at the same moment is found out in the transaction
+ * that orders. */
+static bool judge_quota(struct ra *ra, struct ordering *ordering, struct err *err)
+{
+    const struct rate *rate = &ordering->request->profile->quota_device;
+    if (!ra_request_device(ordering->request, ordering->device))
+        return err_openssl(err, ERR_LOCAL, "digesting a device");
+    ordering->quota = (struct store_quota){
+        .device = ordering->device, .most = rate->count, .since = clock_now() - rate->seconds};
+    return !rate->count || ra->store->vt->request_quota(ra->store, &ordering->quota, err);
+}
 
 static bool fill_row(struct ordering *ordering, struct err *err)
 {
@@ -165,6 +192,7 @@ static bool fill_row(struct ordering *ordering, struct err *err)
     if (!buf_set(&row->txn, request->txn))
         return err_set(err, ERR_PEER, "a transactionID of %zu octets", request->txn.len);
     memcpy(row->dedup, ordering->dedup, sizeof row->dedup);
+    memcpy(row->device, ordering->device, sizeof row->device);
     return buf_set(&row->csr, csr_der_get(request->csr)) &&
            (ra_request_prover(request, row->prover) ||
             err_set(err, ERR_BUG, "a request without evidence"));
@@ -193,6 +221,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
         .request = row,
         .spend = ra_authorization_spends(ordering->authorization),
         .retry_window = request->profile->retry_window,
+        .quota = ordering->quota.most ? &ordering->quota : NULL,
         .audit = &event,
     };
     if (!ra->store->vt->order(ra->store, &order, &result, existing, err))
@@ -204,6 +233,9 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
         ra_refuse(outcome, RA_BAD_CHALLENGE, "the challenge was used at this very moment");
         return true;
     }
+    if (result == STORE_OVER_QUOTA)
+        return refuse_over_quota(ordering, outcome) ||
+               err_set(err, ERR_BUG, "a quota that is passed by nothing");
     struct ra_drive drive = {.store = ra->store,
                              .settings = settings,
                              .profile = request->profile,
@@ -277,8 +309,10 @@ static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_
         ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
         ok = refuse_audited(ra, request, outcome, err);
     } else {
-        ok =
-            fill_row(ordering, err) && order_and_drive(ra, ordering, policy->ignored, outcome, err);
+        ok = judge_quota(ra, ordering, err) &&
+             (refuse_over_quota(ordering, outcome) ||
+              (fill_row(ordering, err) &&
+               order_and_drive(ra, ordering, policy->ignored, outcome, err)));
     }
     store_request_clear(&ordering->row);
     free(policy);

@@ -22,6 +22,7 @@ static const char *const reason_names[RA_REASON_COUNT] = {
     [RA_UNKNOWN_TXN] = "unknown-transaction",
     [RA_UPSTREAM_REFUSED] = "upstream-refused",
     [RA_DENIED] = "denied",
+    [RA_OVER_QUOTA] = "over-quota",
 };
 
 const char *ra_op_name(enum ra_op op)
@@ -104,4 +105,18 @@ bool ra_request_dedup(const struct ra_request *request, const struct cert *renew
               add_sans(ctx, names) && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
     EVP_MD_CTX_free(ctx);
     return ok || err_openssl(err, ERR_LOCAL, "digesting a request");
+}
+
+bool ra_request_device(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN])
+{
+    const struct names *names = csr_names_get(request->csr);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    if (!ctx)
+        err_no_memory();
+    bool ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+              add_part(ctx, bytes_str(request->profile->name)) &&
+              add_part(ctx, buf_bytes(&names->subject)) && add_sans(ctx, names) &&
+              EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
 }

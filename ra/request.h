@@ -60,6 +60,7 @@ enum ra_reason {
     RA_UNKNOWN_TXN,      /* poll for something that this key never asked for */
     RA_UPSTREAM_REFUSED, /* the CA said no */
     RA_DENIED,           /* an operator said no */
+    RA_OVER_QUOTA,       /* this device has asked for too many certificates; retry_after */
     RA_REASON_COUNT,
 };
 
@@ -69,7 +70,7 @@ struct ra_outcome {
     char request_id[RA_ID_LEN + 1]; /* empty if the request was refused before it was ordered */
     char detail[RA_DETAIL_MAX];     /* for the operator's log; RA_ISSUED: what was ignored */
     bool repeated;                  /* answered from the stored row */
-    int retry_after;                /* seconds, when RA_PENDING */
+    int retry_after;                /* seconds, when RA_PENDING or RA_OVER_QUOTA */
     struct cert *cert;              /* when RA_ISSUED; the caller owns a count */
     size_t upstream;                /* index into cfg->upstreams of the CA, when RA_ISSUED */
 };
@@ -83,6 +84,8 @@ void ra_outcome_clear(struct ra_outcome *outcome);
 #define RA_DIGEST_LEN 32
 bool ra_request_dedup(const struct ra_request *request, const struct cert *renews,
                       uint8_t out[RA_DIGEST_LEN], struct err *err) MUST_USE;
+/* SHA-256 of which device a request is for: profile, subject and SANs. What a quota counts. */
+bool ra_request_device(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN]) MUST_USE;
 /* SHA-256 of the key that proved itself (holder's SPKI), or of the Basic principal; what a poll
  * must prove again. False if there is neither. */
 bool ra_request_prover(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN]) MUST_USE;

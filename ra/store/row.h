@@ -1,4 +1,4 @@
-/* What the store holds, and what its writes take. */
+/* What the store holds, and what is asked of it. */
 #ifndef RA_STORE_ROW_H
 #define RA_STORE_ROW_H
 
@@ -17,6 +17,7 @@ struct store_request {
     enum ra_op op;
     uint8_t dedup[RA_DIGEST_LEN];
     uint8_t prover[RA_DIGEST_LEN];      /* see ra_request_prover */
+    uint8_t device[RA_DIGEST_LEN];      /* see ra_request_device; written, not read */
     struct buf txn;                     /* transactionID */
     struct buf csr;                     /* DER */
     struct buf handle;                  /* of the connector, from prepare */
@@ -60,47 +61,11 @@ struct store_challenge {
     int uses_left;
 };
 
-enum store_order_result {
-    STORE_ORDERED = 0,
-    STORE_DUPLICATE,      /* a row with this deduplication key is open, or its certificate is live
-                             and the row younger than the window */
-    STORE_CHALLENGE_GONE, /* spent or expired since it was judged */
-};
-
-/* What order writes. request: state is HELD or ORDERED; id, created and attempt are set by the
- * caller: 1 if he drives it, with a lease, or 0. spend may be NULL. A spent challenge remembers the
- * request (see challenge_spent_by). */
-struct store_order {
-    const struct store_request *request;
-    const uint8_t *spend;
-    int64_t retry_window;
-    const struct audit_event *audit;
-};
-
-/* A move of an existing request. Fenced: applied only if the row is still in `from` with that
- * attempt. */
-struct store_move {
-    const char *id;
-    int attempt;
-    enum txn_state from, to;
-    struct bytes cookie; /* replaces the stored one unless ptr is NULL */
-    struct bytes handle; /* likewise */
-    int64_t next_at;
-    const char *reason;              /* or NULL */
-    const struct audit_event *audit; /* NULL: nothing that the trail does not know */
-};
-
 /* Where a CertPoll looks. */
 struct store_txn_key {
     const char *profile;
     struct bytes txn;
     const uint8_t *prover; /* RA_DIGEST_LEN */
-};
-
-struct store_revoke {
-    const char *fingerprint;
-    int reason; /* CRLReason */
-    const struct audit_event *audit;
 };
 
 /* Ids of requests; ids has room for max. */
@@ -113,27 +78,12 @@ struct store_due {
     int64_t now;
 };
 
-/* Records an issued certificate: request to ISSUED, inventory row, `replaced_by` of the renewed
- * certificate, audit; one transaction, fenced like a move. */
-struct store_record {
-    const char *id;
-    int attempt;
-    enum txn_state from;
-    const struct cert *cert;
-    bool confirm; /* the CA is yet to hear of it, with the cookie */
-    struct bytes cookie;
-    const struct audit_event *audit;
+/* Whether so many requests of a device were ordered after `since`. */
+struct store_quota {
+    const uint8_t *device; /* RA_DIGEST_LEN */
+    int64_t most, since;
+    int64_t oldest; /* out: if they were, when the first of the last `most` was; else 0 */
 };
-
-/* What came of a confirmation of that attempt. */
-struct store_confirm {
-    const char *id;
-    int attempt;
-    int64_t again_at;   /* 0: the CA has heard */
-    const char *reason; /* why not, or NULL */
-};
-
-enum store_write { STORE_DONE = 0, STORE_FENCED, STORE_SERIAL_SEEN };
 
 struct store_filter {
     const char *profile;    /* or NULL */

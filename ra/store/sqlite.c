@@ -252,6 +252,11 @@ static bool request_due(struct store *store, const struct store_due *due, struct
     WITH_READER(store, err, db_request_due(db, due, ret, err));
 }
 
+static bool request_quota(struct store *store, struct store_quota *quota, struct err *err)
+{
+    WITH_READER(store, err, db_request_quota(db, quota, err));
+}
+
 static bool request_counts(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err)
 {
     WITH_READER(store, err, db_request_counts(db, counts, err));
@@ -478,6 +483,7 @@ const struct store_vt store_sqlite = {
     .request_by_id = request_by_id,
     .request_list = request_list,
     .request_due = request_due,
+    .request_quota = request_quota,
     .request_counts = request_counts,
     .cert_find = cert_find,
     .cert_list = cert_list,

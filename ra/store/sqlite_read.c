@@ -172,6 +172,29 @@ bool db_request_due(struct db *db, const struct store_due *due, struct store_ids
     return ok;
 }
 
+bool db_request_quota(struct db *db, struct store_quota *quota, struct err *err)
+{
+    bool row;
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "SELECT created FROM request WHERE device = ?1 AND "
+                                    "device != x'' AND created > ?2 ORDER BY created DESC "
+                                    "LIMIT 1 OFFSET ?3",
+                                    err);
+    quota->oldest = 0;
+    if (!stmt)
+        return false;
+    db_bind_bytes(stmt, 1, bytes_of(quota->device, RA_DIGEST_LEN));
+    sqlite3_bind_int64(stmt, 2, quota->since);
+    sqlite3_bind_int64(stmt, 3, quota->most - 1);
+    if (!db_step(db, stmt, &row, err))
+        return false;
+    if (row) {
+        quota->oldest = sqlite3_column_int64(stmt, 0);
+        sqlite3_reset(stmt);
+    }
+    return true;
+}
+
 bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(db, "SELECT state, count(*) FROM request GROUP BY state", err);

@@ -44,6 +44,8 @@ static const char *const steps[] = {
     "CREATE INDEX request_due ON request (upstream, next_at) WHERE "
     "state IN ('ordered', 'waiting', 'suspect') OR confirm = 1;"
     "CREATE TABLE memory (upstream TEXT PRIMARY KEY, memory BLOB NOT NULL) WITHOUT ROWID;",
+    "ALTER TABLE request ADD COLUMN device BLOB NOT NULL DEFAULT x'';"
+    "CREATE INDEX request_device ON request (device, created) WHERE device != x'';",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

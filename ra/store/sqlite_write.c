@@ -88,8 +88,8 @@ static bool request_insert(struct db *db, const struct store_request *row, struc
         db,
         "INSERT INTO request (id, profile, upstream, state, op, dedup, prover, txn, csr, "
         "handle, cookie, renews, origin, subject, reason, created, updated, next_at, "
-        "attempt, lease_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
-        "?12, ?13, ?14, ?15, ?16, ?16, ?17, ?18, ?19)",
+        "attempt, lease_until, device) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+        "?12, ?13, ?14, ?15, ?16, ?16, ?17, ?18, ?19, ?20)",
         err);
     if (!stmt)
         return false;
@@ -114,6 +114,7 @@ static bool request_insert(struct db *db, const struct store_request *row, struc
     sqlite3_bind_int(stmt, 18, row->attempt);
     sqlite3_bind_int64(stmt, 19,
                        row->state == TXN_ORDERED && row->attempt ? now + ORDER_LEASE_SECONDS : 0);
+    db_bind_bytes(stmt, 20, bytes_of(row->device, RA_DIGEST_LEN));
     return db_run(db, stmt, err);
 }
 
@@ -139,6 +140,12 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err)
         order->result = STORE_DUPLICATE;
         memcpy(order->existing, old.id, sizeof order->existing);
         store_request_clear(&old);
+        return DB_UNDO;
+    }
+    if (order->in->quota && !db_request_quota(db, order->in->quota, err))
+        return DB_FAILED;
+    if (order->in->quota && order->in->quota->oldest) {
+        order->result = STORE_OVER_QUOTA;
         return DB_UNDO;
     }
     if (!dedup_release(db, row->dedup, err) || !request_insert(db, row, err) ||

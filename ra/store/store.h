@@ -3,7 +3,7 @@
 #ifndef RA_STORE_STORE_H
 #define RA_STORE_STORE_H
 
-#include "ra/store/row.h"
+#include "ra/store/write.h"
 
 struct store;
 
@@ -30,6 +30,7 @@ struct store_vt {
     bool (*request_list)(struct store *store, const struct store_filter *filter,
                          bool (*each)(const struct store_request *request, void *arg), void *arg,
                          struct err *err);
+    bool (*request_quota)(struct store *store, struct store_quota *quota, struct err *err);
     bool (*request_counts)(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err);
     bool (*cert_find)(struct store *store, const uint8_t *fingerprint, struct store_cert *ret,
                       bool *found, struct err *err);

@@ -240,7 +240,7 @@ static void test_hold(void **state)
 static void test_rate(void **state)
 {
     struct ca *ca = *state;
-    ca->conf->rate = (struct cfg_rate){20, 1};
+    ca->conf->rate = (struct rate){20, 1};
     ca->conf->queue = 100;
     lines_configure(ca->lines, ca->settings);
     usleep(100000);

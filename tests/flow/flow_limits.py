@@ -1,0 +1,134 @@
+"""Who asks too often hears so before anything is computed for him, and hinders nobody else."""
+import http.client
+import re
+import ssl
+import subprocess
+import time
+import unittest
+
+from est_wire import basic, make_csr
+from gateway import SCEPTER, FlowTest, Gateway
+
+
+class Limits(FlowTest):
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"^profiles:", "limits: {rate_per_address: 20/min}\nprofiles:")
+
+    def ask(self, path, source="127.0.0.1"):
+        """(status, Retry-After or None) of a SCEP GET."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.gw.scep_port, timeout=30, source_address=(source, 0))
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        reply.read()
+        connection.close()
+        return reply.status, reply.headers.get("Retry-After")
+
+    def test_address(self):
+        """An address beyond its rate hears 429 with the seconds to wait, over both doors; another address is served; and after these seconds it is as well."""
+        answers = [self.ask("/scep/default?operation=GetCACaps", "127.0.0.2") for _ in range(25)]
+        statuses = [status for status, _ in answers]
+        self.assertEqual(statuses[:20], [200] * 20)
+        self.assertEqual(statuses[22:], [429] * 3)
+        wait = int(answers[-1][1])
+        self.assertTrue(1 <= wait <= 3, wait)
+        self.assertEqual(self.ask("/scep/default?operation=GetCACaps", "127.0.0.3")[0], 200)
+
+        context = ssl.create_default_context(cafile=self.gw.root)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.gw.est_port, timeout=30, context=context,
+                                                 source_address=("127.0.0.2", 0))
+        connection.request("GET", "/.well-known/est/cacerts")
+        reply = connection.getresponse()
+        reply.read()
+        self.assertEqual(reply.status, 429)
+        time.sleep(int(reply.headers["Retry-After"]))
+        connection.request("GET", "/.well-known/est/cacerts")
+        self.assertEqual(connection.getresponse().status, 200)
+        connection.close()
+        self.assertGreater(self.gw.metric(r'scepter_requests_total.*reason="too-many-requests"'), 0)
+
+    def test_operators(self):
+        """The rate is that of devices: health and metrics are asked as often as one likes."""
+        for _ in range(30):
+            self.assertEqual(self.gw.admin("/healthz")[0], 200)
+
+
+class ProfileLimits(FlowTest):
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"^    challenge:", "    rate: 30/min\n    quota: {per_device: 2/day}\n    challenge:")
+        with open(gw.conf, encoding="utf-8") as file:
+            text = file.read()
+        profile = re.search(r"^  default:\n((?:    .*\n|\n)+)", text, re.M).group(1)
+        other = re.sub(r"rate: .*|quota: .*", "", profile)
+        other = re.sub(r"paths: \[.*?\]", "paths: [/scep/other]", other)
+        other = re.sub(r"labels: \[.*?\]", "labels: [other]", other)
+        with open(gw.conf, "a", encoding="utf-8") as file:
+            file.write("  other:\n" + other)
+
+    def enroll(self, *, subject="/CN=loop-1", work=None, user="loop-1"):
+        """(status, headers, body) of an EST enrollment with a new key and challenge."""
+        work = work or self.gw.work(f"est-{time.monotonic_ns()}")
+        csr = make_csr(work, subject)
+        context = ssl.create_default_context(cafile=self.gw.root)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.gw.est_port, timeout=30, context=context)
+        name, value = basic(self.gw.challenge(), user).split(": ")
+        connection.request("POST", "/.well-known/est/simpleenroll", body=csr,
+                           headers={name: value, "Content-Type": "application/pkcs10"})
+        reply = connection.getresponse()
+        body = reply.read()
+        connection.close()
+        return reply.status, reply.headers, body
+
+    def test_a_quota(self):
+        """A device that asks for a third certificate in a day is refused by both doors, by 429 with Retry-After and by FAILURE; another device is not; the inventory has two, and it shows in the metrics."""
+        self.assertEqual(self.enroll()[0], 200)
+        self.assertEqual(self.enroll()[0], 200)
+        status, headers, body = self.enroll()
+        self.assertEqual(status, 429)
+        self.assertIn(b"over-quota", body)
+        self.assertTrue(86000 < int(headers["Retry-After"]) <= 86400, headers["Retry-After"])
+        secret = self.gw.challenge()
+        refused = self.gw.scep_client("--subject", "/CN=loop-1", check=False, secret=secret)
+        self.assertIn("status=FAILURE fail=badRequest", refused.stdout.decode())
+        self.assertEqual(self.enroll(subject="/CN=other-1", user="other-1")[0], 200)
+        self.assertEqual(len([c for c in self.gw.certs() if "loop-1" in c["subject"]]), 2)
+        self.assertEqual(self.gw.metric(r'scepter_requests_total.*reason="over-quota"'), 2)
+        # The challenge of a refusal is not spent: it serves another device.
+        self.gw.scep_client("--subject", "/CN=loop-2", secret=secret)
+
+    def test_b_rate(self):
+        """A profile beyond its rate answers 503 with Retry-After, whoever asks; another profile is served."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.gw.scep_port, timeout=30)
+
+        def ask(path):
+            connection.request("GET", path + "?operation=GetCACaps")
+            reply = connection.getresponse()
+            reply.read()
+            return reply.status, reply.headers.get("Retry-After")
+
+        answers = [ask("/scep/default") for _ in range(35)]
+        self.assertEqual(answers[-1][0], 503)
+        self.assertIn(answers[-1][1], ("1", "2"))
+        self.assertEqual(ask("/scep/other")[0], 200)
+        self.assertGreater(self.gw.metric(r'scepter_requests_total.*reason="profile-busy"'), 0)
+        connection.close()
+
+
+class Check(unittest.TestCase):
+    def test_check(self):
+        """The words of the documentation are taken, and a quota without a unit is a fault with its line."""
+        gw = Gateway()
+        try:
+            gw.edit(r"^    challenge:", "    quota: {per_device: 5/day}\n    rate: 50/s\n    challenge:")
+            gw.cli("check")
+            gw.edit("5/day", "5")
+            result = subprocess.run([SCEPTER, "check", "-c", gw.conf], capture_output=True, timeout=60, check=False)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("per_device: is no rate", (result.stdout + result.stderr).decode())
+        finally:
+            gw.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
