@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static const char usage[] =
     "usage: scepter request list [-c FILE] [--profile P] [--json]\n"
@@ -25,6 +26,8 @@ static const struct option options[] = {
     {"profile", required_argument, NULL, 'p'}, {"reason", required_argument, NULL, 'r'}, {0}};
 
 #define LEASE_SECONDS 10
+#define LEASE_WAIT_MS 40000 /* longer than limits.deadline is by default */
+#define LEASE_PAUSE_MS 100
 
 struct flags {
     struct store_filter filter;
@@ -153,7 +156,24 @@ struct verdict {
     struct buf handle;  /* what is sent again, if it is approved */
 };
 
-/* Under a lease, so that nobody drives the request meanwhile. */
+/* Takes the request's lease, so that nobody drives it meanwhile. Who has it now asks a CA, which
+ * ends by its deadline. */
+static bool lease_take(struct cli *cli, const struct store_request *row, int *attempt,
+                       struct err *err)
+{
+    const struct timespec pause = {.tv_nsec = LEASE_PAUSE_MS * 1000000L};
+    int64_t end = clock_mono_ms() + LEASE_WAIT_MS;
+    *attempt = 0;
+    while (cli->store->vt->claim(cli->store, row->id, LEASE_SECONDS, attempt, err)) {
+        if (*attempt)
+            return true;
+        if (clock_mono_ms() >= end)
+            return err_set(err, ERR_PEER, "request %s is being worked at; try again", row->id);
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 static bool decide(struct cli *cli, const struct store_request *row, const struct verdict *verdict,
                    struct err *err)
 {
@@ -162,10 +182,8 @@ static bool decide(struct cli *cli, const struct store_request *row, const struc
     char text[RA_DETAIL_MAX];
     enum store_write result = STORE_FENCED;
     int attempt;
-    if (!vt->claim(cli->store, row->id, LEASE_SECONDS, &attempt, err))
+    if (!lease_take(cli, row, &attempt, err))
         return false;
-    if (!attempt)
-        return err_set(err, ERR_PEER, "request %s is being worked at; try again", row->id);
     snprintf(text, sizeof text, "%s by an operator%s%.150s", event_name,
              verdict->reason ? ": " : "", verdict->reason ? verdict->reason : "");
     struct audit_event event = {.event = event_name,
