@@ -27,6 +27,7 @@ struct forge {
     struct buf plain, nonce, more;
     bool sealed, ber;
     const char *save, *reply, *out;
+    long copies; /* that are saved, each with keys and padding of its own */
 };
 
 static void die(const char *what, const char *why)
@@ -78,14 +79,17 @@ static int nid_of(const char *name)
     return nid;
 }
 
+/* An empty path: a bag with nothing in it, if it stays the only one. */
 static void take_bag(struct forge *forge, const char *path)
 {
+    forge->make.certs = forge->bag_der;
+    if (!*path)
+        return;
     size_t at = forge->make.cert_count++;
     if (at >= BAG_MAX)
         die("bag", "full");
     forge->bag[at] = cert_load(path);
     forge->bag_der[at] = cert_der_get(forge->bag[at]);
-    forge->make.certs = forge->bag_der;
 }
 
 /* Of the signed message. */
@@ -152,6 +156,8 @@ static bool take_inner(struct forge *forge, const char *name, const char *value)
         hex_load(value, &forge->more);
     else if (strcmp(name, "save") == 0)
         forge->save = value;
+    else if (strcmp(name, "copies") == 0)
+        forge->copies = strtol(value, NULL, 10);
     else if (strcmp(name, "reply") == 0)
         forge->reply = value;
     else if (strcmp(name, "out") == 0)
@@ -191,6 +197,20 @@ static void message_make(struct forge *forge, struct buf *der)
         die("message", "no memory");
     buf_free(&strict);
     buf_free(&envelope);
+}
+
+/* One file, or NAME.0, NAME.1, ... */
+static void messages_save(struct forge *forge)
+{
+    for (long i = 0; i < (forge->copies ? forge->copies : 1); i++) {
+        struct buf message = {0}, name = {0};
+        message_make(forge, &message);
+        if (!buf_add_str(&name, forge->save) || (forge->copies && !buf_add_fmt(&name, ".%ld", i)))
+            die(forge->save, "no memory");
+        file_save(buf_str(&name), buf_bytes(&message));
+        buf_free(&message);
+        buf_free(&name);
+    }
 }
 
 static const char *name_of(int nid)
@@ -258,10 +278,10 @@ int main(int argc, char **argv)
         die("nonce", "no memory");
     if (!peer_ca_fetch(&forge.url, &forge.ca, &err))
         die("GetCACert", err.text);
-    message_make(&forge, &message);
     if (forge.save) {
-        file_save(forge.save, buf_bytes(&message));
+        messages_save(&forge);
     } else {
+        message_make(&forge, &message);
         if (!peer_http(&forge.url, "operation=PKIOperation", buf_bytes(&message), &http, &err))
             die("PKIOperation", err.text);
         if (forge.reply)
