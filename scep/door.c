@@ -14,6 +14,7 @@
 
 #define KEYS_MAX 16
 #define CHAIN_MAX 16
+#define NONCE_MIN 8
 
 /* One PKIOperation on its way. */
 struct pkiop {
@@ -117,10 +118,13 @@ static void take_keys(struct pkiop *op)
 static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
                                 const uint8_t *nonce)
 {
+    /* 16 octets (RFC 8894 section 3.2.1.5); old iOS sends 8, and is answered with as many. */
+    size_t theirs = scep_msg_nonce_get(op->msg).len;
+    bool short_one = theirs >= NONCE_MIN && theirs < SCEP_NONCE_LEN;
     return (struct scep_out){
         .type = SCEP_CERTREP,
         .txn = scep_msg_txn_get(op->msg),
-        .sender_nonce = bytes_of(nonce, SCEP_NONCE_LEN),
+        .sender_nonce = bytes_of(nonce, short_one ? theirs : SCEP_NONCE_LEN),
         .recipient_nonce = scep_msg_nonce_get(op->msg),
         .status = status,
         .algs = op->algs,
