@@ -140,8 +140,8 @@ static const struct cfg_key challenge_keys[] = {
      .type = CFG_CUSTOM,
      .offset = 0,
      .meaning = "The fixed challenges, at most 16, each of at least 12 characters; several overlap "
-                "during a "
-                "change. Required if kinds has fixed.",
+                "during a change. They also close the envelopes of SCEP devices without an RSA "
+                "key, so they should be random. Required if kinds has fixed.",
      .form = "a file with one secret a line, of mode 0600 or 0400, or 0640 if it is root's",
      .json = JSON_FILE,
      .read = cfg_file_secrets,

@@ -1,6 +1,7 @@
 #include "scep/check.h"
 
 #include "base/text.h"
+#include "scep/algs.h"
 #include "scep/msg.h"
 
 #include <openssl/err.h>
@@ -26,35 +27,12 @@ static bool on_list(const int *list, size_t count, int nid)
     return false;
 }
 
-static int oid_nid(struct bytes whole)
-{
-    const unsigned char *p = whole.ptr;
-    ASN1_OBJECT *object = d2i_ASN1_OBJECT(NULL, &p, (long)whole.len);
-    int nid = object ? OBJ_obj2nid(object) : NID_undef;
-    ASN1_OBJECT_free(object);
-    ERR_clear_error();
-    return nid;
-}
-
-/* AlgorithmIdentifier: its NID, and its parameters (tag 0 if there are none). */
-static bool take_algorithm(struct bytes *cur, int *nid, struct der *params)
-{
-    struct der outer, oid;
-    if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid))
-        return false;
-    *params = (struct der){0};
-    if (outer.content.len && (!der_take(&outer.content, params) || outer.content.len))
-        return false;
-    *nid = oid_nid(oid.whole);
-    return true;
-}
-
 /* ContentInfo { contentType, [0] EXPLICIT content }: the content. */
 static bool take_content_info(struct bytes der, int type, struct der *content)
 {
     struct der outer, oid, explicit;
     return der_take_tag(&der, DER_SEQUENCE, &outer) && der.len == 0 &&
-           der_take_tag(&outer.content, DER_OID, &oid) && oid_nid(oid.whole) == type &&
+           der_take_tag(&outer.content, DER_OID, &oid) && scep_oid_nid(oid.whole) == type &&
            der_take_tag(&outer.content, DER_CONTEXT_CONSTRUCTED(0), &explicit) &&
            outer.content.len == 0 && der_take_tag(&explicit.content, DER_SEQUENCE, content) &&
            explicit.content.len == 0;
@@ -101,9 +79,9 @@ static bool take_signer(struct bytes cur, struct scep_signed *found)
     if (!der_take_tag(&cur, DER_SEQUENCE, &signer) || cur.len ||
         !der_take_tag(&signer.content, DER_INTEGER, &version) ||
         !take_identifier(&signer.content, &id) ||
-        !take_algorithm(&signer.content, &found->digest, &params) ||
+        !scep_algorithm_take(&signer.content, &found->digest, &params) ||
         !der_take_tag(&signer.content, DER_CONTEXT_CONSTRUCTED(0), &attributes) ||
-        !take_algorithm(&signer.content, &found->signature, &params) ||
+        !scep_algorithm_take(&signer.content, &found->signature, &params) ||
         !der_take(&signer.content, &signature) || (signature.tag & ~0x20u) != DER_OCTET_STRING)
         return false;
     struct der unsigned_attributes;
@@ -123,7 +101,7 @@ static bool take_encapsulated(struct bytes *cur)
 {
     struct der outer, oid, explicit, octets;
     if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid) ||
-        oid_nid(oid.whole) != NID_pkcs7_data)
+        scep_oid_nid(oid.whole) != NID_pkcs7_data)
         return false;
     if (outer.content.len == 0)
         return true;
@@ -177,7 +155,7 @@ static bool take_oaep_part(struct bytes *cur, unsigned number, int *nid, struct 
     *nid = NID_undef;
     if (!der_next_is(*cur, (uint8_t)DER_CONTEXT_CONSTRUCTED(number)))
         return true;
-    return der_take(cur, &explicit) && take_algorithm(&explicit.content, nid, params) &&
+    return der_take(cur, &explicit) && scep_algorithm_take(&explicit.content, nid, params) &&
            explicit.content.len == 0;
 }
 
@@ -208,7 +186,7 @@ static bool take_recipient(struct bytes *cur, struct scep_recipient *ret)
     if (!der_take_tag(cur, DER_SEQUENCE, &outer) ||
         !der_take_tag(&outer.content, DER_INTEGER, &version) ||
         !take_identifier(&outer.content, ret) ||
-        !take_algorithm(&outer.content, &algorithm, &params) ||
+        !scep_algorithm_take(&outer.content, &algorithm, &params) ||
         !der_take_tag(&outer.content, DER_OCTET_STRING, &key) || outer.content.len)
         return false;
     if (algorithm == NID_rsaesOaep)
@@ -217,11 +195,9 @@ static bool take_recipient(struct bytes *cur, struct scep_recipient *ret)
 }
 
 /* Octets of an implicit [0] OCTET STRING, primitive or in segments. */
-static bool content_length(struct bytes *cur, size_t *ret)
+static bool content_length(struct der content, size_t *ret)
 {
-    struct der content, segment;
-    if (!der_take(cur, &content))
-        return false;
+    struct der segment;
     *ret = content.content.len;
     if (content.tag == DER_CONTEXT(0))
         return true;
@@ -242,16 +218,14 @@ static bool take_encrypted(struct bytes *cur, enum scep_ciphers ciphers,
     struct der outer, oid, iv;
     size_t len;
     if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid) ||
-        oid_nid(oid.whole) != NID_pkcs7_data ||
-        !take_algorithm(&outer.content, &found->cipher, &iv) ||
-        !content_length(&outer.content, &len) || outer.content.len)
+        scep_oid_nid(oid.whole) != NID_pkcs7_data ||
+        !scep_algorithm_take(&outer.content, &found->cipher, &iv) ||
+        !der_take(&outer.content, &found->encrypted) || !content_length(found->encrypted, &len) ||
+        outer.content.len)
         return false;
-    bool aes = found->cipher == NID_aes_128_cbc || found->cipher == NID_aes_192_cbc ||
-               found->cipher == NID_aes_256_cbc;
-    bool des = (ciphers >= SCEP_CIPHERS_DES3 && found->cipher == NID_des_ede3_cbc) ||
-               (ciphers >= SCEP_CIPHERS_DES && found->cipher == NID_des_cbc);
-    size_t block = aes ? 16 : 8;
-    return (aes || des) && iv.tag == DER_OCTET_STRING && iv.content.len == block && len > 0 &&
+    found->iv = iv.content;
+    size_t block = scep_cipher_block(found->cipher, ciphers);
+    return block && iv.tag == DER_OCTET_STRING && iv.content.len == block && len > 0 &&
            len % block == 0;
 }
 
@@ -266,6 +240,11 @@ bool scep_enveloped_take(struct bytes der, enum scep_ciphers ciphers, struct sce
         !der_take_tag(&data.content, DER_INTEGER, &version) ||
         !der_take_tag(&data.content, DER_SET, &recipients) || recipients.content.len == 0)
         return err_set(err, ERR_PEER, "a message whose content is not an EnvelopedData");
+    found.by_password = der_next_is(recipients.content, SCEP_PWRI_TAG);
+    if (found.by_password &&
+        (!scep_pwri_take(&recipients.content, ciphers, &found.pwri) || recipients.content.len))
+        return err_set(err, ERR_PEER,
+                       "an envelope by password that is not one PBKDF2 and PWRI-KEK within bounds");
     while (recipients.content.len) {
         if (found.recipient_count == SCEP_RECIPIENTS_MAX ||
             !take_recipient(&recipients.content, &found.recipients[found.recipient_count++]))

@@ -3,8 +3,7 @@
 #ifndef SCEP_CHECK_H
 #define SCEP_CHECK_H
 
-#include "base/der.h"
-#include "scep/scep.h"
+#include "scep/password.h"
 
 /* Borrowed ranges of a SignedData that has the right shape. */
 struct scep_signed {
@@ -26,10 +25,15 @@ bool scep_signed_algs_known(const struct scep_signed *found);
 struct scep_recipient {
     struct bytes issuer, serial, ski; /* as above */
 };
+/* Its recipients are either keys or one password. */
 struct scep_enveloped {
     struct scep_recipient recipients[SCEP_RECIPIENTS_MAX];
     size_t recipient_count;
-    int cipher; /* NID */
+    bool by_password;
+    struct scep_pwri pwri; /* if by_password */
+    int cipher;            /* NID */
+    struct bytes iv;       /* a block of it */
+    struct der encrypted;  /* [0] OCTET STRING, primitive or in segments */
 };
 bool scep_enveloped_take(struct bytes der, enum scep_ciphers ciphers, struct scep_enveloped *ret,
                          struct err *err) MUST_USE;

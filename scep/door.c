@@ -4,6 +4,7 @@
 #include "scep/msg.h"
 #include "scep/outcome.h"
 #include "scep/query.h"
+#include "scep/sealing.h"
 
 #include <openssl/objects.h>
 #include <openssl/rand.h>
@@ -13,6 +14,7 @@
 
 #define KEYS_MAX 16
 #define CHAIN_MAX 16
+#define NONCE_MIN 8
 
 /* One PKIOperation on its way. */
 struct pkiop {
@@ -23,6 +25,7 @@ struct pkiop {
     struct scep_key keys[KEYS_MAX]; /* the first signs */
     size_t key_count;
     struct scep_algs algs;
+    struct scep_sealing sealing; /* once there is a msg */
 };
 
 /* An answer outside the protocol: nothing that a signed one could be addressed to was read. */
@@ -115,10 +118,13 @@ static void take_keys(struct pkiop *op)
 static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
                                 const uint8_t *nonce)
 {
+    /* 16 octets (RFC 8894 section 3.2.1.5); old iOS sends 8, and is answered with as many. */
+    size_t theirs = scep_msg_nonce_get(op->msg).len;
+    bool short_one = theirs >= NONCE_MIN && theirs < SCEP_NONCE_LEN;
     return (struct scep_out){
         .type = SCEP_CERTREP,
         .txn = scep_msg_txn_get(op->msg),
-        .sender_nonce = bytes_of(nonce, SCEP_NONCE_LEN),
+        .sender_nonce = bytes_of(nonce, short_one ? theirs : SCEP_NONCE_LEN),
         .recipient_nonce = scep_msg_nonce_get(op->msg),
         .status = status,
         .algs = op->algs,
@@ -186,6 +192,7 @@ static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
         struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
         out.content = buf_bytes(&bag);
         out.recipient = scep_msg_signer_get(op->msg);
+        out.password = op->sealing.by_password ? &op->sealing.password : NULL;
         ra_note_set(&op->reply->note, "issued", outcome->repeated ? "repeated" : NULL,
                     "serial %s%s", cert_serial_get(outcome->cert), outcome->detail);
         memcpy(op->reply->delivers, outcome->request_id, sizeof op->reply->delivers);
@@ -225,17 +232,14 @@ static bool is_only_des3(const struct scep_msg *msg)
 static bool open_content(struct pkiop *op, struct buf *content)
 {
     bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
-    struct scep_opener opener = {op->keys, op->key_count, legacy};
     struct err err = {0};
-    int cipher;
     if (!legacy && is_only_des3(op->msg)) {
         answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "3DES needs scep.legacy");
         return false;
     }
-    bool ok = content ? scep_msg_open(op->msg, &opener, content, &cipher, &err)
-                      : scep_msg_addressed(op->msg, &opener, &cipher, &err);
-    if (cipher != NID_undef)
-        op->algs.cipher = cipher;
+    bool ok = scep_sealing_open(&op->sealing, content, &err);
+    if (op->sealing.cipher != NID_undef)
+        op->algs.cipher = op->sealing.cipher;
     if (!ok)
         answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
     return ok;
@@ -245,7 +249,10 @@ static void submit(struct pkiop *op, struct ra_request *request)
 {
     struct ra_outcome outcome = {0};
     struct err err = {0};
-    if (ra_submit(op->ra, request, &outcome, &err))
+    /* Before anything is spent: an answer that cannot be given must not be earned. */
+    if (!scep_sealing_choose(&op->sealing, request->csr, &err))
+        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
+    else if (ra_submit(op->ra, request, &outcome, &err))
         answer_outcome(op, &outcome);
     else
         answer_fault(op->reply, &err);
@@ -309,15 +316,20 @@ static void dispatch(struct pkiop *op)
 {
     bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
     int type = scep_msg_type_get(op->msg);
+    struct err err = {0};
     op->reply->note.operation = scep_type_name(type);
     if (scep_msg_algs_get(op->msg).digest == NID_sha1 && !legacy) {
         answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "SHA-1 needs scep.legacy");
         return;
     }
     op->algs.digest = scep_msg_algs_get(op->msg).digest;
-    if (cert_spki_get(scep_msg_signer_get(op->msg))->kind != SPKI_RSA) {
-        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm",
-                       "the reply cannot be enveloped to a key that is not RSA: use EST");
+    op->sealing = (struct scep_sealing){
+        .profile = op->call->profile,
+        .msg = op->msg,
+        .opener = {op->keys, op->key_count, legacy ? SCEP_CIPHERS_DES3 : SCEP_CIPHERS_AES},
+    };
+    if (!scep_sealing_possible(&op->sealing, &err)) {
+        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
         return;
     }
     switch (type) {

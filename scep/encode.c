@@ -1,6 +1,8 @@
 #include "base/der.h"
+#include "scep/algs.h"
 #include "scep/attrs.h"
 #include "scep/msg.h"
+#include "scep/password.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -16,14 +18,7 @@
 
 static const uint8_t version_0[] = {DER_INTEGER, 1, 0};
 static const uint8_t version_1[] = {DER_INTEGER, 1, 1};
-
-/* AlgorithmIdentifier without parameters, or with NULL. */
-static bool add_algorithm(struct buf *out, int nid, bool null)
-{
-    size_t start = out->len;
-    return der_add_oid(out, nid) && (!null || der_add(out, DER_NULL, bytes_of(NULL, 0))) &&
-           der_wrap(out, start, DER_SEQUENCE);
-}
+static const uint8_t version_3[] = {DER_INTEGER, 1, 3};
 
 /* IssuerAndSerialNumber (RFC 5652 section 10.2.4). */
 static bool add_identifier(struct buf *out, const struct cert *cert)
@@ -60,9 +55,8 @@ static bool add_recipient(struct buf *out, const struct cert *recipient, struct 
 {
     size_t start = out->len;
     return buf_add(out, bytes_of(version_0, sizeof version_0)) && add_identifier(out, recipient) &&
-           add_algorithm(out, NID_rsaEncryption, true) &&
-           add_transported_key(out, recipient, key) && der_wrap(out, start, DER_SEQUENCE) &&
-           der_wrap(out, start, DER_SET);
+           scep_algorithm_add(out, NID_rsaEncryption, true) &&
+           add_transported_key(out, recipient, key) && der_wrap(out, start, DER_SEQUENCE);
 }
 
 /* The content encrypted, as the implicit [0] OCTET STRING. */
@@ -84,7 +78,7 @@ static bool add_ciphertext(struct buf *out, const EVP_CIPHER *cipher, const uint
 static bool add_encrypted_content(struct buf *out, int nid, const uint8_t *key,
                                   struct bytes content)
 {
-    const EVP_CIPHER *cipher = EVP_get_cipherbynid(nid);
+    const EVP_CIPHER *cipher = scep_cipher_get(nid);
     uint8_t iv[EVP_MAX_IV_LENGTH];
     size_t start = out->len;
     if (RAND_bytes(iv, sizeof iv) != 1 || !der_add_oid(out, NID_pkcs7_data))
@@ -96,18 +90,28 @@ static bool add_encrypted_content(struct buf *out, int nid, const uint8_t *key,
            add_ciphertext(out, cipher, key, iv, content) && der_wrap(out, start, DER_SEQUENCE);
 }
 
-/* EnvelopedData for one recipient (RFC 5652 section 6.1). */
+/* Version and RecipientInfos: one, by key transport or by password (RFC 5652 section 6.1). */
+static bool add_recipients(struct buf *out, const struct scep_out *msg, struct bytes key)
+{
+    const uint8_t *version = msg->password ? version_3 : version_0;
+    if (!buf_add(out, bytes_of(version, sizeof version_0)))
+        return false;
+    size_t start = out->len;
+    return (msg->password ? scep_pwri_add(out, msg->password, key)
+                          : add_recipient(out, msg->recipient, key)) &&
+           der_wrap(out, start, DER_SET);
+}
+
+/* EnvelopedData (RFC 5652 section 6.1). */
 static bool add_envelope(struct buf *out, const struct scep_out *msg)
 {
-    const EVP_CIPHER *cipher = EVP_get_cipherbynid(msg->algs.cipher);
+    const EVP_CIPHER *cipher = scep_cipher_get(msg->algs.cipher);
     uint8_t key[EVP_MAX_KEY_LENGTH];
     size_t start = out->len;
     if (!cipher || RAND_bytes(key, sizeof key) != 1 || !der_add_oid(out, NID_pkcs7_enveloped))
         return false;
     size_t data = out->len;
-    bool ok = buf_add(out, bytes_of(version_0, sizeof version_0)) &&
-              add_recipient(out, msg->recipient,
-                            bytes_of(key, (size_t)EVP_CIPHER_get_key_length(cipher))) &&
+    bool ok = add_recipients(out, msg, bytes_of(key, (size_t)EVP_CIPHER_get_key_length(cipher))) &&
               add_encrypted_content(out, msg->algs.cipher, key, msg->content) &&
               der_wrap(out, data, DER_SEQUENCE) &&
               der_wrap(out, data, DER_CONTEXT_CONSTRUCTED(0)) && der_wrap(out, start, DER_SEQUENCE);
@@ -256,10 +260,10 @@ static bool add_signer(struct buf *out, const struct scep_out *msg, struct bytes
               fill_attrs(&attrs, msg, bytes_of(digest, digest_len)) && sort_attrs(&attrs, &set) &&
               buf_add(out, bytes_of(version_1, sizeof version_1)) &&
               add_identifier(out, msg->signer.cert) &&
-              add_algorithm(out, msg->algs.digest, false) &&
+              scep_algorithm_add(out, msg->algs.digest, false) &&
               der_add(out, DER_CONTEXT_CONSTRUCTED(0), buf_bytes(&set)) &&
               der_wrap(&set, 0, DER_SET) && sign(msg, buf_bytes(&set), &signature) &&
-              nid != NID_undef && add_algorithm(out, nid, nid == NID_rsaEncryption) &&
+              nid != NID_undef && scep_algorithm_add(out, nid, nid == NID_rsaEncryption) &&
               der_add(out, DER_OCTET_STRING, buf_bytes(&signature)) &&
               der_wrap(out, start, DER_SEQUENCE) && der_wrap(out, start, DER_SET);
     buf_free(&attrs.text);
@@ -279,7 +283,7 @@ static bool add_signed(struct buf *out, const struct scep_out *msg, struct bytes
     if (!buf_add(out, bytes_of(version_1, sizeof version_1)))
         return false;
     size_t digests = out->len;
-    if (!add_algorithm(out, msg->algs.digest, false) || !der_wrap(out, digests, DER_SET))
+    if (!scep_algorithm_add(out, msg->algs.digest, false) || !der_wrap(out, digests, DER_SET))
         return false;
     size_t encapsulated = out->len;
     if (!der_add_oid(out, NID_pkcs7_data))
@@ -297,7 +301,7 @@ bool scep_msg_encode(const struct scep_out *out, struct buf *der, struct err *er
 {
     struct buf envelope = {0};
     bool ok = true;
-    if (out->content.ptr && cert_spki_get(out->recipient)->kind != SPKI_RSA)
+    if (out->content.ptr && !out->password && cert_spki_get(out->recipient)->kind != SPKI_RSA)
         return err_set(err, ERR_PEER, "an envelope can only be made for an RSA key");
     if (out->content.ptr)
         ok = add_envelope(&envelope, out);

@@ -9,8 +9,9 @@
  * at most SCEP_CERTS_MAX certificates, exactly one SignerInfo, algorithms on our list, depth and
  * sizes within bounds, no trailing bytes. BER indefinite lengths are accepted. */
 bool scep_check_signed(struct bytes der, struct err *err) MUST_USE;
-/* The same for an EnvelopedData: KeyTransRecipientInfo only, RSA PKCS#1 v1.5 or OAEP with sane
- * parameters, content cipher one of those, in CBC mode, whole blocks. */
+/* The same for an EnvelopedData: KeyTransRecipientInfos, RSA PKCS#1 v1.5 or OAEP with sane
+ * parameters, or one PasswordRecipientInfo within the bounds of scep/password.h; content cipher one
+ * of those, in CBC mode, whole blocks. */
 bool scep_check_enveloped(struct bytes der, enum scep_ciphers ciphers, struct err *err) MUST_USE;
 
 /* A pkiMessage whose outer signature has been verified. Immutable. */
@@ -53,17 +54,37 @@ bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
 bool scep_msg_addressed(const struct scep_msg *msg, const struct scep_opener *opener, int *cipher,
                         struct err *err) MUST_USE;
 
+/* Fixed challenges that envelopes may be made with, instead of keys (RFC 8894 section 3.1). */
+struct scep_passwords {
+    const struct buf *secrets;
+    size_t count;
+    enum scep_ciphers ciphers;
+};
+/* Whether the content is an envelope by password, of whatever ciphers. */
+bool scep_msg_by_password(const struct scep_msg *msg);
+/* Decrypts it with whichever of the passwords it was made with; every one is tried. Every failure
+ * looks alike. content NULL: only the key is unwrapped. On success *by is that password with the
+ * algorithms of its use, which may close the reply. *cipher as above. */
+struct scep_opened {
+    struct buf *content;
+    int cipher;
+    struct scep_password by;
+};
+bool scep_msg_open_password(const struct scep_msg *msg, const struct scep_passwords *passwords,
+                            struct scep_opened *opened, struct err *err) MUST_USE;
+
 /* Everything that one pkiMessage of either side says. */
 struct scep_out {
     enum scep_type type;
     struct bytes txn;
-    struct bytes sender_nonce;    /* SCEP_NONCE_LEN; fresh */
-    struct bytes recipient_nonce; /* CertRep: the request's senderNonce; else empty */
-    enum scep_status status;      /* CertRep */
-    enum scep_fail fail;          /* CertRep with SCEP_FAILURE */
-    const char *fail_text;        /* or NULL */
-    struct bytes content;         /* to be enveloped; ptr NULL: no envelope */
-    const struct cert *recipient; /* whom the envelope is for */
+    struct bytes sender_nonce;            /* SCEP_NONCE_LEN; fresh */
+    struct bytes recipient_nonce;         /* CertRep: the request's senderNonce; else empty */
+    enum scep_status status;              /* CertRep */
+    enum scep_fail fail;                  /* CertRep with SCEP_FAILURE */
+    const char *fail_text;                /* or NULL */
+    struct bytes content;                 /* to be enveloped; ptr NULL: no envelope */
+    const struct cert *recipient;         /* whom the envelope is for */
+    const struct scep_password *password; /* what closes it, if the recipient has no RSA key */
     struct scep_algs algs;
     struct scep_key signer;
 };

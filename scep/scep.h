@@ -48,4 +48,12 @@ struct scep_algs {
     int cipher; /* NID_aes_128_cbc, ... */
 };
 
+/* A secret that both sides know, and how it closes an envelope (RFC 8894 section 3.1). */
+struct scep_password {
+    struct bytes secret; /* borrowed */
+    int prf;             /* NID_hmacWithSHA256, ... */
+    int cipher;          /* NID of the key encryption key's */
+    int iterations;
+};
+
 #endif

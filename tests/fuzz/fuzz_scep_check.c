@@ -13,6 +13,20 @@ static void must_be_inside(struct bytes part, struct bytes whole)
         abort();
 }
 
+/* What is found lies inside the input and its bounds, and unwrapping reads nothing beyond it. */
+static void look_at_password(const struct scep_pwri *pwri, struct bytes der)
+{
+    uint8_t key[EVP_MAX_KEY_LENGTH];
+    must_be_inside(pwri->salt, der);
+    must_be_inside(pwri->iv, der);
+    must_be_inside(pwri->wrapped, der);
+    if (pwri->iterations < SCEP_PWRI_ITERATIONS_MIN ||
+        pwri->iterations > SCEP_PWRI_ITERATIONS_MAX || pwri->wrapped.len < 2 * pwri->iv.len)
+        abort();
+    for (size_t len = 8; len <= sizeof key; len += 8)
+        (void)!scep_pwri_unwrap(pwri, bytes_str("SECRET"), key, len);
+}
+
 /* Ranges that are found lie inside the input, and counts inside their bounds. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -31,7 +45,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 must_be_inside(value, found.attributes);
     }
     if (scep_enveloped_take(der, true, &opened, &err)) {
-        if (opened.recipient_count < 1 || opened.recipient_count > SCEP_RECIPIENTS_MAX)
+        if (opened.by_password)
+            look_at_password(&opened.pwri, der);
+        if (!opened.recipient_count != opened.by_password ||
+            opened.recipient_count > SCEP_RECIPIENTS_MAX)
             abort();
         for (size_t i = 0; i < opened.recipient_count; i++) {
             must_be_inside(opened.recipients[i].serial, der);

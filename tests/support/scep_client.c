@@ -4,11 +4,15 @@
  *
  * usage: scep_client --url http://HOST:PORT/PATH --subject /CN=x [--san dns:a]...
  *   [--challenge-env VAR | --challenge-file FILE] [--key FILE | --key-type rsa2048]
+ *   [--by-password [--no-challenge]]
  *   [--renew CERT KEY] [--poll] [--txn TEXT] [--type TEXT] [--digest sha256] [--cipher aes128]
  *   [--out FILE] [--key-out FILE] [--signer-out FILE] [--save-request FILE] [--no-send]
  *   [--repeat N [--concurrent]]
  *   [--count N [--parallel P] [--challenges FILE] [--journal FILE]]
  *        scep_client --url URL --send FILE
+ *
+ * --by-password envelopes with the challenge instead of with RSA keys; --no-challenge leaves it out
+ * of the certification request.
  *
  * Exit codes: 0 SUCCESS, 3 PENDING, 2 FAILURE, 1 anything else, 4 usage.
  */
@@ -101,7 +105,8 @@ static bool client_open(struct client *client, struct err *err)
         .subject = options->subject,
         .sans = options->sans,
         .san_count = options->san_count,
-        .challenge = options->challenge,
+        .challenge = options->no_challenge ? NULL : options->challenge,
+        .password = options->by_password ? options->challenge : NULL,
         .key = client->key,
         .signer = {client->signer, client->signer_key ? client->signer_key : client->key},
         .txn = bytes_str(options->txn ? options->txn : client->txn),
@@ -374,13 +379,18 @@ static bool take_value(struct client_options *o, const char *name, const char *v
 
 static bool take_flag(struct client_options *o, const char *name)
 {
-    bool *flag = strcmp(name, "--poll") == 0         ? &o->poll
-                 : strcmp(name, "--no-send") == 0    ? &o->no_send
-                 : strcmp(name, "--concurrent") == 0 ? &o->concurrent
-                                                     : NULL;
-    if (flag)
-        *flag = true;
-    return flag;
+    const struct {
+        const char *name;
+        bool *field;
+    } flags[] = {{"--poll", &o->poll},
+                 {"--no-send", &o->no_send},
+                 {"--concurrent", &o->concurrent},
+                 {"--by-password", &o->by_password},
+                 {"--no-challenge", &o->no_challenge}};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+        if (strcmp(name, flags[i].name) == 0)
+            return *flags[i].field = true;
+    return false;
 }
 
 static bool options_take(struct client_options *o, int argc, char **argv)

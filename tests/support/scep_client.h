@@ -28,7 +28,7 @@ struct client_options {
     const char *save_path, *send_path;
     const char *challenges_path, *journal_path;
     long count, parallel, repeat;
-    bool poll, no_send, concurrent;
+    bool poll, no_send, concurrent, by_password, no_challenge;
     struct scep_algs algs;
 };
 

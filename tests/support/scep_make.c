@@ -213,18 +213,28 @@ void scep_make(const struct scep_make *make, struct buf *der)
     wrap_content_info(der, start, NID_pkcs7_signed);
 }
 
-static void add_oaep(struct buf *buf, int digest)
+/* RSAES-OAEP-params (RFC 8017 appendix A.2.1): what has its default is left out, as DER wants it.
+ */
+static void add_oaep(struct buf *buf, const struct scep_make_envelope *make)
 {
+    int mask = make->mask ? make->mask : make->oaep;
     size_t start = buf->len;
     MUST(der_add_oid(buf, NID_rsaesOaep));
     size_t params = buf->len;
-    if (digest != NID_sha1) {
-        add_algorithm(buf, digest, true);
+    if (make->oaep != NID_sha1 || make->whole) {
+        add_algorithm(buf, make->oaep, true);
         MUST(der_wrap(buf, params, DER_CONTEXT_CONSTRUCTED(0)));
-        size_t mask = buf->len;
+    }
+    if (mask != NID_sha1 || make->whole) {
+        size_t at = buf->len;
         MUST(der_add_oid(buf, NID_mgf1));
-        add_algorithm(buf, digest, true);
-        MUST(der_wrap(buf, mask, DER_SEQUENCE) && der_wrap(buf, mask, DER_CONTEXT_CONSTRUCTED(1)));
+        add_algorithm(buf, mask, true);
+        MUST(der_wrap(buf, at, DER_SEQUENCE) && der_wrap(buf, at, DER_CONTEXT_CONSTRUCTED(1)));
+    }
+    if (make->whole) {
+        size_t at = buf->len;
+        MUST(der_add_oid(buf, NID_pSpecified) && der_add(buf, DER_OCTET_STRING, bytes_str("")) &&
+             der_wrap(buf, at, DER_SEQUENCE) && der_wrap(buf, at, DER_CONTEXT_CONSTRUCTED(2)));
     }
     MUST(der_wrap(buf, params, DER_SEQUENCE) && der_wrap(buf, start, DER_SEQUENCE));
 }
@@ -247,7 +257,8 @@ static void rsa_encrypt(const struct scep_make_envelope *make, struct bytes plai
     MUST(ctx && EVP_PKEY_encrypt_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1);
     if (padding == RSA_PKCS1_OAEP_PADDING)
         MUST(EVP_PKEY_CTX_set_rsa_oaep_md(ctx, EVP_get_digestbynid(make->oaep)) == 1 &&
-             EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, EVP_get_digestbynid(make->oaep)) == 1);
+             EVP_PKEY_CTX_set_rsa_mgf1_md(
+                 ctx, EVP_get_digestbynid(make->mask ? make->mask : make->oaep)) == 1);
     MUST(EVP_PKEY_encrypt(ctx, sealed, &len, plain.ptr, plain.len) == 1);
     EVP_PKEY_CTX_free(ctx);
     MUST(der_add(out, DER_OCTET_STRING, bytes_of(sealed, len)));
@@ -259,7 +270,7 @@ static void add_recipient(struct buf *buf, const struct scep_make_envelope *make
     add_number(buf, make->by_ski ? 2 : 0);
     add_identifier(buf, make->recipient, make->by_ski);
     if (make->oaep)
-        add_oaep(buf, make->oaep);
+        add_oaep(buf, make);
     else
         add_algorithm(buf, NID_rsaEncryption, true);
     rsa_encrypt(make, key, buf);

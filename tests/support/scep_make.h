@@ -43,6 +43,8 @@ struct scep_make_envelope {
     const struct cert *recipient;
     int cipher; /* NID; 0: AES-128-CBC */
     int oaep;   /* NID of the digest; 0: PKCS#1 v1.5 */
+    int mask;   /* NID of the digest of OAEP's mask; 0: the same */
+    bool whole; /* OAEP's parameters are all written, also those that have a default */
     bool by_ski;
     size_t recipients; /* 0: one */
     enum scep_make_fault fault;

@@ -236,12 +236,19 @@ static bool message_make(const struct peer_device *device, const struct peer_ca 
         return odd_message(device, ca, content, der);
     if (RAND_bytes(nonce, sizeof nonce) != 1)
         return err_openssl(err, ERR_LOCAL, "making a nonce");
+    const struct scep_password password = {
+        .secret = bytes_str(device->password),
+        .prf = NID_hmacWithSHA256,
+        .cipher = device->algs.cipher,
+        .iterations = 2048,
+    };
     struct scep_out out = {
         .type = (enum scep_type)type,
         .txn = device->txn,
         .sender_nonce = bytes_of(nonce, sizeof nonce),
         .content = content,
         .recipient = ca->recipient,
+        .password = device->password ? &password : NULL,
         .algs = device->algs,
         .signer = device->signer,
     };
@@ -279,16 +286,32 @@ static bool known_signer(const struct peer_ca *ca, const struct cert *signer)
     return false;
 }
 
+/* A reply is enveloped as the request was. */
+static bool open_reply(const struct scep_msg *msg, const struct peer_device *device,
+                       struct buf *bag, int *cipher, struct err *err)
+{
+    struct scep_opener opener = {&device->signer, 1, true};
+    struct buf secret = BUF_SECRET(0);
+    struct scep_passwords passwords = {&secret, 1, SCEP_CIPHERS_DES3};
+    struct scep_opened opened = {.content = bag};
+    if (!device->password)
+        return scep_msg_open(msg, &opener, bag, cipher, err);
+    bool ok = buf_set(&secret, bytes_str(device->password)) &&
+              scep_msg_open_password(msg, &passwords, &opened, err);
+    *cipher = opened.cipher;
+    buf_free(&secret);
+    return ok;
+}
+
 /* The first certificate has to be the one for our key: Apple's devices look no further. */
 static bool take_cert(const struct scep_msg *msg, const struct peer_device *device,
                       struct peer_answer *answer, struct err *err)
 {
-    struct scep_opener opener = {&device->signer, 1, true};
     struct buf bag = {0};
     struct cert **certs = NULL;
     size_t count = 0;
     int cipher;
-    bool ok = scep_msg_open(msg, &opener, &bag, &cipher, err) &&
+    bool ok = open_reply(msg, device, &bag, &cipher, err) &&
               scep_certs_decode(buf_bytes(&bag), &certs, &count, err);
     if (ok && count == 0)
         ok = err_set(err, ERR_PEER, "SUCCESS without a certificate");

@@ -39,6 +39,7 @@ struct peer_device {
     const char *const *sans;
     size_t san_count;
     const char *challenge; /* NULL or "": none */
+    const char *password;  /* what envelopes are made with, both ways; NULL: RSA keys */
     EVP_PKEY *key;         /* of the request */
     struct scep_key signer;
     struct bytes txn;

@@ -136,6 +136,23 @@ static void test_opens(void **state)
                 }
 }
 
+/* RSAES-OAEP with its parameters left out where they are the default (Windows) or all written, and
+ * with a mask by another digest than the hash's (Android's key store). */
+static void test_oaep(void **state)
+{
+    static const int digests[] = {NID_sha1, NID_sha256, NID_sha384, NID_sha512};
+    struct fixture *f = *state;
+    for (size_t d = 0; d < 4; d++)
+        for (size_t m = 0; m < 4; m++)
+            for (int whole = 0; whole < 2; whole++) {
+                struct scep_make_envelope make = {.recipient = f->certs[NEW],
+                                                  .oaep = digests[d],
+                                                  .mask = digests[m],
+                                                  .whole = whole};
+                assert_opens(f, &make);
+            }
+}
+
 /* An envelope that names its recipient eight times opens as well. */
 static void test_many_recipients(void **state)
 {
@@ -235,10 +252,10 @@ static void test_no_envelope(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_opens),       cmocka_unit_test(test_many_recipients),
-        cmocka_unit_test(test_des3),        cmocka_unit_test(test_indefinite),
-        cmocka_unit_test(test_alike),       cmocka_unit_test(test_stranger),
-        cmocka_unit_test(test_no_envelope),
+        cmocka_unit_test(test_opens),           cmocka_unit_test(test_oaep),
+        cmocka_unit_test(test_many_recipients), cmocka_unit_test(test_des3),
+        cmocka_unit_test(test_indefinite),      cmocka_unit_test(test_alike),
+        cmocka_unit_test(test_stranger),        cmocka_unit_test(test_no_envelope),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
