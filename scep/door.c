@@ -1,6 +1,8 @@
 #include "scep/door.h"
 
 #include "base/pem.h"
+#include "scep/answer.h"
+#include "scep/ca.h"
 #include "scep/msg.h"
 #include "scep/outcome.h"
 #include "scep/query.h"
@@ -12,7 +14,6 @@
 #include <string.h>
 
 #define KEYS_MAX 16
-#define CHAIN_MAX 16
 
 /* One PKIOperation on its way. */
 struct pkiop {
@@ -25,88 +26,11 @@ struct pkiop {
     struct scep_algs algs;
 };
 
-/* An answer outside the protocol: nothing that a signed one could be addressed to was read. */
-static void answer_http(struct scep_reply *reply, int status, const char *text)
-{
-    reply->status = status;
-    reply->content_type = "text/plain";
-    buf_clear(&reply->body);
-    if (!buf_add_str(&reply->body, text))
-        buf_clear(&reply->body);
-}
-
-static void answer_fault(struct scep_reply *reply, const struct err *err)
-{
-    ra_note_set(&reply->note, "error", err_kind_name(err->kind), "%s", err->text);
-    reply->note.fault = true;
-    reply->delivers[0] = '\0';
-    answer_http(reply, 503, "try again later\n");
-}
-
-/* The CA of the profile's first route: its certificates, issuer of leaves first. */
-static bool profile_chain(const struct scep_call *call, size_t upstream,
-                          const struct cfg_certs **ret, struct err *err)
-{
-    struct upstream *up = call->settings->upstreams[upstream];
-    *ret = NULL;
-    if (up->vt->chain)
-        return up->vt->chain(up, ret, err) && *ret;
-    err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
-    return false;
-}
-
-static const struct cfg_identity *ra_identity(const struct scep_call *call, size_t i)
-{
-    return &call->settings->cfg->ras[call->profile->scep.ra[i]];
-}
-
-/* RFC 8894 section 3.5.2. SHA-384 is no keyword of it: strongSwan 5.9 uses AES only if it is there.
- */
-static void get_ca_caps(const struct scep_call *call, struct scep_reply *reply)
-{
-    static const char *const always =
-        "POSTPKIOperation\nRenewal\nSHA-256\nSHA-384\nSHA-512\nAES\nSCEPStandard\n";
-    bool legacy = call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
-    reply->status = 200;
-    reply->content_type = "text/plain";
-    if (buf_add_str(&reply->body, always) &&
-        (!legacy || buf_add_str(&reply->body, "DES3\nSHA-1\n")))
-        ra_note_set(&reply->note, "answered", NULL, "%s", "");
-}
-
-/* RA first, then the CA chain, issuer first; a CA that is its own RA alone and bare. */
-static void get_ca_cert(const struct scep_call *call, struct scep_reply *reply)
-{
-    struct bytes certs[CHAIN_MAX];
-    size_t count = 0;
-    const struct cfg_certs *chain;
-    struct err err = {0};
-    if (!profile_chain(call, call->profile->routes[0].upstream, &chain, &err)) {
-        answer_fault(reply, &err);
-        return;
-    }
-    certs[count++] = cert_der_get(ra_identity(call, 0)->chain.items[0]);
-    for (size_t i = 0; i < chain->count && count < CHAIN_MAX; i++)
-        if (!bytes_equal(cert_der_get(chain->items[i]), certs[0]))
-            certs[count++] = cert_der_get(chain->items[i]);
-    reply->status = 200;
-    reply->content_type =
-        count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";
-    bool ok = count == 1 ? buf_set(&reply->body, certs[0])
-                         : pem_certs_only_encode(certs, count, &reply->body);
-    if (ok) {
-        ra_note_set(&reply->note, "answered", NULL, "%s", "");
-        return;
-    }
-    err_set(&err, ERR_LOCAL, "the CA's certificates are too large");
-    answer_fault(reply, &err);
-}
-
 static void take_keys(struct pkiop *op)
 {
     const struct cfg_scep *conf = &op->call->profile->scep;
     for (size_t i = 0; i < conf->ra_count && i < KEYS_MAX; i++) {
-        const struct cfg_identity *ra = ra_identity(op->call, i);
+        const struct cfg_identity *ra = scep_ca_ra(op->call, i);
         op->keys[op->key_count++] = (struct scep_key){ra->chain.items[0], ra->key};
     }
 }
@@ -132,14 +56,14 @@ static void answer(struct pkiop *op, struct scep_out *out)
     op->reply->status = 200;
     op->reply->content_type = "application/x-pki-message";
     if (!scep_msg_encode(out, &op->reply->body, &err))
-        answer_fault(op->reply, &err);
+        scep_answer_fault(op->reply, &err);
 }
 
 static void answer_status(struct pkiop *op, enum scep_status status, enum scep_fail fail)
 {
     uint8_t nonce[SCEP_NONCE_LEN];
     if (RAND_bytes(nonce, sizeof nonce) != 1) {
-        answer_http(op->reply, 503, "try again later\n");
+        scep_answer_http(op->reply, 503, "try again later\n");
         return;
     }
     struct scep_out out = cert_rep(op, status, nonce);
@@ -156,7 +80,7 @@ static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *re
 
 /* Which certificates go with the leaf (it is always first: Apple pairs the first with its key). */
 static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
-                          struct bytes certs[CHAIN_MAX], size_t *count, struct err *err)
+                          struct bytes certs[SCEP_CHAIN_MAX], size_t *count, struct err *err)
 {
     enum cfg_scep_chain want = op->call->profile->scep.chain;
     const struct cfg_certs *chain;
@@ -164,24 +88,24 @@ static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
     *count = 1;
     if (want == CFG_CHAIN_LEAF || outcome->upstream == SIZE_MAX)
         return true;
-    if (!profile_chain(op->call, outcome->upstream, &chain, err))
+    if (!scep_ca_chain(op->call, outcome->upstream, &chain, err))
         return false;
     size_t most = want == CFG_CHAIN_ISSUER ? 1 : chain->count;
-    for (size_t i = 0; i < most && i < chain->count && *count < CHAIN_MAX; i++)
+    for (size_t i = 0; i < most && i < chain->count && *count < SCEP_CHAIN_MAX; i++)
         certs[(*count)++] = cert_der_get(chain->items[i]);
     return true;
 }
 
 static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
 {
-    struct bytes certs[CHAIN_MAX];
+    struct bytes certs[SCEP_CHAIN_MAX];
     uint8_t nonce[SCEP_NONCE_LEN];
     size_t count;
     struct buf bag = {0};
     struct err err = {0};
     if (!collect_certs(op, outcome, certs, &count, &err) ||
         !pem_certs_only_encode(certs, count, &bag) || RAND_bytes(nonce, sizeof nonce) != 1) {
-        answer_fault(op->reply, &err);
+        scep_answer_fault(op->reply, &err);
     } else {
         struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
         out.content = buf_bytes(&bag);
@@ -248,7 +172,7 @@ static void submit(struct pkiop *op, struct ra_request *request)
     if (ra_submit(op->ra, request, &outcome, &err))
         answer_outcome(op, &outcome);
     else
-        answer_fault(op->reply, &err);
+        scep_answer_fault(op->reply, &err);
     ra_outcome_clear(&outcome);
 }
 
@@ -360,7 +284,7 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
         answer_failure(&op, fail, "bad-message", err.text);
     } else {
         ra_note_set(&reply->note, "refused", "bad-message", "%s", err.text);
-        answer_http(reply, 400, "not a SCEP message\n");
+        scep_answer_http(reply, 400, "not a SCEP message\n");
     }
     scep_msg_free(op.msg);
 }
@@ -373,7 +297,7 @@ static void get_pki_operation(struct ra *ra, const struct scep_call *call, struc
         pki_operation(ra, call, buf_bytes(&der), reply);
     } else {
         ra_note_set(&reply->note, "refused", "bad-message", "%s", err.text);
-        answer_http(reply, 400, "not a SCEP message\n");
+        scep_answer_http(reply, 400, "not a SCEP message\n");
     }
     buf_free(&der);
 }
@@ -388,10 +312,10 @@ void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_r
         operation = SCEP_OP_UNKNOWN;
     switch (operation) {
     case SCEP_OP_GETCACAPS:
-        get_ca_caps(call, reply);
+        scep_ca_caps(call, reply);
         break;
     case SCEP_OP_GETCACERT:
-        get_ca_cert(call, reply);
+        scep_ca_cert(call, reply);
         break;
     case SCEP_OP_PKIOPERATION:
         if (call->post)
@@ -402,12 +326,12 @@ void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_r
     case SCEP_OP_GETNEXTCACERT:
         ra_note_set(&reply->note, "refused", "no-successor", "%s",
                     "no successor of the CA is configured");
-        answer_http(reply, 404, "there is no next CA certificate\n");
+        scep_answer_http(reply, 404, "there is no next CA certificate\n");
         break;
     default:
         ra_note_set(&reply->note, "refused", "bad-operation", "%s",
                     "an operation that is not served");
-        answer_http(reply, 400, "unknown operation\n");
+        scep_answer_http(reply, 400, "unknown operation\n");
     }
 }
 
