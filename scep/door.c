@@ -3,6 +3,7 @@
 #include "base/pem.h"
 #include "scep/answer.h"
 #include "scep/ca.h"
+#include "scep/keys.h"
 #include "scep/msg.h"
 #include "scep/outcome.h"
 #include "scep/query.h"
@@ -13,27 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEYS_MAX 16
-
 /* One PKIOperation on its way. */
 struct pkiop {
     struct ra *ra;
     const struct scep_call *call;
     struct scep_reply *reply;
     struct scep_msg *msg;
-    struct scep_key keys[KEYS_MAX]; /* the first signs */
-    size_t key_count;
+    struct scep_keys keys;
+    size_t at; /* the pair that the message was encrypted to; 0 as long as that is not known */
     struct scep_algs algs;
 };
-
-static void take_keys(struct pkiop *op)
-{
-    const struct cfg_scep *conf = &op->call->profile->scep;
-    for (size_t i = 0; i < conf->ra_count && i < KEYS_MAX; i++) {
-        const struct cfg_identity *ra = scep_ca_ra(op->call, i);
-        op->keys[op->key_count++] = (struct scep_key){ra->chain.items[0], ra->key};
-    }
-}
 
 /* A CertRep with everything that mirrors the request filled in. */
 static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
@@ -46,7 +36,7 @@ static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
         .recipient_nonce = scep_msg_nonce_get(op->msg),
         .status = status,
         .algs = op->algs,
-        .signer = op->keys[0],
+        .signer = *scep_keys_signer(&op->keys, op->at),
     };
 }
 
@@ -149,7 +139,7 @@ static bool is_only_des3(const struct scep_msg *msg)
 static bool open_content(struct pkiop *op, struct buf *content)
 {
     bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
-    struct scep_opener opener = {op->keys, op->key_count, legacy};
+    struct scep_opener opener = {op->keys.open, op->keys.count, legacy};
     struct err err = {0};
     int cipher;
     if (!legacy && is_only_des3(op->msg)) {
@@ -160,8 +150,11 @@ static bool open_content(struct pkiop *op, struct buf *content)
                       : scep_msg_addressed(op->msg, &opener, &cipher, &err);
     if (cipher != NID_undef)
         op->algs.cipher = cipher;
+    const struct scep_key *key = scep_msg_key(op->msg, &opener);
+    op->at = key ? (size_t)(key - op->keys.open) : 0;
     if (!ok)
-        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
+        answer_failure(op, SCEP_BAD_MESSAGE_CHECK,
+                       !key && cipher != NID_undef ? "wrong-recipient" : "bad-envelope", err.text);
     return ok;
 }
 
@@ -197,6 +190,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
             .op = ra_op,
             .txn = scep_msg_txn_get(op->msg),
             .csr = csr,
+            .next = op->at == op->keys.next && op->call->profile->scep.next.upstream_given,
             .evidence = {.holder = scep_msg_signer_get(op->msg),
                          .over_cms = true,
                          .challenge = csr_challenge_get(csr)},
@@ -271,7 +265,7 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
     struct err err = {0};
     enum scep_fail fail;
     bool partial;
-    take_keys(&op);
+    scep_keys_take(call, &op.keys);
     bool ok = scep_msg_parse(der, &op.msg, &partial, &fail, &err);
     if (ok || partial) {
         struct bytes txn = scep_msg_txn_get(op.msg);
@@ -324,9 +318,7 @@ void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_r
             get_pki_operation(ra, call, reply);
         break;
     case SCEP_OP_GETNEXTCACERT:
-        ra_note_set(&reply->note, "refused", "no-successor", "%s",
-                    "no successor of the CA is configured");
-        scep_answer_http(reply, 404, "there is no next CA certificate\n");
+        scep_ca_next(call, reply);
         break;
     default:
         ra_note_set(&reply->note, "refused", "bad-operation", "%s",

@@ -52,6 +52,9 @@ bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
  * it; *cipher is the NID of its cipher. */
 bool scep_msg_addressed(const struct scep_msg *msg, const struct scep_opener *opener, int *cipher,
                         struct err *err) MUST_USE;
+/* Which of the keys that is; NULL if it is none. */
+const struct scep_key *scep_msg_key(const struct scep_msg *msg,
+                                    const struct scep_opener *opener) MUST_USE;
 
 /* Everything that one pkiMessage of either side says. */
 struct scep_out {
