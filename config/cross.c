@@ -2,6 +2,7 @@
 
 #include "config/word.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,16 +54,25 @@ static void fault_name(const struct cfg_node *map, const struct cfg_node *name, 
     buf_free(&expected);
 }
 
+/* The entry of a map that a node names; false with a fault. noun: "an upstream". */
+static bool resolve(const struct cfg_node *map, const struct cfg_node *name, const char *noun,
+                    size_t *ret, struct cfg_faults *faults)
+{
+    char what[32];
+    bool found = is_text(name) && name_find(map, name, ret);
+    snprintf(what, sizeof what, "is no %s", strchr(noun, ' ') + 1);
+    if (!is_text(name) && name->kind != CFG_NODE_BAD)
+        cfg_fault_key(faults, name, NULL, "names nothing; expected the name of %s", noun);
+    else if (!found && name->kind != CFG_NODE_BAD)
+        fault_name(map, name, what, faults);
+    return found;
+}
+
 /* The upstream that a node names; false with a fault. */
 static bool resolve_upstream(const struct cfg_node *upstreams, const struct cfg_node *name,
                              size_t *ret, struct cfg_faults *faults)
 {
-    bool found = is_text(name) && name_find(upstreams, name, ret);
-    if (!is_text(name) && name->kind != CFG_NODE_BAD)
-        cfg_fault_key(faults, name, NULL, "names nothing; expected the name of an upstream");
-    else if (!found && name->kind != CFG_NODE_BAD)
-        fault_name(upstreams, name, "is no upstream", faults);
-    return found;
+    return resolve(upstreams, name, "an upstream", ret, faults);
 }
 
 /* A route's upstream: a name, or a list of names whose later ones take the place of the first. */
@@ -145,9 +155,31 @@ static void resolve_ras(struct cfg_profile *profile, const struct cfg_node *node
                       "ra in the file");
         return;
     }
+    if (list->count > CFG_SCEP_RAS_MAX) {
+        cfg_fault_key(faults, list, NULL, "holds %zu names; expected at most %d", list->count,
+                      CFG_SCEP_RAS_MAX);
+        return;
+    }
     profile->scep.ra = mem_zalloc(list->count * sizeof(size_t));
     for (size_t i = 0; i < list->count; i++)
         resolve_ra(&profile->scep, list->items[i], ras, faults);
+}
+
+/* The CA to come. Its RA tells who asks for it, so it cannot be one of those of today. */
+static void resolve_next(struct cfg_scep *scep, const struct cfg_node *node,
+                         const struct cfg_node *root, struct cfg_faults *faults)
+{
+    const struct cfg_node *upstreams = cfg_node_get(root, "upstreams");
+    const struct cfg_node *ras = cfg_node_get(root, "ra");
+    const struct cfg_node *upstream = cfg_node_get(node, "upstream"),
+                          *ra = cfg_node_get(node, "ra");
+    struct cfg_next *next = &scep->next;
+    if (upstream && upstreams && upstreams->kind == CFG_NODE_MAP && upstreams->count)
+        next->upstream_given = resolve_upstream(upstreams, upstream, &next->upstream, faults);
+    if (ra && ras && ras->kind == CFG_NODE_MAP && ras->count)
+        next->ra_given = resolve(ras, ra, "an entry of ra", &next->ra, faults);
+    if (next->ra_given && !index_is_new(scep, next->ra))
+        cfg_fault_value(faults, ra, "is among the RAs of today", "another entry of ra");
 }
 
 void cfg_cross_resolve(struct cfg *cfg, const struct cfg_node *root, struct cfg_faults *faults)
@@ -159,6 +191,8 @@ void cfg_cross_resolve(struct cfg *cfg, const struct cfg_node *root, struct cfg_
         if (upstreams && upstreams->kind == CFG_NODE_MAP && upstreams->count)
             resolve_routes(&cfg->profiles[i], node, upstreams, faults);
         resolve_ras(&cfg->profiles[i], node, cfg_node_get(root, "ra"), faults);
+        resolve_next(&cfg->profiles[i].scep, cfg_node_get(cfg_node_get(node, "scep"), "next"), root,
+                     faults);
     }
 }
 

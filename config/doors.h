@@ -25,10 +25,22 @@ struct cfg_strings {
     size_t count;
 };
 
+/* The CA that is to follow the profile's CA (RFC 8894 section 4.7). */
+struct cfg_next {
+    bool given;
+    struct cfg_certs certificates; /* what devices are told; none: the upstream's */
+    bool upstream_given, ra_given;
+    size_t upstream; /* index into cfg.upstreams: issues what is asked of the next CA */
+    size_t ra;       /* index into cfg.ras: what is encrypted to it is asked of the next CA */
+};
+
+#define CFG_SCEP_RAS_MAX 15 /* and the next one */
+
 struct cfg_scep {
     struct cfg_strings paths; /* "/scep/vpn": with anything after it at a '/' */
-    size_t *ra;               /* indexes into cfg.ras; the first signs, all decrypt */
+    size_t *ra;               /* indexes into cfg.ras; the first is shown, all are understood */
     size_t ra_count;
+    struct cfg_next next;
     enum cfg_scep_chain chain;
     enum cfg_scep_legacy legacy;
 };

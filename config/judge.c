@@ -4,7 +4,6 @@
 #include "config/table.h"
 
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <string.h>
 
 #define RSA_BITS_MIN 2048
@@ -20,23 +19,6 @@ void cfg_judge_tls_other(void *field, struct cfg_faults *faults, const struct cf
 {
     const struct cfg_identity *identity = field;
     (void)cfg_judge_pair(&identity->chain, identity->key, node, faults);
-}
-
-/* Devices encrypt to the RA's certificate and verify what it signed (RFC 8894 section 2.2). */
-void cfg_judge_ra(void *field, struct cfg_faults *faults, const struct cfg_node *node)
-{
-    const struct cfg_identity *ra = field;
-    if (!cfg_judge_pair(&ra->chain, ra->key, node, faults))
-        return;
-    if (EVP_PKEY_get_base_id(ra->key) != EVP_PKEY_RSA)
-        cfg_fault_value(faults, cfg_node_get(node, "key"), "is no RSA key",
-                        "one, since SCEP devices encrypt to it");
-    uint32_t usage = X509_get_key_usage(cert_x509_get(ra->chain.items[0]));
-    uint32_t need = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT;
-    if ((usage & need) != need)
-        cfg_fault_value(faults, cfg_node_get(node, "certificate"),
-                        "has a keyUsage that does not suit SCEP",
-                        "digitalSignature and keyEncipherment in it");
 }
 
 void cfg_judge_keys(void *field, struct cfg_faults *faults, const struct cfg_node *node)

@@ -14,21 +14,6 @@
 #define KIB INT64_C(1024)
 #define MIB (INT64_C(1024) * 1024)
 
-static const struct cfg_key ra_keys[] = {
-    {.name = "certificate",
-     .type = CFG_CERT_FILE,
-     .offset = offsetof(struct cfg_identity, chain),
-     .required = true,
-     .meaning = "The RA's certificate, followed by its chain; its keyUsage, if it has one, holds "
-                "digitalSignature and keyEncipherment."},
-    {.name = "key",
-     .type = CFG_KEY_FILE,
-     .offset = offsetof(struct cfg_identity, key),
-     .required = true,
-     .meaning = "Its private key, an RSA key."},
-    {0},
-};
-
 /* In the order of enum spki_kind. */
 static const char *const key_kinds[] = {
     [SPKI_RSA] = "rsa", [SPKI_EC] = "ec", [SPKI_ED25519] = "ed25519", NULL};
@@ -387,7 +372,7 @@ const struct cfg_key cfg_schema[] = {
     {.name = "ra",
      .type = CFG_MAP,
      .offset = offsetof(struct cfg, ras),
-     .sub = ra_keys,
+     .sub = cfg_ra_keys,
      .meaning = "Identities that decrypt and sign SCEP, by name.",
      .count_offset = offsetof(struct cfg, ra_count),
      .item_size = sizeof(struct cfg_identity),

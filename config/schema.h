@@ -10,6 +10,9 @@ extern const struct cfg_key cfg_schema[];
 /* Its sections about what comes before a profile is known. */
 extern const struct cfg_key cfg_listen_keys[], cfg_tls_keys[], cfg_limits_keys[], cfg_edge_keys[];
 
+/* One entry of ra: struct cfg_identity. */
+extern const struct cfg_key cfg_ra_keys[];
+
 /* How a profile is reached: struct cfg_scep, struct cfg_est. */
 extern const struct cfg_key cfg_scep_keys[], cfg_est_keys[];
 

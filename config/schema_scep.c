@@ -12,6 +12,68 @@ static const char *const chain_words[] = {
 static const char *const legacy_words[] = {
     [CFG_LEGACY_NONE] = "none", [CFG_LEGACY_DES3_SHA1] = "des3-sha1", NULL};
 
+static const struct cfg_key encryption_keys[] = {
+    {.name = "certificate",
+     .type = CFG_CERT_FILE,
+     .offset = offsetof(struct cfg_pair, chain),
+     .required = true,
+     .meaning = "The certificate that devices encrypt to; its keyUsage holds keyEncipherment and "
+                "not digitalSignature."},
+    {.name = "key",
+     .type = CFG_KEY_FILE,
+     .offset = offsetof(struct cfg_pair, key),
+     .required = true,
+     .meaning = "Its private key, an RSA key."},
+    {0},
+};
+
+const struct cfg_key cfg_ra_keys[] = {
+    {.name = "certificate",
+     .type = CFG_CERT_FILE,
+     .offset = offsetof(struct cfg_identity, chain),
+     .required = true,
+     .meaning = "The RA's certificate, followed by its chain; its keyUsage, if it has one, holds "
+                "digitalSignature and keyEncipherment. With encryption: digitalSignature and not "
+                "keyEncipherment."},
+    {.name = "key",
+     .type = CFG_KEY_FILE,
+     .offset = offsetof(struct cfg_identity, key),
+     .required = true,
+     .meaning = "Its private key, an RSA key."},
+    {.name = "encryption",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_identity, encryption),
+     .sub = encryption_keys,
+     .meaning = "A pair of its own for what devices encrypt; left out: one pair signs and "
+                "decrypts.",
+     .judge = cfg_judge_encryption},
+    {0},
+};
+
+static const struct cfg_key next_keys[] = {
+    {.name = "upstream",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "The upstream CA to come: its certificates are told, and it issues what is "
+                "encrypted to the next RA.",
+     .form = "the name of an upstream",
+     .json = "{\"type\": \"string\"}"},
+    {.name = "certificates",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct cfg_next, certificates),
+     .min = 1,
+     .meaning = "The certificates of the CA to come, issuer of devices first, as devices are told "
+                "them; left out: those of upstream."},
+    {.name = "ra",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "The RA to come, told before the CA's certificates; left out: the same one as "
+                "now.",
+     .form = "the name of an entry of ra that is not among the profile's own",
+     .json = "{\"type\": \"string\"}"},
+    {0},
+};
+
 const struct cfg_key cfg_scep_keys[] = {
     {.name = "paths",
      .type = CFG_STRINGS,
@@ -25,10 +87,19 @@ const struct cfg_key cfg_scep_keys[] = {
      .type = CFG_CUSTOM,
      .offset = 0,
      .required = true,
-     .meaning = "The first signs replies, all decrypt requests: that is how a change of keys "
-                "overlaps.",
-     .form = "a list, each item the name of an entry of ra",
-     .json = "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}}"},
+     .meaning = "Devices are told the first; what is encrypted to any of them is understood, and "
+                "answered by the one that it is encrypted to while its certificate lasts: that is "
+                "how a change of keys overlaps.",
+     .form = "a list of at most 15, each item the name of an entry of ra",
+     .json = "{\"type\": \"array\", \"minItems\": 1, \"maxItems\": 15, "
+             "\"items\": {\"type\": \"string\"}}"},
+    {.name = "next",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_scep, next),
+     .sub = next_keys,
+     .meaning = "What follows the profile's CA, for devices that ask with GetNextCACert; left "
+                "out: they are told that there is nothing.",
+     .judge = cfg_judge_next},
     {.name = "chain",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, chain),

@@ -168,7 +168,8 @@ static bool print_ends(const struct ra_settings *settings, struct buf *out)
                                "# TYPE scepter_certificate_not_after_seconds gauge\n") &&
               print_end(out, "tls", "server", &cfg->tls.identity.chain);
     for (size_t i = 0; i < cfg->ra_count && ok; i++)
-        ok = print_end(out, "ra", cfg->ras[i].name, &cfg->ras[i].chain);
+        ok = print_end(out, "ra", cfg->ras[i].name, &cfg->ras[i].chain) &&
+             print_end(out, "ra-encryption", cfg->ras[i].name, &cfg->ras[i].encryption.chain);
     for (size_t i = 0; i < cfg->upstream_count && ok; i++) {
         struct upstream *up = settings->upstreams[i];
         const struct cfg_certs *chain;

@@ -92,7 +92,9 @@ static bool check_profile(const struct ra_settings *settings, const struct cfg_p
         for (size_t i = 0; i < profile->routes[r].pool_count; i++)
             if (!check_upstream(settings, profile, profile->routes[r].pool[i], err))
                 return false;
-    return !profile->migrate || check_upstream(settings, profile, profile->migrate_to, err);
+    const struct cfg_next *next = &profile->scep.next;
+    return (!profile->migrate || check_upstream(settings, profile, profile->migrate_to, err)) &&
+           (!next->upstream_given || check_upstream(settings, profile, next->upstream, err));
 }
 
 static bool check_profiles(const struct ra_settings *settings, struct err *err)

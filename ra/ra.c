@@ -267,7 +267,8 @@ static bool refuse_audited(struct ra *ra, const struct ra_request *request,
     return ra->store->vt->audit_add(ra->store, &event, err);
 }
 
-/* A renewal goes to the CA that issued, as long as it is configured, or to the one that the profile
+/* What is asked of the next CA goes there, whatever it renews (RFC 8894 section 5.1). Else a
+ * renewal goes to the CA that issued, as long as it is configured, or to the one that the profile
  * moves to; anything else by the routes. Of a pool, the first that is not failing or full: once
  * ordered, a request stays where it is. */
 static bool choose_upstream(struct ra *ra, struct ordering *ordering)
@@ -275,6 +276,10 @@ static bool choose_upstream(struct ra *ra, struct ordering *ordering)
     const struct ra_request *request = ordering->request;
     const struct cfg *cfg = request->settings->cfg;
     size_t found;
+    if (request->next && request->profile->scep.next.upstream_given) {
+        ordering->upstream = request->profile->scep.next.upstream;
+        return true;
+    }
     if (ordering->lineage && request->profile->migrate) {
         ordering->upstream = request->profile->migrate_to;
         return true;

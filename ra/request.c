@@ -102,6 +102,7 @@ bool ra_request_dedup(const struct ra_request *request, const struct cert *renew
               add_part(ctx, buf_bytes(&names->subject)) &&
               add_part(ctx, renews ? cert_issuer_get(renews) : bytes_str("")) &&
               add_part(ctx, bytes_str(renews ? cert_serial_get(renews) : "")) &&
+              (!request->next || add_part(ctx, bytes_str("next"))) && /* SANs are two parts each */
               add_sans(ctx, names) && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
     EVP_MD_CTX_free(ctx);
     return ok || err_openssl(err, ERR_LOCAL, "digesting a request");

@@ -40,6 +40,7 @@ struct ra_request {
     struct bytes txn;      /* SCEP transactionID as opaque bytes; empty on EST */
     const struct csr *csr; /* proof of possession checked; NULL for RA_POLL */
     struct ra_evidence evidence;
+    bool next;          /* asked of the CA that is to follow (profile->scep.next) */
     const char *label;  /* EST label the request came to; NULL on SCEP */
     const char *origin; /* peer address, for audit */
 };
@@ -80,7 +81,8 @@ const char *ra_reason_name(enum ra_reason reason); /* "bad-challenge", ...: logs
 void ra_outcome_clear(struct ra_outcome *outcome);
 
 /* The deduplication key: SHA-256 over (profile, principal or signer key, operation, subject public
- * key, subject, SAN, serial of the certificate being renewed). renews may be NULL. */
+ * key, subject, SAN, serial of the certificate being renewed, whether the next CA is asked). renews
+ * may be NULL. */
 #define RA_DIGEST_LEN 32
 bool ra_request_dedup(const struct ra_request *request, const struct cert *renews,
                       uint8_t out[RA_DIGEST_LEN], struct err *err) MUST_USE;

@@ -3,6 +3,7 @@
 #ifndef SCEP_CHECK_H
 #define SCEP_CHECK_H
 
+#include "base/names.h"
 #include "scep/password.h"
 
 /* Borrowed ranges of a SignedData that has the right shape. */
@@ -37,6 +38,10 @@ struct scep_enveloped {
 };
 bool scep_enveloped_take(struct bytes der, enum scep_ciphers ciphers, struct scep_enveloped *ret,
                          struct err *err) MUST_USE;
+
+/* For the operator: "issuer CN=x, serial 0a1b" or "key identifier 0a1b"; cut where it is long. */
+#define SCEP_RECIPIENT_TEXT_MAX 224
+void scep_recipient_text(const struct scep_recipient *id, char out[SCEP_RECIPIENT_TEXT_MAX]);
 
 /* Whether an identifier (issuer and serial, or key identifier) names this certificate. */
 bool scep_names_cert(const struct scep_recipient *id, const struct cert *cert);

@@ -1,6 +1,9 @@
 #include "scep/door.h"
 
 #include "base/pem.h"
+#include "scep/answer.h"
+#include "scep/ca.h"
+#include "scep/keys.h"
 #include "scep/msg.h"
 #include "scep/outcome.h"
 #include "scep/query.h"
@@ -12,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEYS_MAX 16
-#define CHAIN_MAX 16
 #define NONCE_MIN 8
 
 /* One PKIOperation on its way. */
@@ -22,97 +23,11 @@ struct pkiop {
     const struct scep_call *call;
     struct scep_reply *reply;
     struct scep_msg *msg;
-    struct scep_key keys[KEYS_MAX]; /* the first signs */
-    size_t key_count;
+    struct scep_keys keys;
+    size_t at; /* the pair that the message was encrypted to; 0 as long as that is not known */
     struct scep_algs algs;
     struct scep_sealing sealing; /* once there is a msg */
 };
-
-/* An answer outside the protocol: nothing that a signed one could be addressed to was read. */
-static void answer_http(struct scep_reply *reply, int status, const char *text)
-{
-    reply->status = status;
-    reply->content_type = "text/plain";
-    buf_clear(&reply->body);
-    if (!buf_add_str(&reply->body, text))
-        buf_clear(&reply->body);
-}
-
-static void answer_fault(struct scep_reply *reply, const struct err *err)
-{
-    ra_note_set(&reply->note, "error", err_kind_name(err->kind), "%s", err->text);
-    reply->note.fault = true;
-    reply->delivers[0] = '\0';
-    answer_http(reply, 503, "try again later\n");
-}
-
-/* The CA of the profile's first route: its certificates, issuer of leaves first. */
-static bool profile_chain(const struct scep_call *call, size_t upstream,
-                          const struct cfg_certs **ret, struct err *err)
-{
-    struct upstream *up = call->settings->upstreams[upstream];
-    *ret = NULL;
-    if (up->vt->chain)
-        return up->vt->chain(up, ret, err) && *ret;
-    err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
-    return false;
-}
-
-static const struct cfg_identity *ra_identity(const struct scep_call *call, size_t i)
-{
-    return &call->settings->cfg->ras[call->profile->scep.ra[i]];
-}
-
-/* RFC 8894 section 3.5.2. SHA-384 is no keyword of it: strongSwan 5.9 uses AES only if it is there.
- */
-static void get_ca_caps(const struct scep_call *call, struct scep_reply *reply)
-{
-    static const char *const always =
-        "POSTPKIOperation\nRenewal\nSHA-256\nSHA-384\nSHA-512\nAES\nSCEPStandard\n";
-    bool legacy = call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
-    reply->status = 200;
-    reply->content_type = "text/plain";
-    if (buf_add_str(&reply->body, always) &&
-        (!legacy || buf_add_str(&reply->body, "DES3\nSHA-1\n")))
-        ra_note_set(&reply->note, "answered", NULL, "%s", "");
-}
-
-/* RA first, then the CA chain, issuer first; a CA that is its own RA alone and bare. */
-static void get_ca_cert(const struct scep_call *call, struct scep_reply *reply)
-{
-    struct bytes certs[CHAIN_MAX];
-    size_t count = 0;
-    const struct cfg_certs *chain;
-    struct err err = {0};
-    if (!profile_chain(call, call->profile->routes[0].upstream, &chain, &err)) {
-        answer_fault(reply, &err);
-        return;
-    }
-    certs[count++] = cert_der_get(ra_identity(call, 0)->chain.items[0]);
-    for (size_t i = 0; i < chain->count && count < CHAIN_MAX; i++)
-        if (!bytes_equal(cert_der_get(chain->items[i]), certs[0]))
-            certs[count++] = cert_der_get(chain->items[i]);
-    reply->status = 200;
-    reply->content_type =
-        count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";
-    bool ok = count == 1 ? buf_set(&reply->body, certs[0])
-                         : pem_certs_only_encode(certs, count, &reply->body);
-    if (ok) {
-        ra_note_set(&reply->note, "answered", NULL, "%s", "");
-        return;
-    }
-    err_set(&err, ERR_LOCAL, "the CA's certificates are too large");
-    answer_fault(reply, &err);
-}
-
-static void take_keys(struct pkiop *op)
-{
-    const struct cfg_scep *conf = &op->call->profile->scep;
-    for (size_t i = 0; i < conf->ra_count && i < KEYS_MAX; i++) {
-        const struct cfg_identity *ra = ra_identity(op->call, i);
-        op->keys[op->key_count++] = (struct scep_key){ra->chain.items[0], ra->key};
-    }
-}
 
 /* A CertRep with everything that mirrors the request filled in. */
 static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
@@ -128,7 +43,7 @@ static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
         .recipient_nonce = scep_msg_nonce_get(op->msg),
         .status = status,
         .algs = op->algs,
-        .signer = op->keys[0],
+        .signer = *scep_keys_signer(&op->keys, op->at),
     };
 }
 
@@ -138,14 +53,14 @@ static void answer(struct pkiop *op, struct scep_out *out)
     op->reply->status = 200;
     op->reply->content_type = "application/x-pki-message";
     if (!scep_msg_encode(out, &op->reply->body, &err))
-        answer_fault(op->reply, &err);
+        scep_answer_fault(op->reply, &err);
 }
 
 static void answer_status(struct pkiop *op, enum scep_status status, enum scep_fail fail)
 {
     uint8_t nonce[SCEP_NONCE_LEN];
     if (RAND_bytes(nonce, sizeof nonce) != 1) {
-        answer_http(op->reply, 503, "try again later\n");
+        scep_answer_http(op->reply, 503, "try again later\n");
         return;
     }
     struct scep_out out = cert_rep(op, status, nonce);
@@ -162,7 +77,7 @@ static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *re
 
 /* Which certificates go with the leaf (it is always first: Apple pairs the first with its key). */
 static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
-                          struct bytes certs[CHAIN_MAX], size_t *count, struct err *err)
+                          struct bytes certs[SCEP_CHAIN_MAX], size_t *count, struct err *err)
 {
     enum cfg_scep_chain want = op->call->profile->scep.chain;
     const struct cfg_certs *chain;
@@ -170,24 +85,24 @@ static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
     *count = 1;
     if (want == CFG_CHAIN_LEAF || outcome->upstream == SIZE_MAX)
         return true;
-    if (!profile_chain(op->call, outcome->upstream, &chain, err))
+    if (!scep_ca_chain(op->call, outcome->upstream, &chain, err))
         return false;
     size_t most = want == CFG_CHAIN_ISSUER ? 1 : chain->count;
-    for (size_t i = 0; i < most && i < chain->count && *count < CHAIN_MAX; i++)
+    for (size_t i = 0; i < most && i < chain->count && *count < SCEP_CHAIN_MAX; i++)
         certs[(*count)++] = cert_der_get(chain->items[i]);
     return true;
 }
 
 static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
 {
-    struct bytes certs[CHAIN_MAX];
+    struct bytes certs[SCEP_CHAIN_MAX];
     uint8_t nonce[SCEP_NONCE_LEN];
     size_t count;
     struct buf bag = {0};
     struct err err = {0};
     if (!collect_certs(op, outcome, certs, &count, &err) ||
         !pem_certs_only_encode(certs, count, &bag) || RAND_bytes(nonce, sizeof nonce) != 1) {
-        answer_fault(op->reply, &err);
+        scep_answer_fault(op->reply, &err);
     } else {
         struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
         out.content = buf_bytes(&bag);
@@ -240,8 +155,12 @@ static bool open_content(struct pkiop *op, struct buf *content)
     bool ok = scep_sealing_open(&op->sealing, content, &err);
     if (op->sealing.cipher != NID_undef)
         op->algs.cipher = op->sealing.cipher;
+    const struct scep_key *key = scep_msg_key(op->msg, &op->sealing.opener);
+    op->at = key ? (size_t)(key - op->keys.open) : 0;
+    bool elsewhere = !key && op->sealing.cipher != NID_undef && !scep_msg_by_password(op->msg);
     if (!ok)
-        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
+        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, elsewhere ? "wrong-recipient" : "bad-envelope",
+                       err.text);
     return ok;
 }
 
@@ -255,7 +174,7 @@ static void submit(struct pkiop *op, struct ra_request *request)
     else if (ra_submit(op->ra, request, &outcome, &err))
         answer_outcome(op, &outcome);
     else
-        answer_fault(op->reply, &err);
+        scep_answer_fault(op->reply, &err);
     ra_outcome_clear(&outcome);
 }
 
@@ -280,6 +199,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
             .op = ra_op,
             .txn = scep_msg_txn_get(op->msg),
             .csr = csr,
+            .next = op->at == op->keys.next && op->call->profile->scep.next.upstream_given,
             .evidence = {.holder = scep_msg_signer_get(op->msg),
                          .over_cms = true,
                          .challenge = csr_challenge_get(csr)},
@@ -326,7 +246,7 @@ static void dispatch(struct pkiop *op)
     op->sealing = (struct scep_sealing){
         .profile = op->call->profile,
         .msg = op->msg,
-        .opener = {op->keys, op->key_count, legacy ? SCEP_CIPHERS_DES3 : SCEP_CIPHERS_AES},
+        .opener = {op->keys.open, op->keys.count, legacy ? SCEP_CIPHERS_DES3 : SCEP_CIPHERS_AES},
     };
     if (!scep_sealing_possible(&op->sealing, &err)) {
         answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
@@ -359,7 +279,7 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
     struct err err = {0};
     enum scep_fail fail;
     bool partial;
-    take_keys(&op);
+    scep_keys_take(call, &op.keys);
     bool ok = scep_msg_parse(der, &op.msg, &partial, &fail, &err);
     if (ok || partial) {
         struct bytes txn = scep_msg_txn_get(op.msg);
@@ -372,7 +292,7 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
         answer_failure(&op, fail, "bad-message", err.text);
     } else {
         ra_note_set(&reply->note, "refused", "bad-message", "%s", err.text);
-        answer_http(reply, 400, "not a SCEP message\n");
+        scep_answer_http(reply, 400, "not a SCEP message\n");
     }
     scep_msg_free(op.msg);
 }
@@ -385,7 +305,7 @@ static void get_pki_operation(struct ra *ra, const struct scep_call *call, struc
         pki_operation(ra, call, buf_bytes(&der), reply);
     } else {
         ra_note_set(&reply->note, "refused", "bad-message", "%s", err.text);
-        answer_http(reply, 400, "not a SCEP message\n");
+        scep_answer_http(reply, 400, "not a SCEP message\n");
     }
     buf_free(&der);
 }
@@ -400,10 +320,10 @@ void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_r
         operation = SCEP_OP_UNKNOWN;
     switch (operation) {
     case SCEP_OP_GETCACAPS:
-        get_ca_caps(call, reply);
+        scep_ca_caps(call, reply);
         break;
     case SCEP_OP_GETCACERT:
-        get_ca_cert(call, reply);
+        scep_ca_cert(call, reply);
         break;
     case SCEP_OP_PKIOPERATION:
         if (call->post)
@@ -412,14 +332,12 @@ void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_r
             get_pki_operation(ra, call, reply);
         break;
     case SCEP_OP_GETNEXTCACERT:
-        ra_note_set(&reply->note, "refused", "no-successor", "%s",
-                    "no successor of the CA is configured");
-        answer_http(reply, 404, "there is no next CA certificate\n");
+        scep_ca_next(call, reply);
         break;
     default:
         ra_note_set(&reply->note, "refused", "bad-operation", "%s",
                     "an operation that is not served");
-        answer_http(reply, 400, "unknown operation\n");
+        scep_answer_http(reply, 400, "unknown operation\n");
     }
 }
 

@@ -53,6 +53,9 @@ bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,
  * it; *cipher is the NID of its cipher. */
 bool scep_msg_addressed(const struct scep_msg *msg, const struct scep_opener *opener, int *cipher,
                         struct err *err) MUST_USE;
+/* Which of the keys that is; NULL if it is none. */
+const struct scep_key *scep_msg_key(const struct scep_msg *msg,
+                                    const struct scep_opener *opener) MUST_USE;
 
 /* Fixed challenges that envelopes may be made with, instead of keys (RFC 8894 section 3.1). */
 struct scep_passwords {

@@ -54,6 +54,14 @@ static bool decrypt(struct bytes der, const struct scep_key *key, int cipher, st
     return ok;
 }
 
+/* For the operator: which certificate a device took for ours. */
+static void fault_recipient(const struct scep_enveloped *found, struct err *err)
+{
+    char who[SCEP_RECIPIENT_TEXT_MAX];
+    scep_recipient_text(&found->recipients[0], who);
+    err_set(err, ERR_PEER, "the envelope is addressed to none of the profile's RA keys: %s", who);
+}
+
 /* The key that the envelope is addressed to: who that is and its shape are no secret. */
 static const struct scep_key *find_key(struct bytes der, const struct scep_opener *opener,
                                        int *cipher, struct err *err)
@@ -69,7 +77,7 @@ static const struct scep_key *find_key(struct bytes der, const struct scep_opene
     }
     const struct scep_key *key = addressed_key(&found, opener);
     if (!key)
-        err_set(err, ERR_PEER, "the envelope is addressed to none of the profile's RA keys");
+        fault_recipient(&found, err);
     return key;
 }
 
@@ -77,6 +85,13 @@ bool scep_msg_addressed(const struct scep_msg *msg, const struct scep_opener *op
                         struct err *err)
 {
     return find_key(scep_msg_content_get(msg), opener, cipher, err);
+}
+
+const struct scep_key *scep_msg_key(const struct scep_msg *msg, const struct scep_opener *opener)
+{
+    struct err ignored;
+    int cipher;
+    return find_key(scep_msg_content_get(msg), opener, &cipher, &ignored);
 }
 
 bool scep_msg_open(const struct scep_msg *msg, const struct scep_opener *opener,

@@ -108,6 +108,9 @@ void config_dir_make(char dir[64])
     pair_make(dir, "sign",
               &(struct make_spec){.subject = "CN=sign", .key_usage = "digitalSignature"},
               make_rsa(2048));
+    pair_make(dir, "crypt",
+              &(struct make_spec){.subject = "CN=crypt", .key_usage = "keyEncipherment"},
+              make_rsa(2048));
     config_dir_write(dir, "secrets", "first-secret-of-two\r\n\nSECOND-SECRET-123\n", 0600);
     config_dir_write(dir, "users",
                      "# operators\n"

@@ -15,7 +15,8 @@ struct fake_options {
 
 extern const struct cfg_kinds fake_kinds;
 
-/* Certificates with their keys (tls, ra, ca, and for faults: ec, sign), secrets and users. */
+/* Certificates with their keys (tls, ra, ca, and for faults: ec, sign, crypt), secrets and users.
+ */
 void config_dir_make(char dir[64]);
 void config_dir_write(const char *dir, const char *name, const char *text, unsigned mode);
 

@@ -25,6 +25,7 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     asked.over_cms = evidence->over_cms;
     asked.principal = evidence->principal || evidence->user.len;
     asked.label = request->label;
+    asked.next = request->next;
     copy_text(asked.challenge, sizeof asked.challenge, evidence->challenge);
     copy_text(asked.txn, sizeof asked.txn, request->txn);
     copy_text(asked.origin, sizeof asked.origin, bytes_str(request->origin));
@@ -74,7 +75,7 @@ static void make_keys(struct fixture *f)
 
 static void make_certs(struct fixture *f)
 {
-    static const char *const names[RA_COUNT] = {"CN=new RA", "CN=old RA"};
+    static const char *const names[RA_COUNT] = {"CN=new RA", "CN=old RA", "CN=next RA"};
     struct make_spec device = {.subject = "CN=device,O=Example", .challenge = CHALLENGE};
     for (size_t i = 0; i < RA_COUNT; i++)
         f->ra[i] = make_cert(&(struct make_spec){.subject = names[i]}, f->ra_keys[i], NULL, NULL);
@@ -117,10 +118,12 @@ int scep_calls_setup(void **state)
 int scep_calls_teardown(void **state)
 {
     struct fixture *f = *state;
-    EVP_PKEY *keys[] = {f->device_key, f->victim_key,      f->ec_key,
-                        f->ca_key,     f->ra_keys[RA_NEW], f->ra_keys[RA_OLD]};
-    struct cert *certs[] = {f->device,     f->victim, f->ec,   f->ra[RA_NEW],
-                            f->ra[RA_OLD], f->issuer, f->root, f->issued};
+    EVP_PKEY *keys[] = {f->device_key, f->victim_key, f->ec_key, f->ca_key};
+    struct cert *certs[] = {f->device, f->victim, f->ec, f->issuer, f->root, f->issued};
+    for (size_t i = 0; i < RA_COUNT; i++) {
+        EVP_PKEY_free(f->ra_keys[i]);
+        cert_free(f->ra[i]);
+    }
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         EVP_PKEY_free(keys[i]);
     for (size_t i = 0; i < sizeof certs / sizeof certs[0]; i++)
@@ -144,12 +147,13 @@ int scep_calls_reset(void **state)
     snprintf(asked.answer.request_id, sizeof asked.answer.request_id, REQUEST_ID);
     ca.chain = (struct cfg_certs){ca.certs, 2};
     f->identities[RA_NEW].chain.items = &f->ra[RA_NEW];
+    f->answers = RA_NEW;
     f->profile = (struct cfg_profile){
         .name = "default",
         .routes = &f->route,
         .route_count = 1,
         .scep_enabled = true,
-        .scep = {.ra = f->ra_index, .ra_count = RA_COUNT, .chain = CFG_CHAIN_LEAF},
+        .scep = {.ra = f->ra_index, .ra_count = RA_NEXT, .chain = CFG_CHAIN_LEAF},
     };
     return 0;
 }
@@ -243,7 +247,7 @@ struct scep_msg *rep_of(const struct fixture *f, const struct scep_reply *reply)
     assert_true(bytes_equal_str(scep_msg_recipient_nonce_get(msg), NONCE));
     assert_int_equal(scep_msg_nonce_get(msg).len, SCEP_NONCE_LEN);
     assert_true(bytes_equal(cert_der_get(scep_msg_signer_get(msg)),
-                            cert_der_get(f->identities[RA_NEW].chain.items[0])));
+                            cert_der_get(f->identities[f->answers].chain.items[0])));
     return msg;
 }
 

@@ -24,7 +24,7 @@
 struct asked {
     unsigned calls;
     enum ra_op op;
-    bool over_cms, principal, label;
+    bool over_cms, principal, label, next;
     char challenge[64], txn[64], origin[64];
     struct buf holder, csr; /* DER; csr is empty if there was none */
     bool fails;             /* could not decide */
@@ -33,7 +33,7 @@ struct asked {
 };
 extern struct asked asked;
 
-enum { RA_NEW = 0, RA_OLD, RA_COUNT };
+enum { RA_NEW = 0, RA_OLD, RA_NEXT, RA_COUNT }; /* the first two are of today */
 
 struct fixture {
     EVP_PKEY *device_key, *victim_key, *ec_key, *ra_keys[RA_COUNT], *ca_key;
@@ -42,6 +42,7 @@ struct fixture {
     struct buf csr;      /* of the device, with the challenge */
     struct cfg_identity identities[RA_COUNT];
     size_t ra_index[RA_COUNT];
+    size_t answers; /* which RA a reply has to be signed by */
     struct cfg_route route;
     struct cfg_profile profile;
     struct cfg_upstream upstream_conf;
@@ -72,7 +73,8 @@ struct scep_reply post(const struct fixture *f, struct bytes body);
 struct scep_reply post_made(const struct fixture *f, const struct scep_make *make,
                             const struct scep_make_envelope *seal);
 
-/* The CertRep in a reply, which must be well-formed, signed by the first RA, and for our TXN. */
+/* The CertRep in a reply, which must be well-formed, signed by the RA f->answers (after a reset:
+ * the first), and for our TXN. */
 struct scep_msg *rep_of(const struct fixture *f, const struct scep_reply *reply);
 /* Exactly this FAILURE; clears the reply. */
 void assert_failure(const struct fixture *f, struct scep_reply *reply, enum scep_fail fail);

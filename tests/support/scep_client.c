@@ -9,7 +9,9 @@
  *   [--out FILE] [--key-out FILE] [--signer-out FILE] [--save-request FILE] [--no-send]
  *   [--repeat N [--concurrent]]
  *   [--count N [--parallel P] [--challenges FILE] [--journal FILE]]
+ *   [--recipient FILE]
  *        scep_client --url URL --send FILE
+ *        scep_client --url URL --next FILE
  *
  * --by-password envelopes with the challenge instead of with RSA keys; --no-challenge leaves it out
  * of the certification request.
@@ -99,6 +101,7 @@ static bool client_open(struct client *client, struct err *err)
         ok = peer_signer_make(options->subject, client->key, &client->signer, err) ||
              peer_signer_make("/CN=scep_client", client->key, &client->signer, err);
     if (!ok || !peer_ca_fetch(&options->url, &client->ca, err) ||
+        (options->recipient_path && !client_recipient(options->recipient_path, &client->ca, err)) ||
         !peer_txn_make(options->subject, client->key, client->txn))
         return false;
     client->device = (struct peer_device){
@@ -316,6 +319,8 @@ static bool take_text(struct client_options *o, const char *name, const char *va
         {"--type", &o->type},
         {"--save-request", &o->save_path},
         {"--send", &o->send_path},
+        {"--next", &o->next_path},
+        {"--recipient", &o->recipient_path},
         {"--challenges", &o->challenges_path},
         {"--journal", &o->journal_path},
     };
@@ -408,9 +413,9 @@ static bool options_take(struct client_options *o, int argc, char **argv)
             return false;
         }
     }
-    if (o->url.host[0] && (o->subject || o->send_path))
+    if (o->url.host[0] && (o->subject || o->send_path || o->next_path))
         return true;
-    fprintf(stderr, "scep_client: --url, and --subject or --send\n");
+    fprintf(stderr, "scep_client: --url, and --subject, --send or --next\n");
     return false;
 }
 
@@ -421,6 +426,8 @@ int main(int argc, char **argv)
     int result;
     if (!options_take(&options, argc, argv))
         result = CLIENT_USAGE;
+    else if (options.next_path)
+        result = client_next(&options);
     else if (options.send_path)
         result = send_file(&options);
     else

@@ -13,6 +13,12 @@
 
 #define SIGNER_DAYS 7
 
+/* Of an RA with two certificates, the one to encrypt to. */
+static bool enciphers(const struct cert *cert)
+{
+    return X509_get_key_usage(cert_x509_get(cert)) & KU_KEY_ENCIPHERMENT;
+}
+
 /* RFC 8894 section 4.2: one certificate, or RA and CA certificates in a bag. */
 bool peer_ca_fetch(const struct peer_url *url, struct peer_ca *ca, struct err *err)
 {
@@ -32,7 +38,8 @@ bool peer_ca_fetch(const struct peer_url *url, struct peer_ca *ca, struct err *e
         ok = err_set(err, ERR_PEER, "GetCACert: Content-Type %s", reply.type);
     }
     for (size_t i = 0; ok && i < ca->count; i++)
-        if (!ca->recipient && (!cert_is_ca(ca->certs[i]) || ca->count == 1))
+        if (!ca->recipient &&
+            ((!cert_is_ca(ca->certs[i]) && enciphers(ca->certs[i])) || ca->count == 1))
             ca->recipient = ca->certs[i];
     if (ok && !ca->recipient)
         ca->recipient = ca->certs[0];

@@ -30,6 +30,8 @@ static const char full[] =
     "ra:\n"
     "  old: {certificate: sign2.pem, key: ra.key}\n"
     "  main: {certificate: ra.pem, key: ra.key}\n"
+    "  split: {certificate: sign.pem, key: sign.key,\n"
+    "          encryption: {certificate: crypt.pem, key: crypt.key}}\n"
     "upstreams:\n"
     "  lab: {type: fake, certificate: ca.pem, key: ca.key, chain: [ca.pem], validity: 90d}\n"
     "  plant: {type: fake, certificate: ca.pem, key: ca.key}\n"
@@ -52,7 +54,7 @@ static const char full[] =
     "    renewal: {window: 14d, grace_after_expiry: 3d, same_key: refuse}\n"
     "    approval: {quorum: 0}\n"
     "    scep: {paths: [/scep/vpn, /cgi-bin/pkiclient.exe], ra: [main, old], chain: full,\n"
-    "           legacy: des3-sha1}\n"
+    "           next: {upstream: plant, certificates: [ca.pem], ra: split}, legacy: des3-sha1}\n"
     "    est: {labels: [phones, ''], auth: [basic], users: users, binding: none, keygen: off}\n"
     "    owner: {contact: pki@example.com, technical: noc@example.com}\n"
     "  wifi:\n"
@@ -139,10 +141,13 @@ static void test_full_top(void **state)
     assert_int_equal(cfg->limits.threads, 8);
     snprintf(path, sizeof path, "sqlite:%s/state/scepter.db", dir);
     assert_string_equal(cfg->store, path);
-    assert_int_equal(cfg->ra_count, 2);
+    assert_int_equal(cfg->ra_count, 3);
     assert_string_equal(cfg->ras[0].name, "old");
     assert_string_equal(cfg->ras[1].name, "main");
     assert_non_null(cfg->ras[1].key);
+    assert_int_equal(cfg->ras[1].encryption.chain.count, 0);
+    assert_int_equal(cfg->ras[2].encryption.chain.count, 1);
+    assert_non_null(cfg->ras[2].encryption.key);
     assert_int_equal(cfg->upstream_count, 2);
     assert_string_equal(cfg->upstreams[0].name, "lab");
     assert_ptr_equal(cfg->upstreams[0].kind, &fake_kinds.items[0][0]);
@@ -221,6 +226,10 @@ static void test_full_doors(void **state)
     assert_int_equal(p->scep.ra_count, 2);
     assert_int_equal(p->scep.ra[0], 1);
     assert_int_equal(p->scep.ra[1], 0);
+    assert_true(p->scep.next.given && p->scep.next.upstream_given && p->scep.next.ra_given);
+    assert_int_equal(p->scep.next.upstream, 1);
+    assert_int_equal(p->scep.next.ra, 2);
+    assert_int_equal(p->scep.next.certificates.count, 1);
     assert_int_equal(p->scep.chain, CFG_CHAIN_FULL);
     assert_int_equal(p->scep.legacy, CFG_LEGACY_DES3_SHA1);
     assert_true(p->est.enabled);

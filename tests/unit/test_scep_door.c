@@ -327,20 +327,6 @@ static void test_faults(void **state)
     }
 }
 
-/* During a rollover both RA keys open; the first one signs. */
-static void test_rollover(void **state)
-{
-    struct fixture *f = *state;
-    struct scep_make_envelope seal = {.recipient = f->ra[RA_OLD]};
-    struct scep_reply reply = post_made(f, NULL, &seal);
-    assert_success(f, &reply, &f->issued, 1);
-    f->profile.scep.ra_count = 1;
-    reply = post_made(f, NULL, &seal);
-    assert_non_null(strstr(reply.note.detail, "none of"));
-    assert_failure(f, &reply, SCEP_BAD_MESSAGE_CHECK);
-    assert_int_equal(asked.calls, 1);
-}
-
 /* The reply can be opened by who signed the request, and not by another certificate in its bag. */
 static void test_envelope_for_signer(void **state)
 {
@@ -395,11 +381,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, scep_calls_reset)
     const struct CMUnitTest tests[] = {
-        T(test_caps),    T(test_ca_cert),    T(test_ca_cert_fault), T(test_operations),
-        T(test_enroll),  T(test_chain),      T(test_mirror),        T(test_post),
-        T(test_get),     T(test_renew),      T(test_poll),          T(test_pending),
-        T(test_reasons), T(test_faults),     T(test_rollover),      T(test_envelope_for_signer),
-        T(test_oaep),    T(test_indefinite),
+        T(test_caps),       T(test_ca_cert),    T(test_ca_cert_fault),
+        T(test_operations), T(test_enroll),     T(test_chain),
+        T(test_mirror),     T(test_post),       T(test_get),
+        T(test_renew),      T(test_poll),       T(test_pending),
+        T(test_reasons),    T(test_faults),     T(test_envelope_for_signer),
+        T(test_oaep),       T(test_indefinite),
     };
     return cmocka_run_group_tests(tests, scep_calls_setup, scep_calls_teardown);
 }

@@ -1,0 +1,148 @@
+#include "scep/ca.h"
+
+#include "base/pem.h"
+#include "scep/answer.h"
+
+#include <openssl/cms.h>
+
+/* Certificates on their way into one answer. Borrowed. */
+struct bag {
+    struct bytes certs[SCEP_CHAIN_MAX];
+    size_t count;
+};
+
+bool scep_ca_chain(const struct scep_call *call, size_t upstream, const struct cfg_certs **ret,
+                   struct err *err)
+{
+    struct upstream *up = call->settings->upstreams[upstream];
+    *ret = NULL;
+    if (up->vt->chain)
+        return up->vt->chain(up, ret, err) && *ret;
+    err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
+    return false;
+}
+
+static const struct cfg_identity *ra_get(const struct scep_call *call, size_t ra)
+{
+    return &call->settings->cfg->ras[ra];
+}
+
+/* RFC 8894 section 3.5.2. SHA-384 is no keyword of it: strongSwan 5.9 uses AES only if it is there.
+ */
+void scep_ca_caps(const struct scep_call *call, struct scep_reply *reply)
+{
+    static const char *const always =
+        "POSTPKIOperation\nRenewal\nSHA-256\nSHA-384\nSHA-512\nAES\nSCEPStandard\n";
+    bool legacy = call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
+    reply->status = 200;
+    reply->content_type = "text/plain";
+    if (buf_add_str(&reply->body, always) &&
+        (!call->profile->scep.next.given || buf_add_str(&reply->body, "GetNextCACert\n")) &&
+        (!legacy || buf_add_str(&reply->body, "DES3\nSHA-1\n")))
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+}
+
+static void bag_add(struct bag *bag, const struct cert *cert)
+{
+    for (size_t i = 0; i < bag->count; i++)
+        if (bytes_equal(bag->certs[i], cert_der_get(cert)))
+            return;
+    if (bag->count < SCEP_CHAIN_MAX)
+        bag->certs[bag->count++] = cert_der_get(cert);
+}
+
+/* What signs, then what devices encrypt to: a device that looks at the first alone (RFC 8894 knows
+ * no RA) verifies replies with it; others choose by keyUsage. */
+static void bag_add_ra(struct bag *bag, const struct cfg_identity *ra)
+{
+    bag_add(bag, ra->chain.items[0]);
+    if (ra->encryption.chain.count)
+        bag_add(bag, ra->encryption.chain.items[0]);
+}
+
+static void bag_add_all(struct bag *bag, const struct cfg_certs *certs)
+{
+    for (size_t i = 0; i < certs->count; i++)
+        bag_add(bag, certs->items[i]);
+}
+
+/* RA first, then the CA chain, issuer first; a CA that is its own RA alone and bare. */
+void scep_ca_cert(const struct scep_call *call, struct scep_reply *reply)
+{
+    struct bag bag = {0};
+    const struct cfg_certs *chain;
+    struct err err = {0};
+    if (!scep_ca_chain(call, call->profile->routes[0].upstream, &chain, &err)) {
+        scep_answer_fault(reply, &err);
+        return;
+    }
+    bag_add_ra(&bag, ra_get(call, call->profile->scep.ra[0]));
+    bag_add_all(&bag, chain);
+    reply->status = 200;
+    reply->content_type =
+        bag.count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";
+    bool ok = bag.count == 1 ? buf_set(&reply->body, bag.certs[0])
+                             : pem_certs_only_encode(bag.certs, bag.count, &reply->body);
+    if (ok) {
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+        return;
+    }
+    err_set(&err, ERR_LOCAL, "the CA's certificates are too large");
+    scep_answer_fault(reply, &err);
+}
+
+/* SignedData around content, with the signer's certificate in it. */
+static bool sign(const struct cfg_identity *ra, struct bytes content, struct buf *der,
+                 struct err *err)
+{
+    X509 *x509 = cert_keyed_get(ra->chain.items[0]);
+    BIO *in = BIO_new_mem_buf(content.ptr, (int)content.len);
+    unsigned char *out = NULL;
+    if (!in)
+        err_no_memory();
+    CMS_ContentInfo *cms =
+        x509 ? CMS_sign(x509, ra->key, NULL, in, CMS_BINARY | CMS_NOSMIMECAP) : NULL;
+    int len = cms ? i2d_CMS_ContentInfo(cms, &out) : 0;
+    bool ok = len > 0 && buf_set(der, bytes_of(out, (size_t)len));
+    OPENSSL_free(out);
+    CMS_ContentInfo_free(cms);
+    BIO_free(in);
+    return ok || err_openssl(err, ERR_LOCAL, "signing the next CA's certificates");
+}
+
+static bool next_encode(const struct scep_call *call, struct buf *der, struct err *err)
+{
+    const struct cfg_scep *conf = &call->profile->scep;
+    const struct cfg_certs *certs = &conf->next.certificates;
+    struct bag bag = {0};
+    struct buf content = {0};
+    if (!certs->count && !scep_ca_chain(call, conf->next.upstream, &certs, err))
+        return false;
+    if (conf->next.ra_given)
+        bag_add_ra(&bag, ra_get(call, conf->next.ra));
+    bag_add_all(&bag, certs);
+    bool ok = pem_certs_only_encode(bag.certs, bag.count, &content) &&
+              sign(ra_get(call, conf->ra[0]), buf_bytes(&content), der, err);
+    buf_free(&content);
+    return ok;
+}
+
+/* RFC 8894 section 4.7 has the CA sign. The RA does, like every other answer of this door: the key
+ * of a CA behind us is not ours, and devices verify both by the RA that GetCACert told. */
+void scep_ca_next(const struct scep_call *call, struct scep_reply *reply)
+{
+    struct err err = {0};
+    if (!call->profile->scep.next.given) {
+        ra_note_set(&reply->note, "refused", "no-successor", "%s",
+                    "no successor of the CA is configured");
+        scep_answer_http(reply, 404, "there is no next CA certificate\n");
+    } else if (!next_encode(call, &reply->body, &err)) {
+        /* Devices that poll (MikroTik) take an error of the server for its end. */
+        scep_answer_fault(reply, &err);
+        scep_answer_http(reply, 404, "there is no next CA certificate\n");
+    } else {
+        reply->status = 200;
+        reply->content_type = "application/x-x509-next-ca-cert";
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+    }
+}

@@ -1,0 +1,20 @@
+/* The keys of a profile's RAs, as one message needs them. Internal to scep/. */
+#ifndef SCEP_KEYS_H
+#define SCEP_KEYS_H
+
+#include "scep/door.h"
+
+/* Pair i of `open` decrypts what pair i of `sign` answers. The first is what GetCACert tells. */
+struct scep_keys {
+    struct scep_key open[CFG_SCEP_RAS_MAX + 1], sign[CFG_SCEP_RAS_MAX + 1];
+    size_t count;
+    size_t next; /* the one of the CA to come, or SIZE_MAX */
+};
+
+/* Borrowed from the call's settings. */
+void scep_keys_take(const struct scep_call *call, struct scep_keys *ret);
+/* Who answers what came encrypted to pair i of `open`: a device may know no other RA than the one
+ * that it encrypted to. The first, once the certificate of that one has ended. */
+const struct scep_key *scep_keys_signer(const struct scep_keys *keys, size_t i);
+
+#endif
