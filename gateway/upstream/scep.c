@@ -6,8 +6,10 @@
 #include "gateway/upstream/scep_session.h"
 #include "scep/msg.h"
 
+#include <inttypes.h>
 #include <openssl/objects.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,7 +158,14 @@ static enum up_result take_failure(struct exchange *ex, const struct scep_msg *m
                                         "badCertId"};
     int fail = scep_msg_fail_get(msg);
     bool known = fail >= 0 && (size_t)fail < sizeof names / sizeof names[0];
-    relay_reason(ex->reply, "the CA answers FAILURE %s", known ? names[fail] : "without a reason");
+    struct bytes text = scep_msg_fail_text_get(msg);
+    uint32_t hresult;
+    char code[32] = "";
+    if (scep_msg_hresult_get(msg, &hresult))
+        snprintf(code, sizeof code, ", HRESULT 0x%08" PRIX32, hresult);
+    relay_reason(ex->reply, "the CA answers FAILURE %s%s%s%.*s",
+                 known ? names[fail] : "without a reason", code, text.len ? ": " : "",
+                 (int)text.len, (const char *)text.ptr);
     /* Algorithms and clocks are for operators to mend; the request is as good as before. */
     return fail == SCEP_BAD_ALG || fail == SCEP_BAD_TIME ? UP_RETRY : UP_REFUSED;
 }
@@ -164,11 +173,10 @@ static enum up_result take_failure(struct exchange *ex, const struct scep_msg *m
 static enum up_result take_answer(struct exchange *ex, const struct httpc_reply *http)
 {
     struct scep_msg *msg = NULL;
-    enum scep_fail fail;
     enum up_result result = UP_UNKNOWN;
+    struct scep_known known = {ex->ca.certs, ex->ca.count};
     struct err err = {0};
-    bool partial;
-    if (scep_msg_parse(buf_bytes(&http->body), &msg, &partial, &fail, &err) &&
+    if (scep_reply_parse(buf_bytes(&http->body), &known, &msg, &err) &&
         check_answer(ex, msg, &err)) {
         switch (scep_msg_status_get(msg)) {
         case SCEP_SUCCESS:
