@@ -201,6 +201,21 @@ static bool set_limits(CURL *curl, const struct httpc_call *call, int64_t left)
            curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
 }
 
+/* One way only, so that no server gets a Basic password by offering nothing better. */
+static bool set_auth(CURL *curl, const struct httpc_conf *conf)
+{
+    static const unsigned long ways[] = {[HTTPC_BASIC] = CURLAUTH_BASIC,
+                                         [HTTPC_NTLM] = CURLAUTH_NTLM,
+                                         [HTTPC_NEGOTIATE] = CURLAUTH_NEGOTIATE};
+    bool ticket = conf->auth == HTTPC_NEGOTIATE;
+    if (!conf->user && !ticket)
+        return true;
+    return curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)ways[conf->auth]) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_USERNAME, ticket ? "" : conf->user) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_PASSWORD,
+                            ticket || !conf->password ? "" : conf->password) == CURLE_OK;
+}
+
 static bool set_call(CURL *curl, const struct httpc_call *call, const struct httpc_conf *conf,
                      const struct curl_slist *headers)
 {
@@ -216,12 +231,7 @@ static bool set_call(CURL *curl, const struct httpc_call *call, const struct htt
                  CURLE_OK &&
              curl_easy_setopt(curl, CURLOPT_POSTFIELDS,
                               call->body.len ? (const char *)call->body.ptr : "") == CURLE_OK;
-    if (ok && conf->user)
-        ok = curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC) == CURLE_OK &&
-             curl_easy_setopt(curl, CURLOPT_USERNAME, conf->user) == CURLE_OK &&
-             curl_easy_setopt(curl, CURLOPT_PASSWORD, conf->password ? conf->password : "") ==
-                 CURLE_OK;
-    return ok;
+    return ok && set_auth(curl, conf);
 }
 
 static bool set_reply(CURL *curl, struct exchange *exchange)
@@ -297,6 +307,7 @@ enum httpc_result httpc_run(struct httpc *httpc, const struct httpc_call *call,
     httpc_reply_clear(reply);
     reply->headers.max = HEADERS_MAX;
     reply->body.max = call->reply_max ? call->reply_max : REPLY_MAX;
+    reply->body.secret = call->secret;
     enum httpc_result result = run(&exchange, handle, call, err);
     handle_give(httpc, handle);
     return result;

@@ -9,13 +9,20 @@
 /* A server, or several that are spoken to in the same way. Thread-safe; connections are kept. */
 struct httpc;
 
+enum httpc_auth {
+    HTTPC_BASIC = 0,
+    HTTPC_NTLM,
+    HTTPC_NEGOTIATE, /* Kerberos (RFC 4559), with the ticket that the process finds */
+};
+
 struct httpc_conf {
     struct cert *const *trust; /* anchors of https servers; none: those of the system */
     size_t trust_count;
     struct cert *const *chain; /* client certificate, leaf first; none: no client certificate */
     size_t chain_count;
-    EVP_PKEY *key;    /* of the client certificate */
-    const char *user; /* HTTP Basic, or NULL; with password, a secret */
+    EVP_PKEY *key; /* of the client certificate */
+    enum httpc_auth auth;
+    const char *user; /* or NULL; with password, a secret; neither is used for HTTPC_NEGOTIATE */
     const char *password;
 };
 
@@ -28,7 +35,8 @@ struct httpc_call {
     const char *url;
     const char *const *headers; /* "Name: value", ends with NULL; or NULL */
     struct bytes body;          /* of POST and PUT */
-    bool once; /* is never sent twice, not even when a kept connection turns out to be closed */
+    bool once;   /* is never sent twice, not even when a kept connection turns out to be closed */
+    bool secret; /* what is in the reply's body is wiped */
     size_t reply_max; /* bytes of its body; 0: 1 MiB */
     int64_t deadline; /* in clock_mono_ms() time */
 };

@@ -2,9 +2,8 @@
 #include "base/text.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
-#include "ra/challenge/challenge.h"
+#include "gateway/wire_challenge.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,11 @@ static const char usage[] =
     "usage: scepter challenge create [-c FILE] --profile P [--subject NAME] [--san NAME]...\n"
     "                                [--ttl 1h] [--uses 1] [--json]\n"
     "\n"
-    "Prints a one-time challenge: the challengePassword of SCEP, the Basic password of EST.\n"
+    "Prints a one-time challenge: the challengePassword of SCEP, the Basic password of EST. Where "
+    "the\n"
+    "profile's upstream CA hands out its own (challenge: broker), it is fetched from there, and "
+    "lives\n"
+    "no longer than the CA says.\n"
     "\n"
     "  --subject NAME  binds it to a subject, such as CN=router-1,O=Example\n"
     "  --san NAME      binds it to subjectAltNames, such as dns:router-1.example; several by "
@@ -93,7 +96,7 @@ static void print(const struct cli *cli, const char *secret, int64_t expires)
 
 static int create(struct cli *cli, struct wish *wish)
 {
-    char secret[CHALLENGE_LEN + 1];
+    struct buf secret = {0};
     struct err err = {0};
     const struct cfg_profile *profile = cfg_profile_get(cli->cfg, wish->profile);
     if (!profile) {
@@ -108,13 +111,14 @@ static int create(struct cli *cli, struct wish *wish)
         .ttl = wish->ttl ? wish->ttl : profile->challenge.ttl,
         .uses = (int)(wish->uses ? wish->uses : profile->challenge.uses),
     };
-    if (!challenge_create(cli->store, &mint, secret, &err)) {
+    bool ok = wire_challenge_create(cli->store, cli->cfg, &mint, &secret, &err);
+    if (ok)
+        print(cli, buf_str(&secret), clock_now() + mint.ttl);
+    else
         cli_complain(cli, "%s", err.text);
-        return err.kind == ERR_LOCAL ? CMD_UNREACHABLE : CMD_REFUSED;
-    }
-    print(cli, secret, clock_now() + mint.ttl);
-    OPENSSL_cleanse(secret, sizeof secret);
-    return CMD_OK;
+    buf_free(&secret);
+    bool reached = err.kind != ERR_LOCAL && err.kind != ERR_UPSTREAM;
+    return ok ? CMD_OK : reached ? CMD_REFUSED : CMD_UNREACHABLE;
 }
 
 static int run(int argc, char **argv, struct wish *wish)

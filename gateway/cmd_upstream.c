@@ -110,13 +110,33 @@ static void print_cert(const char *what, const struct cert *cert)
     putchar('\n');
 }
 
+/* A CA that wants a challenge of its own inside a CSR is asked for one. */
+static bool add_challenge(struct upstream *up, X509_REQ *req, struct err *err)
+{
+    struct buf secret = {0};
+    int64_t life;
+    if (!up->vt->challenge)
+        return true;
+    bool ok = up->vt->challenge(up, clock_mono_ms() + DEADLINE_MS, &secret, &life, err);
+    if (ok && X509_REQ_add1_attr_by_NID(req, NID_pkcs9_challengePassword, MBSTRING_ASC, secret.ptr,
+                                        (int)secret.len) != 1)
+        ok = err_openssl(err, ERR_LOCAL, "making a request");
+    buf_free(&secret);
+    return ok;
+}
+
 /* A request for a key that nobody keeps. */
-static bool make_csr(struct csr **ret, struct err *err)
+static bool make_csr(struct upstream *up, struct csr **ret, struct err *err)
 {
     EVP_PKEY *key = pki_key_make(PKI_RSA2048, err);
     X509_REQ *req = X509_REQ_new();
     unsigned char *der = NULL;
     int len = -1;
+    if (req && !add_challenge(up, req, err)) {
+        X509_REQ_free(req);
+        EVP_PKEY_free(key);
+        return false;
+    }
     if (key && req && X509_REQ_set_version(req, X509_REQ_VERSION_1) &&
         X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(req), "CN", MBSTRING_UTF8,
                                    (const unsigned char *)TEST_SUBJECT, -1, -1, 0) == 1 &&
@@ -136,7 +156,7 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, struct err *err)
     struct buf handle = {0};
     struct up_reply reply = {0};
     int64_t deadline = clock_mono_ms() + DEADLINE_MS;
-    if (!make_csr(&csr, err))
+    if (!make_csr(up, &csr, err))
         return false;
     struct up_order order = {"upstream-test", csr, &cfg->profiles[0]};
     bool ok = up->vt->prepare(up, &order, &handle, err);

@@ -9,6 +9,7 @@
 #include "gateway/upstream/local.h"
 #include "gateway/upstream/scep.h"
 #include "gateway/upstream/vault.h"
+#include "gateway/wire_challenge.h"
 
 #include <string.h>
 
@@ -33,7 +34,7 @@ void wire_kind_names(struct buf *out)
         room = buf_add_fmt(out, "%s%s", i ? " " : "", vts[i]->type);
 }
 
-static const struct upstream_vt *vt_of(const struct cfg_kind *kind)
+const struct upstream_vt *wire_vt(const struct cfg_kind *kind)
 {
     for (size_t i = 0; i < COUNT(vts); i++)
         if (strcmp(vts[i]->type, kind->type) == 0)
@@ -62,39 +63,17 @@ static bool check_trust(const struct ra_settings *settings, const struct cfg_pro
                       profile->name);
 }
 
-/* RFC 7030 section 3.5: a binding stands in challengePassword, which such a CA takes for a secret
- * of its own and refuses. */
-static bool check_challenge(const struct ra_settings *settings, const struct cfg_profile *profile,
-                            size_t upstream, struct err *err)
-{
-    const struct upstream *up = settings->upstreams[upstream];
-    if (!(up->vt->caps & UP_CARRIES_CHALLENGE) || !profile->est.enabled ||
-        profile->est.binding != CFG_BINDING_REQUIRED)
-        return true;
-    return err_set(
-        err, ERR_CONFIG,
-        "profile %s requires a binding in challengePassword (est.binding), which upstream "
-        "%s takes for its own secret (challenge: passthrough)",
-        profile->name, up->name);
-}
-
-static bool check_upstream(const struct ra_settings *settings, const struct cfg_profile *profile,
-                           size_t upstream, struct err *err)
-{
-    return check_trust(settings, profile, upstream, err) &&
-           check_challenge(settings, profile, upstream, err);
-}
-
 static bool check_profile(const struct ra_settings *settings, const struct cfg_profile *profile,
                           struct err *err)
 {
     for (size_t r = 0; r < profile->route_count; r++)
         for (size_t i = 0; i < profile->routes[r].pool_count; i++)
-            if (!check_upstream(settings, profile, profile->routes[r].pool[i], err))
+            if (!check_trust(settings, profile, profile->routes[r].pool[i], err))
                 return false;
     const struct cfg_next *next = &profile->scep.next;
-    return (!profile->migrate || check_upstream(settings, profile, profile->migrate_to, err)) &&
-           (!next->upstream_given || check_upstream(settings, profile, next->upstream, err));
+    return (!profile->migrate || check_trust(settings, profile, profile->migrate_to, err)) &&
+           (!next->upstream_given || check_trust(settings, profile, next->upstream, err)) &&
+           wire_challenge_check(settings, profile, err);
 }
 
 static bool check_profiles(const struct ra_settings *settings, struct err *err)
@@ -114,7 +93,7 @@ bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **re
     settings->upstreams = mem_zalloc(cfg->upstream_count * sizeof(struct upstream *));
     for (size_t i = 0; i < cfg->upstream_count; i++) {
         const struct cfg_upstream *conf = &cfg->upstreams[i];
-        const struct upstream_vt *vt = vt_of(conf->kind);
+        const struct upstream_vt *vt = wire_vt(conf->kind);
         if (!vt || !vt->open(conf, &settings->upstreams[i], err)) {
             err_within(err, "opening upstream %s", conf->name);
             ra_settings_free(settings);

@@ -83,6 +83,11 @@ struct upstream_vt {
      * understand. */
     bool (*remember)(struct upstream *up, struct buf *memory);
     void (*recall)(struct upstream *up, struct bytes memory);
+    /* Gets a challenge that the CA takes from one device, once: it reaches the CA inside that
+     * device's CSR. life: seconds, 0 if the CA does not say. secret becomes a secret. NULL if this
+     * CA hands none out; then it is made by us. */
+    bool (*challenge)(struct upstream *up, int64_t deadline, struct buf *secret, int64_t *life,
+                      struct err *err);
     /* The certificate by which we are known to the CA, or NULL. */
     const struct cert *(*credential)(struct upstream *up);
 };

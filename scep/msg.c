@@ -10,40 +10,55 @@
 #include <string.h>
 
 #define NONCE_MAX 64
+#define HRESULT_MAX 11 /* -2147483648 */
 
 struct scep_msg {
     struct buf txn;
     struct buf nonce, recipient_nonce;
     struct buf content;
+    struct buf fail_text, hresult;
     int type, status, fail;
     struct scep_algs algs;
     struct cert *signer;
 };
 
-/* The one certificate of the bag that the SignerInfo names. Others need not be well-formed. */
-static bool find_signer(const struct scep_signed *found, struct cert **ret, struct err *err)
+/* The one certificate that the SignerInfo names, of a bag or of those that are known. */
+static bool take_signer(const struct scep_signed *found, struct cert *cert, struct cert **signer,
+                        struct err *err)
 {
     struct scep_recipient id = {found->issuer, found->serial, found->ski};
+    if (!scep_names_cert(&id, cert))
+        return true;
+    if (*signer)
+        return err_set(err, ERR_PEER, "two certificates are named as the signer");
+    *signer = cert_ref(cert);
+    return true;
+}
+
+/* Of the bag, whose other certificates need not be well-formed; if it is not there, of those that
+ * are known. */
+static bool find_signer(const struct scep_signed *found, const struct scep_known *known,
+                        struct cert **ret, struct err *err)
+{
     struct cert *signer = NULL;
-    for (size_t i = 0; i < found->cert_count; i++) {
+    bool ok = true;
+    for (size_t i = 0; i < found->cert_count && ok; i++) {
         struct cert *cert;
         struct err ignored;
         if (!cert_parse(found->certs[i], &cert, &ignored))
             continue;
-        if (!scep_names_cert(&id, cert)) {
-            cert_free(cert);
-        } else if (signer) {
-            cert_free(cert);
-            cert_free(signer);
-            return err_set(err, ERR_PEER, "two certificates are named as the signer");
-        } else {
-            signer = cert;
-        }
+        ok = take_signer(found, cert, &signer, err);
+        cert_free(cert);
     }
-    if (!signer)
-        return err_set(err, ERR_PEER, "the signer's certificate is not in the message");
-    *ret = signer;
-    return true;
+    bool in_bag = signer;
+    for (size_t i = 0; !in_bag && i < known->count && ok; i++)
+        ok = take_signer(found, known->certs[i], &signer, err);
+    if (ok && signer) {
+        *ret = signer;
+        return true;
+    }
+    cert_free(signer);
+    return ok ? err_set(err, ERR_PEER, "the signer's certificate is not in the message") : false;
 }
 
 /* The attribute has to name the type of the content (RFC 5652 section 11.1); OpenSSL only looks
@@ -98,6 +113,18 @@ static bool verify(struct bytes der, const struct cert *signer, struct buf *cont
     return ok;
 }
 
+/* What does not fit is left out: it is for an operator's eyes. */
+static void take_texts(struct bytes attributes, struct scep_msg *msg)
+{
+    struct bytes text;
+    msg->fail_text.max = SCEP_TEXT_MAX;
+    msg->hresult.max = HRESULT_MAX;
+    if (scep_attr_find(attributes, SCEP_ATTR_FAIL_TEXT, &text))
+        (void)!buf_set(&msg->fail_text, text);
+    if (scep_attr_find(attributes, SCEP_ATTR_HRESULT, &text))
+        (void)!buf_set(&msg->hresult, text);
+}
+
 static bool take_address(struct bytes attributes, struct scep_msg *msg)
 {
     struct bytes txn, nonce;
@@ -111,17 +138,19 @@ static bool take_address(struct bytes attributes, struct scep_msg *msg)
     if (scep_attr_find(attributes, SCEP_ATTR_RECIPIENT_NONCE, &nonce) &&
         !buf_set(&msg->recipient_nonce, nonce))
         return false;
+    take_texts(attributes, msg);
     msg->type = scep_attr_number(attributes, SCEP_ATTR_TYPE);
     msg->status = scep_attr_number(attributes, SCEP_ATTR_STATUS);
     msg->fail = scep_attr_number(attributes, SCEP_ATTR_FAIL);
     return true;
 }
 
-bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
-                    struct err *err)
+/* As scep_msg_parse says it, with *ret set whenever the message could be read. */
+static bool parse(struct bytes der, const struct scep_known *known, struct scep_msg **ret,
+                  enum scep_fail *fail, struct err *err)
 {
     struct scep_signed found;
-    *partial = false;
+    *ret = NULL;
     *fail = SCEP_BAD_MESSAGE_CHECK;
     if (!scep_signed_take(der, &found, err))
         return false;
@@ -133,7 +162,6 @@ bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum
     }
     msg->algs.digest = found.digest;
     *ret = msg;
-    *partial = true;
     if (!scep_signed_algs_known(&found)) {
         *fail = SCEP_BAD_ALG;
         return err_set(err, ERR_PEER, "a message signed with %s and %s, which is not allowed",
@@ -141,7 +169,33 @@ bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum
     }
     if (!content_type_fine(found.attributes))
         return err_set(err, ERR_PEER, "a message whose contentType attribute is not data");
-    return find_signer(&found, &msg->signer, err) && verify(der, msg->signer, &msg->content, err);
+    return find_signer(&found, known, &msg->signer, err) &&
+           verify(der, msg->signer, &msg->content, err);
+}
+
+bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
+                    struct err *err)
+{
+    const struct scep_known nobody = {0};
+    struct scep_msg *msg;
+    bool ok = parse(der, &nobody, &msg, fail, err);
+    *partial = msg;
+    if (msg)
+        *ret = msg;
+    return ok;
+}
+
+bool scep_reply_parse(struct bytes der, const struct scep_known *known, struct scep_msg **ret,
+                      struct err *err)
+{
+    struct scep_msg *msg;
+    enum scep_fail fail;
+    if (parse(der, known, &msg, &fail, err)) {
+        *ret = msg;
+        return true;
+    }
+    scep_msg_free(msg);
+    return false;
 }
 
 void scep_msg_free(struct scep_msg *msg)
@@ -152,6 +206,8 @@ void scep_msg_free(struct scep_msg *msg)
     buf_free(&msg->nonce);
     buf_free(&msg->recipient_nonce);
     buf_free(&msg->content);
+    buf_free(&msg->fail_text);
+    buf_free(&msg->hresult);
     cert_free(msg->signer);
     free(msg);
 }
@@ -199,6 +255,32 @@ int scep_msg_fail_get(const struct scep_msg *msg)
 struct bytes scep_msg_recipient_nonce_get(const struct scep_msg *msg)
 {
     return buf_bytes(&msg->recipient_nonce);
+}
+
+struct bytes scep_msg_fail_text_get(const struct scep_msg *msg)
+{
+    return buf_bytes(&msg->fail_text);
+}
+
+bool scep_msg_hresult_get(const struct scep_msg *msg, uint32_t *ret)
+{
+    struct bytes text = buf_bytes(&msg->hresult);
+    bool minus = bytes_starts(text, "-");
+    int64_t value = 0;
+    uint8_t digit;
+    if (minus)
+        (void)!bytes_take_u8(&text, &digit);
+    if (!text.len)
+        return false;
+    while (bytes_take_u8(&text, &digit)) {
+        if (digit < '0' || digit > '9')
+            return false;
+        value = 10 * value + (digit - '0'); /* of HRESULT_MAX digits at most */
+    }
+    if (value > (minus ? INT64_C(0x80000000) : INT64_C(0xffffffff)))
+        return false;
+    *ret = (uint32_t)(minus ? -value : value);
+    return true;
 }
 
 bool scep_certs_decode(struct bytes der, struct cert ***ret, size_t *count, struct err *err)

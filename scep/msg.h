@@ -24,6 +24,15 @@ struct scep_msg;
  * and scep_msg_algs_get may be used on it, to address a FAILURE. On true, *ret is whole. */
 bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
                     struct err *err) MUST_USE;
+/* The same for the answer to a message of ours. An answer may leave its signer's certificate out
+ * (those of NDES that refuse do): then it is one of `known`. Whether a signer that it brings along
+ * is one of them is the caller's to judge. On failure *ret is untouched. */
+struct scep_known {
+    struct cert *const *certs;
+    size_t count;
+};
+bool scep_reply_parse(struct bytes der, const struct scep_known *known, struct scep_msg **ret,
+                      struct err *err) MUST_USE;
 void scep_msg_free(struct scep_msg *msg);
 
 /* -1 if absent or not exactly one decimal number; unknown numbers are returned as they are. */
@@ -37,6 +46,13 @@ struct bytes scep_msg_content_get(const struct scep_msg *msg); /* the EnvelopedD
 int scep_msg_status_get(const struct scep_msg *msg);           /* CertRep only; -1 otherwise */
 int scep_msg_fail_get(const struct scep_msg *msg);             /* failInfo; -1 if absent */
 struct bytes scep_msg_recipient_nonce_get(const struct scep_msg *msg);
+/* Text of a FAILURE (RFC 8894 section 3.2.1.4), at most SCEP_TEXT_MAX bytes, or empty. Untrusted.
+ */
+#define SCEP_TEXT_MAX 255
+struct bytes scep_msg_fail_text_get(const struct scep_msg *msg);
+/* The HRESULT by which NDES says why it refuses, as Microsoft writes it (0x80070057). False: there
+ * is none, or it is no decimal number of 32 bits. */
+bool scep_msg_hresult_get(const struct scep_msg *msg, uint32_t *ret);
 
 /* The keys that a message may be addressed to, and what they may be used with. */
 struct scep_opener {

@@ -28,8 +28,10 @@ bool challenge_judge(struct store *store, const struct ra_request *request,
                      struct challenge_verdict *ret, struct err *err) MUST_USE;
 
 /* Mints a one-time challenge: 20 characters of A-Z and 2-7 (Windows encodes it as PrintableString).
- * subject and sans bind it ("" or NULL: any names). */
+ * subject and sans bind it ("" or NULL: any names). With `given`, out is "" afterwards; one that
+ * was stored before is ERR_UPSTREAM. */
 struct challenge_mint {
+    struct bytes given; /* handed out by an upstream CA: stored in place of a new one; or empty */
     const struct cfg_profile *profile;
     const char *subject;
     const char *const *sans;
@@ -38,6 +40,8 @@ struct challenge_mint {
     int uses;
 };
 #define CHALLENGE_LEN 20
+/* Whether challenge_create would take these; what it says by err. */
+bool challenge_mint_check(const struct challenge_mint *mint, struct err *err) MUST_USE;
 bool challenge_create(struct store *store, const struct challenge_mint *mint,
                       char out[CHALLENGE_LEN + 1], struct err *err) MUST_USE;
 

@@ -148,24 +148,60 @@ static bool take_names(const struct challenge_mint *mint, struct store_challenge
                            "holds a comma");
 }
 
-bool challenge_create(struct store *store, const struct challenge_mint *mint,
-                      char out[CHALLENGE_LEN + 1], struct err *err)
+/* What another one handed out may have been handed out before, by mistake or because the CA has one
+ * for all: it would let in two devices. */
+static bool take_given(struct store *store, const struct challenge_mint *mint,
+                       struct store_challenge *row, struct err *err)
 {
-    struct store_challenge row = {.uses_left = mint->uses};
+    struct store_challenge *before = mem_zalloc(sizeof *before);
+    bool found = false;
+    SHA256(mint->given.ptr, mint->given.len, row->digest);
+    bool ok = store->vt->challenge_find(store, row->digest, before, &found, err);
+    free(before);
+    return ok && (!found || err_set(err, ERR_UPSTREAM,
+                                    "the upstream CA handed out a challenge that it had handed out "
+                                    "before"));
+}
+
+static bool take_new(char out[CHALLENGE_LEN + 1], struct store_challenge *row, struct err *err)
+{
+    if (!draw_secret(out, err))
+        return false;
+    SHA256((const uint8_t *)out, CHALLENGE_LEN, row->digest);
+    return true;
+}
+
+/* Leaves the names in the row. */
+static bool check(const struct challenge_mint *mint, struct store_challenge *row, struct err *err)
+{
     const struct cfg_profile *profile = mint->profile;
     if (!profile->challenge.kinds[CFG_CHALLENGE_ONE_TIME])
         return err_set(err, ERR_CONFIG, "profile \"%s\" takes no one-time challenges",
                        profile->name);
     if (mint->ttl <= 0 || mint->uses <= 0)
         return err_set(err, ERR_PEER, "a challenge needs a positive time to live and uses");
-    if (!take_names(mint, &row, err) || !draw_secret(out, err))
+    return take_names(mint, row, err);
+}
+
+bool challenge_mint_check(const struct challenge_mint *mint, struct err *err)
+{
+    struct store_challenge row = {0};
+    return check(mint, &row, err);
+}
+
+bool challenge_create(struct store *store, const struct challenge_mint *mint,
+                      char out[CHALLENGE_LEN + 1], struct err *err)
+{
+    struct store_challenge row = {.uses_left = mint->uses};
+    *out = 0;
+    if (!check(mint, &row, err) ||
+        !(mint->given.len ? take_given(store, mint, &row, err) : take_new(out, &row, err)))
         return false;
-    SHA256((const uint8_t *)out, CHALLENGE_LEN, row.digest);
-    snprintf(row.profile, sizeof row.profile, "%s", profile->name);
+    snprintf(row.profile, sizeof row.profile, "%s", mint->profile->name);
     row.created = clock_now();
     row.expires = row.created + mint->ttl;
     struct audit_event event = {
-        .event = "challenge-created",
+        .event = mint->given.len ? "challenge-brokered" : "challenge-created",
         .profile = row.profile,
         .origin = "cli",
         .subject = row.subject[0] ? row.subject : NULL,

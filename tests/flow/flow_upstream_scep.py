@@ -151,15 +151,20 @@ class ToSecondGateway(UpstreamTest):
         with open(self.gw.conf, encoding="utf-8") as file:
             old = file.read()
         try:
+            secrets = os.path.join(self.work, "fixed")
+            with open(os.open(secrets, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+                file.write("one-for-all-of-us\n")
             self.gw.edit(r"repeats: never", "repeats: never\n    challenge: passthrough")
-            self.gw.cli("check")
-            self.gw.edit(r"auth: \[certificate, basic\]", "binding: required, auth: [certificate, basic]")
+            self.gw.edit(r"kinds: \[one-time\]", f"fixed_file: {secrets}, kinds: [fixed]")
+            self.gw.edit(r"auth: \[certificate, basic\]", "challenge_password: secret, binding: required, auth: [certificate, basic]")
+            self.gw.cli("check")  # the binding stands in estIdentityLinking
+            self.gw.edit(r"challenge_password: secret, ", "")
             result = self.gw.cli("check", check=False)
         finally:
             with open(self.gw.conf, "w", encoding="utf-8") as file:
                 file.write(old)
         self.assertEqual(result.returncode, 1)
-        self.assertIn(b"takes for its own secret", result.stderr)
+        self.assertIn(b"takes it for its own secret", result.stderr)
 
     def test_refused(self):
         """A device that the upstream's profile does not allow is refused there, and so here."""

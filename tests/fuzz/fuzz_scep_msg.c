@@ -22,6 +22,11 @@ static void parse(struct bytes der)
         abort();
     if (ok && (!scep_msg_signer_get(msg) || scep_msg_type_get(msg) > 99))
         abort();
+    uint32_t hresult;
+    if (msg && scep_msg_fail_text_get(msg).len > SCEP_TEXT_MAX)
+        abort();
+    if (msg)
+        (void)scep_msg_hresult_get(msg, &hresult);
     scep_msg_free(msg);
 }
 

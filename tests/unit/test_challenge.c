@@ -315,12 +315,37 @@ static void test_not_minted(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
+/* One that an upstream CA handed out authorizes like one of ours, bound alike; it is stored once.
+ */
+static void test_given(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key), *other = world_csr("CN=r2", NULL, w->key);
+    struct challenge_mint in = {.given = bytes_str("1ED0DD50F7459D6E"), .subject = "CN=r1"};
+    struct ra_request request = world_request(w, csr), foreign = world_request(w, other);
+    char out[CHALLENGE_LEN + 1] = "x";
+    struct err err = {0};
+    request.evidence.challenge = foreign.evidence.challenge = in.given;
+    check(w, &request, "nobody");
+    if (!mint(w, &in, out, &err))
+        fail_msg("%s", err.text);
+    assert_string_equal(out, "");
+    check(w, &request, NULL);
+    check(w, &foreign, "the challenge is for");
+    in.subject = NULL;
+    assert_false(mint(w, &in, out, &err));
+    assert_int_equal(err.kind, ERR_UPSTREAM);
+    check(w, &foreign, "the challenge is for");
+    csr_free(csr);
+    csr_free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_fixed),    TEST(test_kinds),         TEST(test_secret),
-        TEST(test_one_time), TEST(test_other_profile), TEST(test_uses),
-        TEST(test_bound),    TEST(test_user),          TEST(test_not_minted),
+        TEST(test_fixed),         TEST(test_kinds), TEST(test_secret), TEST(test_one_time),
+        TEST(test_other_profile), TEST(test_uses),  TEST(test_bound),  TEST(test_user),
+        TEST(test_not_minted),    TEST(test_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
