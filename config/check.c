@@ -192,6 +192,16 @@ const char *cfg_check_path(const char *text, char **stored)
     return NULL;
 }
 
+const char *cfg_check_realm(const char *text, char **stored)
+{
+    (void)stored;
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e || strchr("\"\\:", text[i]))
+            return "is no realm";
+    return len && len <= LABEL_MAX ? NULL : "is no realm";
+}
+
 const char *cfg_check_label(const char *text, char **stored)
 {
     /* RFC 7030 section 3.2.2: an operation's name cannot be a label. */

@@ -4,7 +4,7 @@
 #include "base/debug.h"
 #include "base/text.h"
 #include "ra/policy.h"
-#include "ra/prove.h"
+#include "ra/prove_all.h"
 #include "ra/work.h"
 
 #include <openssl/rand.h>
@@ -343,7 +343,7 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
 {
     struct ra_authorization *authorization;
     char id[RA_ID_LEN + 1];
-    if (!ra_prove(c, &authorization, outcome, err))
+    if (!ra_prove_all(c, &authorization, outcome, err))
         return false;
     struct ordering ordering = {
         .request = c->request, .authorization = authorization, .dedup = dedup};
