@@ -53,6 +53,7 @@ static const char *const extensions_refused[] = {
     "2.5.29.37",             /* extKeyUsage */
     "2.5.29.54",             /* inhibitAnyPolicy */
     "1.3.6.1.5.5.7.1.14",    /* proxyCertInfo */
+    "1.3.6.1.5.5.7.7.36",    /* ChangeSubjectName: renewal.change_names decides */
     "1.3.6.1.4.1.311.21.10", /* Microsoft's application policies: its EKU */
     "1.3.6.1.4.1.311.25.2",  /* Microsoft's SID: names an account */
 };

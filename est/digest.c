@@ -212,7 +212,7 @@ bool est_digest_fits(const struct est_digest *digest, const struct est_digest_as
     return true;
 }
 
-/* Hex of the hash over the parts with colons between; NULL ends them. */
+/* Hex of the hash over the parts with colons between. */
 static bool hash_parts(enum cfg_digest hash, const struct bytes *parts, size_t count,
                        char out[EST_DIGEST_HEX_MAX + 1])
 {
@@ -225,7 +225,7 @@ static bool hash_parts(enum cfg_digest hash, const struct bytes *parts, size_t c
     for (size_t i = 0; ok && i < count; i++)
         ok = (i == 0 || EVP_DigestUpdate(ctx, ":", 1) == 1) &&
              EVP_DigestUpdate(ctx, parts[i].ptr, parts[i].len) == 1;
-    ok = ok && EVP_DigestFinal_ex(ctx, digest, &len) == 1 && 2 * len == hashes[hash].digits;
+    ok = ok && EVP_DigestFinal_ex(ctx, digest, &len) == 1 && 2 * (size_t)len == hashes[hash].digits;
     if (ok)
         text_hex(bytes_of(digest, len), out);
     OPENSSL_cleanse(digest, sizeof digest);
@@ -286,9 +286,9 @@ static struct bytes check_fixed(const struct est_digest *digest, const struct es
 bool est_digest_check(const struct est_digest *digest, const struct est_digest_ask *ask,
                       struct est_digest_proof *ret)
 {
-    const struct cfg_user *user = check_users(digest, ask);
-    struct bytes challenge = check_fixed(digest, ask);
-    *ret =
-        (struct est_digest_proof){.user = user, .challenge = user ? (struct bytes){0} : challenge};
-    return user || challenge.len;
+    ret->user = check_users(digest, ask);
+    ret->challenge = check_fixed(digest, ask);
+    if (ret->user)
+        ret->challenge = bytes_of(NULL, 0);
+    return ret->user || ret->challenge.len;
 }

@@ -49,7 +49,8 @@ static const char full[] =
     "    validity: 30d\n"
     "    retry_window: 2h\n"
     "    challenge: {kinds: [one-time, fixed], fixed_file: secrets, ttl: 10m, uses: 5}\n"
-    "    renewal: {window: 14d, grace_after_expiry: 3d, same_key: refuse}\n"
+    "    renewal: {window: 14d, grace_after_expiry: 3d, same_key: refuse,\n"
+    "              change_names: allow}\n"
     "    approval: {quorum: 0}\n"
     "    scep: {paths: [/scep/vpn, /cgi-bin/pkiclient.exe], ra: [main, old], chain: full,\n"
     "           legacy: des3-sha1}\n"
@@ -217,6 +218,7 @@ static void test_full_doors(void **state)
     assert_int_equal(p->renewal.window, 14 * DAY);
     assert_int_equal(p->renewal.grace_after_expiry, 3 * DAY);
     assert_int_equal(p->renewal.same_key, CFG_SAME_KEY_REFUSE);
+    assert_int_equal(p->renewal.change_names, CFG_CHANGE_ALLOW);
     assert_true(p->scep_enabled);
     assert_strings(&p->scep.paths, "/scep/vpn /cgi-bin/pkiclient.exe");
     assert_int_equal(p->scep.ra_count, 2);
@@ -286,6 +288,7 @@ static void test_defaults(void **state)
     assert_int_equal(p->renewal.window, 0);
     assert_int_equal(p->renewal.grace_after_expiry, 0);
     assert_int_equal(p->renewal.same_key, CFG_SAME_KEY_ALLOW);
+    assert_int_equal(p->renewal.change_names, CFG_CHANGE_REFUSE);
     assert_int_equal(p->scep.chain, CFG_CHAIN_LEAF);
     assert_int_equal(p->scep.legacy, CFG_LEGACY_NONE);
     assert_false(p->est.enabled);
