@@ -1,5 +1,6 @@
 #include "base/csr.h"
 
+#include "base/change.h"
 #include "base/keyless.h"
 
 #include <openssl/x509v3.h>
@@ -15,9 +16,9 @@ struct csr {
     struct buf der;
     X509_REQ *req; /* without its key */
     struct spki spki;
-    struct names names;
+    struct names names, change;
     struct buf challenge, linking;
-    bool has_challenge, has_linking;
+    bool has_challenge, has_linking, has_change;
     STACK_OF(X509_EXTENSION) * extensions;
 };
 
@@ -140,6 +141,28 @@ static bool take_names(struct csr *csr, struct err *err)
     return ok;
 }
 
+static bool take_change(struct csr *csr, struct err *err)
+{
+    ASN1_OBJECT *type = OBJ_txt2obj(CHANGE_OID, 1);
+    if (!type)
+        err_no_memory();
+    int at = X509_REQ_get_attr_by_OBJ(csr->req, type, -1);
+    ASN1_OBJECT_free(type);
+    if (at < 0)
+        return true;
+    X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->req, at);
+    int count = X509_ATTRIBUTE_count(attribute);
+    if (count != 1)
+        return err_set(err, ERR_PEER, "a CSR with ChangeSubjectName with %d values", count);
+    const ASN1_TYPE *value = X509_ATTRIBUTE_get0_type(attribute, 0);
+    if (ASN1_TYPE_get(value) != V_ASN1_SEQUENCE)
+        return err_set(err, ERR_PEER, "a malformed ChangeSubjectName");
+    const ASN1_STRING *text = value->value.sequence;
+    struct bytes der = bytes_of(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
+    csr->has_change = change_parse(der, &csr->change, err);
+    return csr->has_change;
+}
+
 static bool take_spki(struct csr *csr, struct err *err)
 {
     unsigned char *der = NULL;
@@ -163,8 +186,8 @@ bool csr_parse(struct bytes der, struct csr **ret, struct err *err)
     if (!csr->req) {
         err_openssl(err, ERR_PEER, "a malformed CSR");
     } else if (check_attributes(csr->req, err) && take_secrets(csr, err) &&
-               take_extensions(csr, err) && take_names(csr, err) && take_spki(csr, err) &&
-               buf_set(&csr->der, der)) {
+               take_extensions(csr, err) && take_names(csr, err) && take_change(csr, err) &&
+               take_spki(csr, err) && buf_set(&csr->der, der)) {
         *ret = csr;
         return true;
     }
@@ -185,6 +208,7 @@ void csr_free(struct csr *csr)
     X509_REQ_free(csr->req);
     spki_clear(&csr->spki);
     names_clear(&csr->names);
+    names_clear(&csr->change);
     buf_free(&csr->challenge);
     buf_free(&csr->linking);
     sk_X509_EXTENSION_pop_free(csr->extensions, X509_EXTENSION_free);
@@ -214,6 +238,16 @@ const struct spki *csr_spki_get(const struct csr *csr)
 const struct names *csr_names_get(const struct csr *csr)
 {
     return &csr->names;
+}
+
+const struct names *csr_wanted_get(const struct csr *csr)
+{
+    return csr->has_change ? &csr->change : &csr->names;
+}
+
+bool csr_change_has(const struct csr *csr)
+{
+    return csr->has_change;
 }
 
 struct bytes csr_challenge_get(const struct csr *csr)

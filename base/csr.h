@@ -14,9 +14,9 @@ struct csr;
 #define CSR_CHALLENGE_MAX ((size_t)16 << 10) /* Intune's are several KiB */
 
 /* der: untrusted, at most CSR_MAX, no trailing bytes. Refused (ERR_PEER): malformed, an attribute
- * type that occurs twice, challengePassword or
- * estIdentityLinking with other than one value. Does not check the
- * signature. The caller owns *ret (one count). */
+ * type that occurs twice, challengePassword, estIdentityLinking or
+ * ChangeSubjectName with other than one value. Does not check the signature. The caller owns *ret
+ * (one count). */
 bool csr_parse(struct bytes der, struct csr **ret, struct err *err) MUST_USE;
 struct csr *csr_ref(struct csr *csr);
 void csr_free(struct csr *csr); /* drops one count; NULL is allowed */
@@ -27,6 +27,10 @@ bool csr_pop_check(const struct csr *csr, struct err *err) MUST_USE;
 struct bytes csr_der_get(const struct csr *csr);
 const struct spki *csr_spki_get(const struct csr *csr);
 const struct names *csr_names_get(const struct csr *csr);
+/* The names that a certificate is to have: those of ChangeSubjectName (RFC 6402 section 2.8), or of
+ * the CSR if it has none. */
+const struct names *csr_wanted_get(const struct csr *csr);
+bool csr_change_has(const struct csr *csr);
 /* challengePassword (RFC 2985 section 5.4.1) as UTF-8, whatever string type carried it; empty if
  * there is none. A secret. */
 struct bytes csr_challenge_get(const struct csr *csr);

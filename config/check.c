@@ -53,6 +53,7 @@ static const char *const extensions_refused[] = {
     "2.5.29.37",             /* extKeyUsage */
     "2.5.29.54",             /* inhibitAnyPolicy */
     "1.3.6.1.5.5.7.1.14",    /* proxyCertInfo */
+    "1.3.6.1.5.5.7.7.36",    /* ChangeSubjectName: renewal.change_names decides */
     "1.3.6.1.4.1.311.21.10", /* Microsoft's application policies: its EKU */
     "1.3.6.1.4.1.311.25.2",  /* Microsoft's SID: names an account */
 };
@@ -190,6 +191,16 @@ const char *cfg_check_path(const char *text, char **stored)
     if (path_below(text, "/.well-known/est"))
         return "is the path of EST";
     return NULL;
+}
+
+const char *cfg_check_realm(const char *text, char **stored)
+{
+    (void)stored;
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e || strchr("\"\\:", text[i]))
+            return "is no realm";
+    return len && len <= LABEL_MAX ? NULL : "is no realm";
 }
 
 const char *cfg_check_label(const char *text, char **stored)

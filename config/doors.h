@@ -6,6 +6,7 @@
 
 enum cfg_scep_chain { CFG_CHAIN_LEAF = 0, CFG_CHAIN_ISSUER, CFG_CHAIN_FULL };
 enum cfg_scep_legacy { CFG_LEGACY_NONE = 0, CFG_LEGACY_DES3_SHA1 };
+enum cfg_require { CFG_REQUIRE_ANY = 0, CFG_REQUIRE_ALL };
 enum cfg_binding { CFG_BINDING_NONE = 0, CFG_BINDING_OPTIONAL, CFG_BINDING_REQUIRED };
 enum cfg_password { CFG_PASSWORD_BINDING = 0, CFG_PASSWORD_SECRET, CFG_PASSWORD_REFUSE };
 enum cfg_csrattrs {
@@ -45,9 +46,13 @@ struct cfg_scep {
     enum cfg_scep_legacy legacy;
 };
 
+/* Hashes of HTTP Digest (RFC 7616 section 3.3), strongest first. */
+enum cfg_digest { CFG_DIGEST_SHA256 = 0, CFG_DIGEST_MD5, CFG_DIGEST_COUNT };
+
 struct cfg_user {
     char *name;
-    char *hash; /* crypt(3), salted */
+    char *hash;                  /* crypt(3), salted; or NULL */
+    char *ha1[CFG_DIGEST_COUNT]; /* hex of the hash of NAME:REALM:PASSWORD; or NULL */
 };
 
 struct cfg_est {
@@ -55,6 +60,10 @@ struct cfg_est {
     struct cfg_strings labels; /* "" is the path without a label */
     bool auth_certificate;
     bool auth_basic;
+    bool auth_digest;
+    bool digest_md5; /* MD5 is offered besides */
+    enum cfg_require auth_require;
+    char *realm;
     struct cfg_user *users; /* of the users file; NULL if there is none */
     size_t user_count;
     enum cfg_binding binding;

@@ -1,6 +1,7 @@
 #include "config/file.h"
 
 #include "base/pem.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -229,24 +230,67 @@ static bool hash_is_fine(struct bytes hash)
     return known;
 }
 
+/* "{digest-sha256}" and 64 hexadecimal digits, or the like: *hash is left with the digits alone. */
+static bool ha1_take(struct bytes *hash, enum cfg_digest *ret)
+{
+    static const struct {
+        const char *prefix;
+        size_t digits;
+    } forms[CFG_DIGEST_COUNT] = {
+        [CFG_DIGEST_SHA256] = {"{digest-sha256}", 64}, [CFG_DIGEST_MD5] = {"{digest-md5}", 32}};
+    struct bytes prefix;
+    for (unsigned i = 0; i < CFG_DIGEST_COUNT; i++) {
+        if (!bytes_starts(*hash, forms[i].prefix))
+            continue;
+        *ret = (enum cfg_digest)i;
+        return bytes_take(hash, strlen(forms[i].prefix), &prefix) && hash->len == forms[i].digits;
+    }
+    return false;
+}
+
+/* In lower case, as it will be hashed; NULL if these are no hexadecimal digits. */
+static char *ha1_copy(struct bytes digits)
+{
+    struct buf raw = BUF_SECRET(32);
+    char *hex = NULL;
+    if (text_unhex(digits, &raw)) {
+        hex = mem_zalloc(2 * raw.len + 1);
+        text_hex(buf_bytes(&raw), hex);
+    }
+    buf_free(&raw);
+    return hex;
+}
+
+static struct cfg_user *user_named(struct cfg_est *est, struct bytes name)
+{
+    for (size_t i = 0; i < est->user_count; i++)
+        if (bytes_equal_str(name, est->users[i].name))
+            return &est->users[i];
+    est->users = mem_resize(est->users, est->user_count + 1, sizeof *est->users);
+    est->users[est->user_count] = (struct cfg_user){.name = bytes_to_str(name)};
+    return &est->users[est->user_count++];
+}
+
 /* What is wrong with a line, without the line: it may hold a password in the clear. */
 static const char *user_add(struct cfg_est *est, struct bytes line)
 {
     struct bytes name;
+    enum cfg_digest digest = CFG_DIGEST_COUNT;
     if (!bytes_take_until(&line, ':', &name) || !name_is_fine(name))
         return "is not NAME:HASH";
-    if (!hash_is_fine(line))
-        return "has no hash of the kinds $y$, $6$, $5$ or $2b$";
-    if (est->user_count == LINES_MAX)
-        return "is one user too many";
-    for (size_t i = 0; i < est->user_count; i++) {
-        if (bytes_equal_str(name, est->users[i].name))
-            return "names a user that was named before";
-    }
-    est->users = mem_resize(est->users, est->user_count + 1, sizeof *est->users);
-    est->users[est->user_count++] =
-        (struct cfg_user){.name = bytes_to_str(name), .hash = bytes_to_str(line)};
-    return NULL;
+    char *ha1 = ha1_take(&line, &digest) ? ha1_copy(line) : NULL;
+    if (!ha1 && !hash_is_fine(line))
+        return "has no hash of the kinds $y$, $6$, $5$, $2b$, {digest-sha256} or {digest-md5}";
+    struct cfg_user *user = user_named(est, name);
+    char **field = ha1 ? &user->ha1[digest] : &user->hash;
+    const char *wrong = est->user_count > LINES_MAX ? "is one user too many"
+                        : *field                    ? "names a user that was named before"
+                                                    : NULL;
+    if (wrong)
+        mem_free_secret_str(ha1);
+    else
+        *field = ha1 ? ha1 : bytes_to_str(line);
+    return wrong;
 }
 
 static bool users_add(struct cfg_est *est, struct bytes text, const struct cfg_node *node,
@@ -287,6 +331,8 @@ void cfg_file_users_clear(void *field)
     for (size_t i = 0; i < est->user_count; i++) {
         free(est->users[i].name);
         mem_free_secret_str(est->users[i].hash);
+        for (unsigned k = 0; k < CFG_DIGEST_COUNT; k++)
+            mem_free_secret_str(est->users[i].ha1[k]);
     }
     free(est->users);
     est->users = NULL;

@@ -52,8 +52,15 @@ void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node
 {
     const struct cfg_est *est = field;
     const struct cfg_node *users = cfg_node_get(node, "users");
-    if (users && !est->auth_basic)
-        cfg_fault_key(faults, users, NULL, "is not used; expected basic in auth");
+    if (users && !est->auth_basic && !est->auth_digest)
+        cfg_fault_key(faults, users, NULL, "is not used; expected basic or digest in auth");
+    if (est->digest_md5 && !est->auth_digest)
+        cfg_fault_key(faults, cfg_node_get(node, "insecure_digest_md5"), NULL,
+                      "is not used; expected digest in auth");
+    if (est->auth_require == CFG_REQUIRE_ALL &&
+        (!est->auth_certificate || (!est->auth_basic && !est->auth_digest)))
+        cfg_fault_key(faults, cfg_node_get(node, "auth_require"), NULL,
+                      "is all; expected certificate, and basic or digest, in auth");
 }
 
 static void default_keys(struct cfg_keys *keys)
@@ -104,6 +111,30 @@ static void judge_routes(const struct cfg_profile *profile, struct cfg_faults *f
     }
 }
 
+/* Digest needs what the password is made of: a hash of ours says nothing of what was not sent. */
+static void judge_digest(const struct cfg_profile *profile, struct cfg_faults *faults,
+                         const struct cfg_node *node)
+{
+    const struct cfg_est *est = &profile->est;
+    const struct cfg_node *section = cfg_node_get(node, "est");
+    bool known[CFG_DIGEST_COUNT] = {false};
+    for (size_t i = 0; i < est->user_count; i++)
+        for (unsigned k = 0; k < CFG_DIGEST_COUNT; k++)
+            known[k] = known[k] || est->users[i].ha1[k];
+    bool fixed = profile->challenge.kinds[CFG_CHALLENGE_FIXED];
+    bool any = known[CFG_DIGEST_SHA256] || (est->digest_md5 && known[CFG_DIGEST_MD5]);
+    if (est->auth_digest && !fixed && !any)
+        cfg_fault(faults, cfg_node_get(section, "auth"),
+                  "has digest and nothing to check it against; expected fixed challenges, or "
+                  "est.users with a digest form");
+    if (known[CFG_DIGEST_MD5] && est->auth_digest && !est->digest_md5)
+        cfg_fault_key(faults, cfg_node_get(section, "users"), NULL,
+                      "has {digest-md5}; expected insecure_digest_md5: true");
+    if ((known[CFG_DIGEST_SHA256] || known[CFG_DIGEST_MD5]) && est->auth_basic && !est->auth_digest)
+        cfg_fault_key(faults, cfg_node_get(section, "users"), NULL,
+                      "has a digest form; expected digest in auth");
+}
+
 static void judge_basic(const struct cfg_profile *profile, struct cfg_faults *faults,
                         const struct cfg_node *node)
 {
@@ -147,6 +178,7 @@ void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_
     if (routes && routes->kind == CFG_NODE_LIST)
         judge_routes(profile, faults, routes);
     judge_basic(profile, faults, node);
+    judge_digest(profile, faults, node);
     judge_trust(profile, faults, node);
     if (profile->trust_certs.count)
         profile->trust = trust_new(profile->trust_certs.items, profile->trust_certs.count);

@@ -13,6 +13,7 @@ enum cfg_challenge_kind {
     CFG_CHALLENGE_KIND_COUNT
 };
 enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
+enum cfg_change { CFG_CHANGE_REFUSE = 0, CFG_CHANGE_ALLOW };
 
 struct cfg_route {
     bool match_key;     /* the entry has match.key */
@@ -58,6 +59,7 @@ struct cfg_renewal {
     int64_t window; /* seconds before expiry from which a certificate may renew; 0: always */
     int64_t grace_after_expiry; /* seconds after it */
     enum cfg_same_key same_key;
+    enum cfg_change change_names;
 };
 
 struct cfg_profile {

@@ -249,34 +249,43 @@ void cfg_read_subject_clear(void *field)
     profile->subject_count = 0;
 }
 
-/* A list of words, each once: flags[i] says that words[i] is in it. */
+/* "a or b", "a, b or c". */
+static void words_form(const char *const *words, char *form, size_t room)
+{
+    for (size_t w = 0, len = 0; words[w] && len < room; w++) {
+        const char *between = w == 0 ? "" : words[w + 1] ? ", " : " or ";
+        len += (size_t)snprintf(form + len, room - len, "%s%s", between, words[w]);
+    }
+}
+
+/* A list of words, each once: flags[i] says that words[i] is in it; the words end with NULL. */
 static bool words_read(const struct cfg_node *node, const char *const *words, bool *flags,
                        struct cfg_faults *faults)
 {
     char form[64];
     bool ok = true;
-    snprintf(form, sizeof form, "%s or %s", words[0], words[1]);
+    words_form(words, form, sizeof form);
     if (!cfg_is_list(node, form, faults))
         return false;
     for (size_t i = 0; i < node->count; i++) {
         const char *text = cfg_item_text(node, i, form, faults);
         size_t w = 0;
-        while (text && w < 2 && strcmp(text, words[w]) != 0)
+        while (text && words[w] && strcmp(text, words[w]) != 0)
             w++;
-        if (text && w == 2)
+        if (text && !words[w])
             cfg_fault_value(faults, node->items[i], "is unknown", form);
         else if (text && flags[w])
             cfg_fault_value(faults, node->items[i], "occurs twice", NULL);
         else if (text)
             flags[w] = true;
-        ok = ok && text && w < 2;
+        ok = ok && text && words[w];
     }
     return ok;
 }
 
 bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
-    static const char *const words[CFG_CHALLENGE_KIND_COUNT] = {
+    static const char *const words[CFG_CHALLENGE_KIND_COUNT + 1] = {
         [CFG_CHALLENGE_FIXED] = "fixed", [CFG_CHALLENGE_ONE_TIME] = "one-time"};
     struct cfg_challenge *challenge = field;
     return words_read(node, words, challenge->kinds, faults);
@@ -284,11 +293,12 @@ bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults 
 
 bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
-    static const char *const words[] = {"certificate", "basic"};
+    static const char *const words[] = {"certificate", "basic", "digest", NULL};
     struct cfg_est *est = field;
-    bool flags[2] = {false, false};
+    bool flags[3] = {false, false, false};
     bool ok = words_read(node, words, flags, faults);
     est->auth_certificate = flags[0];
     est->auth_basic = flags[1];
+    est->auth_digest = flags[2];
     return ok;
 }

@@ -45,6 +45,7 @@ const char *cfg_check_glob(const char *text, char **stored);
 const char *cfg_check_web(const char *text, char **stored); /* an http or https URL */
 const char *cfg_check_path(const char *text, char **stored);
 const char *cfg_check_label(const char *text, char **stored);
+const char *cfg_check_realm(const char *text, char **stored);
 
 /* For readers. The text of a list's item, or NULL and a fault. */
 const char *cfg_item_text(const struct cfg_node *node, size_t i, const char *form,

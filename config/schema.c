@@ -165,6 +165,10 @@ static const struct cfg_key quota_keys[] = {
 static const char *const same_key_words[] = {
     [CFG_SAME_KEY_ALLOW] = "allow", [CFG_SAME_KEY_REFUSE] = "refuse", NULL};
 
+/* In the order of enum cfg_change. */
+static const char *const change_words[] = {
+    [CFG_CHANGE_REFUSE] = "refuse", [CFG_CHANGE_ALLOW] = "allow", NULL};
+
 static const struct cfg_key renewal_keys[] = {
     {.name = "window",
      .type = CFG_DURATION,
@@ -184,6 +188,13 @@ static const struct cfg_key renewal_keys[] = {
      .def = "allow",
      .words = same_key_words,
      .meaning = "Whether a renewal may keep the key."},
+    {.name = "change_names",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_renewal, change_names),
+     .def = "refuse",
+     .words = change_words,
+     .meaning = "Whether a renewal may ask for other names by ChangeSubjectName (RFC 6402); they "
+                "are judged like any. A local CA only: others issue for the names in the CSR."},
     {0},
 };
 

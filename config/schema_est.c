@@ -21,6 +21,8 @@ static const char *const csrattrs_words[] = {[CFG_CSRATTRS_NONE] = "none",
                                              [CFG_CSRATTRS_TEMPLATE] = "template",
                                              [CFG_CSRATTRS_BOTH] = "both",
                                              NULL};
+static const char *const require_words[] = {
+    [CFG_REQUIRE_ANY] = "any", [CFG_REQUIRE_ALL] = "all", NULL};
 static const char *const off_words[] = {"off", NULL};
 
 const struct cfg_key cfg_est_keys[] = {
@@ -37,15 +39,38 @@ const struct cfg_key cfg_est_keys[] = {
      .offset = 0,
      .def = "[certificate]",
      .meaning = "How a device may prove itself: by a certificate of this profile, or by a password "
-                "that is a challenge or belongs to one of users.",
-     .form = "a list of certificate, basic",
-     .json = JSON_WORDS("certificate", "basic"),
+                "that is a challenge or belongs to one of users. With digest (RFC 7616) the "
+                "password is not sent, so we must know it: a fixed challenge, or a user with a "
+                "digest form; one-time challenges are kept as hashes and need basic.",
+     .form = "a list of certificate, basic, digest",
+     .json = JSON_WORDS3("certificate", "basic", "digest"),
      .read = cfg_read_auth},
+    {.name = "auth_require",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_est, auth_require),
+     .words = require_words,
+     .def = "any",
+     .meaning = "Whether any of auth is enough, or a certificate that would be enough and a "
+                "password are needed together (RFC 7030 section 3.2.3)."},
+    {.name = "realm",
+     .type = CFG_STRING,
+     .offset = offsetof(struct cfg_est, realm),
+     .def = "est",
+     .meaning = "The realm of basic and digest; a digest form is of one realm.",
+     .form = "1 to 64 printable ASCII characters without quote, backslash and colon",
+     .check = cfg_check_realm},
+    {.name = "insecure_digest_md5",
+     .type = CFG_BOOL,
+     .offset = offsetof(struct cfg_est, digest_md5),
+     .def = "false",
+     .meaning = "Whether digest is offered with MD5 too, for devices that know no SHA-256."},
     {.name = "users",
      .type = CFG_CUSTOM,
      .offset = 0,
-     .meaning = "Users for HTTP Basic with salted hashes as mkpasswd makes them ($y$, $6$, $5$ or "
-                "$2b$).",
+     .meaning = "Users for basic with salted hashes as mkpasswd makes them ($y$, $6$, $5$ or "
+                "$2b$); for digest with {digest-sha256} or {digest-md5} and the hexadecimal hash "
+                "of NAME:REALM:PASSWORD, which is worth a password. A user may have a line of "
+                "each.",
      .form = "a file with NAME:HASH lines, of mode 0600 or 0400, or 0640 if it is root's",
      .json = JSON_FILE,
      .read = cfg_file_users,

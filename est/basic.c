@@ -49,16 +49,19 @@ const struct cfg_user *est_basic_check(const struct cfg_profile *profile,
 {
     const struct cfg_est *est = &profile->est;
     const struct cfg_user *found = NULL;
-    if (!est->user_count)
-        return NULL;
-    for (size_t i = 0; i < est->user_count; i++)
+    const char *any = NULL;
+    for (size_t i = 0; i < est->user_count; i++) {
+        if (!est->users[i].hash)
+            continue; /* of Digest alone */
+        any = any ? any : est->users[i].hash;
         if (bytes_equal_str(basic->user, est->users[i].name))
             found = &est->users[i];
-    char *password = bytes_to_str(basic->password);
+    }
+    char *password = any ? bytes_to_str(basic->password) : NULL;
     if (!password)
         return NULL;
     /* An unknown user costs as much work as a known one. */
-    const char *hash = found ? found->hash : est->users[0].hash;
+    const char *hash = found ? found->hash : any;
     bool match = password_matches(password, hash);
     mem_free_secret_str(password);
     return match ? found : NULL;

@@ -1,19 +1,19 @@
 #include "est/door.h"
 
-#include "est/basic.h"
+#include "est/auth.h"
 #include "est/binding.h"
 #include "est/body.h"
 #include "est/csrattrs.h"
 #include "est/outcome.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CHAIN_MAX 32
 #define FAULT_RETRY_SECONDS 30
 #define PENDING_RETRY_SECONDS 60 /* RFC 7030 section 4.2.3: a 202 always says when */
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
-#define CHALLENGE_HEADER "Basic realm=\"est\""
 
 /* The device gets a status and a word or two; the operator's text goes to the log. */
 static void answer_text(struct est_reply *reply, int status, const char *verb, const char *word)
@@ -113,37 +113,43 @@ static bool is_pkcs10(struct bytes content_type)
     return bytes_equal_nocase(bytes_trim(type), "application/pkcs10");
 }
 
-/* A repeated or malformed Authorization header is as good as none. */
-static bool take_basic(const struct est_call *call, struct est_basic *ret)
+/* Whether a certificate and a password are needed together (RFC 7030 section 3.2.3). */
+static bool needs_both(const struct est_call *call)
 {
-    return call->profile->est.auth_basic && call->authorizations == 1 &&
-           est_basic_parse(call->authorization, ret);
+    return call->profile->est.auth_require == CFG_REQUIRE_ALL;
 }
 
-/* challengePassword, if it is a secret as in SCEP; a Basic password counts before it. */
+/* challengePassword, if it is a secret as in SCEP; an HTTP password counts before it. */
 static struct bytes take_password(const struct est_call *call, const struct csr *csr)
 {
     bool secret = call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
     return secret ? csr_challenge_get(csr) : (struct bytes){0};
 }
 
-static void take_evidence(const struct est_call *call, const struct csr *csr,
-                          struct est_basic *basic, struct ra_evidence *ret)
+/* RFC 7616 section 3.4: what is there, whether it is right. A certificate may authorize in spite of
+ * a wrong password beside it, unless both are needed. */
+static enum est_auth_result take_evidence(const struct est_call *call, const struct csr *csr,
+                                          const struct est_auth *auth, struct ra_evidence *ret)
 {
+    enum est_auth_result result = EST_AUTH_RIGHT;
     if (call->profile->est.auth_certificate && call->peer)
         ret->holder = call->peer;
-    if (!take_basic(call, basic)) {
-        if (call->op == EST_SIMPLEENROLL)
-            ret->challenge = take_password(call, csr);
-        return;
-    }
-    const struct cfg_user *user = est_basic_check(call->profile, basic);
-    if (user) {
-        ret->principal = user->name;
-    } else {
-        ret->challenge = basic->password;
-        ret->user = basic->user;
-    }
+    ret->both = needs_both(call);
+    if (auth->kind != EST_AUTH_NONE)
+        result = est_auth_check(call, auth, ret);
+    else if (call->op == EST_SIMPLEENROLL)
+        ret->challenge = take_password(call, csr);
+    if (result == EST_AUTH_WRONG && call->guard)
+        est_guard_note(call->guard, call->origin, auth->user, false);
+    return result == EST_AUTH_WRONG && ret->holder && !ret->both ? EST_AUTH_RIGHT : result;
+}
+
+static void refuse_auth(const struct est_call *call, bool stale, struct est_reply *reply)
+{
+    refuse(reply, 401, ra_reason_name(RA_BAD_CHALLENGE),
+           stale ? "a Digest nonce that is too old or was used with this count before"
+                 : "a Digest response that is wrong, or of somebody unknown");
+    est_auth_ask(call, stale, reply);
 }
 
 static void answer_outcome(const struct est_call *call, const struct ra_outcome *outcome,
@@ -169,31 +175,33 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
         break;
     default:
         refuse(reply, est_outcome_status(outcome->reason), reason, outcome->detail);
-        bool could_help = call->profile->est.auth_basic && call->op == EST_SIMPLEENROLL;
+        bool could_help = est_auth_offered(&call->profile->est) &&
+                          (call->op == EST_SIMPLEENROLL || needs_both(call));
         if (reply->status == 401 && could_help)
-            reply->authenticate = CHALLENGE_HEADER;
+            est_auth_ask(call, false, reply);
         else if (reply->status == 401)
             reply->status = 403;
         reply->retry_after = outcome->retry_after;
     }
 }
 
-/* Wrong passwords are counted; challengePassword as well, for no user. What a certificate
+/* Wrong passwords are counted; challengePassword as well, for no user. What a certificate alone
  * authorized says nothing of the password beside it. */
 static void note_try(const struct est_call *call, const struct ra_evidence *evidence,
-                     const struct est_basic *basic, const struct ra_outcome *outcome)
+                     struct bytes user, const struct ra_outcome *outcome)
 {
-    bool issued = outcome->status != RA_REFUSED && evidence->challenge.len && !evidence->holder;
+    bool issued = outcome->status != RA_REFUSED && evidence->challenge.len &&
+                  (!evidence->holder || evidence->both);
     bool right = evidence->principal || issued;
     bool wrong = evidence->challenge.len && outcome->reason == RA_BAD_CHALLENGE;
     if (call->guard && (right || wrong))
-        est_guard_note(call->guard, call->origin, basic->user, right);
+        est_guard_note(call->guard, call->origin, user, right);
 }
 
 static void submit(struct ra *ra, const struct est_call *call, const struct csr *csr,
                    struct est_reply *reply)
 {
-    struct est_basic basic = {0};
+    struct est_auth auth;
     struct ra_outcome outcome = {0};
     struct err err = {0};
     struct ra_request request = {
@@ -204,15 +212,26 @@ static void submit(struct ra *ra, const struct est_call *call, const struct csr 
         .label = call->label,
         .origin = call->origin,
     };
-    take_evidence(call, csr, &basic, &request.evidence);
-    if (ra_submit(ra, &request, &outcome, &err)) {
-        note_try(call, &request.evidence, &basic, &outcome);
+    est_auth_take(call, &auth);
+    enum est_auth_result result = take_evidence(call, csr, &auth, &request.evidence);
+    if (result != EST_AUTH_RIGHT) {
+        refuse_auth(call, result == EST_AUTH_STALE, reply);
+    } else if (ra_submit(ra, &request, &outcome, &err)) {
+        note_try(call, &request.evidence, auth.user, &outcome);
         answer_outcome(call, &outcome, reply);
     } else {
         answer_fault(reply, &err);
     }
     ra_outcome_clear(&outcome);
-    est_basic_clear(&basic);
+    est_auth_clear(&auth);
+}
+
+static void refuse_certificate(const struct est_call *call, struct est_reply *reply)
+{
+    refuse(reply, 403, "no-certificate",
+           call->op == EST_SIMPLEREENROLL
+               ? "re-enrollment needs the certificate that is to be renewed"
+               : "a client certificate is needed besides the password");
 }
 
 /* Whether a credential is there at all, before the body is looked at; csr: one that may hold it,
@@ -220,37 +239,41 @@ static void submit(struct ra *ra, const struct est_call *call, const struct csr 
 static bool has_credential(const struct est_call *call, const struct csr *csr,
                            struct est_reply *reply)
 {
-    struct est_basic basic = {0};
+    struct est_auth auth;
     bool certificate = call->profile->est.auth_certificate && call->peer;
-    if (call->op == EST_SIMPLEREENROLL) {
-        if (!certificate)
-            refuse(reply, 403, "no-certificate",
-                   "re-enrollment needs the certificate that is to be renewed");
-        return certificate;
+    bool both = needs_both(call);
+    if (!certificate && (both || call->op == EST_SIMPLEREENROLL)) {
+        refuse_certificate(call, reply);
+        return false;
     }
-    if (certificate)
+    if (certificate && !both)
         return true;
-    bool there = take_basic(call, &basic);
-    est_basic_clear(&basic);
-    bool may = call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
-    if (there || (may && (!csr || take_password(call, csr).len)))
-        return true;
-    refuse(reply, call->profile->est.auth_basic ? 401 : 403, ra_reason_name(RA_NO_EVIDENCE),
-           "neither a client certificate nor a password");
-    if (reply->status == 401)
-        reply->authenticate = CHALLENGE_HEADER;
-    return false;
+    est_auth_take(call, &auth);
+    bool there = auth.kind != EST_AUTH_NONE;
+    bool may = !both && call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
+    if (!there && !(may && (!csr || take_password(call, csr).len))) {
+        bool offered = est_auth_offered(&call->profile->est);
+        refuse(reply, offered ? 401 : 403, ra_reason_name(RA_NO_EVIDENCE),
+               auth.wrong.text[0] ? auth.wrong.text
+               : both             ? "no password beside the client certificate"
+                                  : "neither a client certificate nor a password");
+        if (offered)
+            est_auth_ask(call, false, reply);
+    }
+    est_auth_clear(&auth);
+    return !reply->status;
 }
 
 /* Before a password is looked at: whether somebody has guessed too often. */
 static bool may_try(const struct est_call *call, struct est_reply *reply)
 {
-    struct est_basic basic = {0};
+    struct est_auth auth;
+    est_auth_take(call, &auth);
     bool password =
-        take_basic(call, &basic) || call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
+        auth.kind != EST_AUTH_NONE || call->profile->est.challenge_password == CFG_PASSWORD_SECRET;
     int seconds =
-        call->guard && password ? est_guard_wait(call->guard, call->origin, basic.user) : 0;
-    est_basic_clear(&basic);
+        call->guard && password ? est_guard_wait(call->guard, call->origin, auth.user) : 0;
+    est_auth_clear(&auth);
     if (!seconds)
         return true;
     refuse(reply, 429, "too-many-tries", "too many wrong passwords");
@@ -340,5 +363,6 @@ const char *est_lenient_name(enum est_lenient lenient)
 void est_reply_clear(struct est_reply *reply)
 {
     buf_free(&reply->body);
+    free(reply->authenticate);
     *reply = (struct est_reply){0};
 }

@@ -3,6 +3,7 @@
 #define EST_DOOR_H
 
 #include "est/guard.h"
+#include "est/nonce.h"
 #include "ra/note.h"
 #include "ra/ra.h"
 
@@ -29,6 +30,7 @@ struct est_call {
     const char *label;
     enum est_op op;
     const char *method;         /* "GET", "POST", ... */
+    struct bytes target;        /* the request's, as it was sent */
     struct bytes content_type;  /* header value, or empty */
     struct bytes authorization; /* header value, or empty; a secret */
     unsigned authorizations;    /* how many such headers there were */
@@ -37,10 +39,11 @@ struct est_call {
     /* What a CSR must hold to be bound to this connection: tls-unique (RFC 5929) or tls-exporter
      * (RFC 9266); empty if there is nothing that could bind. */
     struct bytes binding;
-    struct cert *peer;       /* TLS client certificate (its key was proved), or NULL */
-    struct est_guard *guard; /* against guessing; or NULL */
-    const char *origin;      /* peer address */
-    const char *id;          /* of the call: a refusal names it; or NULL */
+    struct cert *peer;         /* TLS client certificate (its key was proved), or NULL */
+    struct est_guard *guard;   /* against guessing; or NULL */
+    struct est_nonces *nonces; /* NULL: Digest is not offered */
+    const char *origin;        /* peer address */
+    const char *id;            /* of the call: a refusal names it; or NULL */
 };
 
 /* What was accepted though it is not as RFC 8951 has it. */
@@ -58,7 +61,7 @@ struct est_reply {
     const char *content_type; /* static text, or NULL for no body */
     bool base64;              /* send Content-Transfer-Encoding: base64 */
     int retry_after;          /* seconds, 0: no header */
-    const char *authenticate; /* WWW-Authenticate, or NULL */
+    char *authenticate;       /* WWW-Authenticate, a line each, strongest first; or NULL; owned */
     const char *allow;        /* Allow, or NULL */
     struct buf body;
     char delivers[RA_ID_LEN + 1];

@@ -36,7 +36,8 @@ static void abilities(const struct upstream_vt *vt, struct buf *out)
         unsigned cap;
         const char *name;
     } all[] = {{UP_RECOVER, "recover"}, {UP_RESUBMIT_SAFE, "repeat"}, {UP_CONFIRM, "confirm"},
-               {UP_REVOKE, "revoke"},   {UP_PENDINGS, "pending"},     {UP_INLINE, "inline"}};
+               {UP_REVOKE, "revoke"},   {UP_PENDINGS, "pending"},     {UP_INLINE, "inline"},
+               {UP_NAMES, "names"}};
     bool room = buf_add_str(out, "enroll");
     for (size_t i = 0; i < sizeof all / sizeof all[0] && room; i++)
         if (vt->caps & all[i].cap)

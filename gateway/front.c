@@ -20,6 +20,7 @@ struct front {
     struct metrics *metrics;
     struct est_guard *guard;
     struct rate_table *rates;
+    struct est_nonces *nonces;
     pthread_mutex_t mutex; /* guards what follows, the pointers */
     struct ra_settings *settings;
     const struct http_server *watched;
@@ -43,6 +44,7 @@ struct front *front_new(struct ra *ra, struct metrics *metrics, struct ra_settin
     front->settings = settings;
     front->guard = est_guard_new();
     front->rates = rate_table_new();
+    front->nonces = est_nonces_new();
     pthread_mutex_init(&front->mutex, NULL);
     return front;
 }
@@ -54,6 +56,7 @@ void front_free(struct front *front)
     ra_settings_free(front->settings);
     est_guard_free(front->guard);
     rate_table_free(front->rates);
+    est_nonces_free(front->nonces);
     pthread_mutex_destroy(&front->mutex);
     free(front);
 }
@@ -179,7 +182,8 @@ static void est_answer(struct est_reply *reply, struct http_response *response)
     response->content_type = reply->content_type;
     response->base64 = reply->base64;
     response->retry_after = reply->retry_after;
-    response->authenticate = reply->authenticate;
+    if (reply->authenticate && !buf_add_str(&response->authenticate, reply->authenticate))
+        buf_clear(&response->authenticate);
     response->allow = reply->allow;
     response->body = reply->body;
     response->no_store = true;
@@ -212,6 +216,8 @@ static void est_handle(void *arg, const struct http_request *request,
             .binding = request->binding,
             .origin = request->peer,
             .guard = front->guard,
+            .nonces = front->nonces,
+            .target = request->target,
             .id = current.id,
         };
         call.authorization =

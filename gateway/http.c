@@ -58,6 +58,21 @@ static bool add_header(struct buf *out, const char *name, const char *value)
     return !value || (!strpbrk(value, "\r\n") && buf_add_fmt(out, "%s: %s\r\n", name, value));
 }
 
+/* RFC 7616 section 3.7: clients read the first that they know, and some only the first in a header.
+ */
+static bool add_authenticate(struct buf *out, const struct buf *lines)
+{
+    struct bytes cur = buf_bytes(lines), line;
+    bool ok = true;
+    while (ok && cur.len) {
+        bytes_take_until(&cur, '\n', &line);
+        char *value = bytes_to_str(line);
+        ok = value && add_header(out, "WWW-Authenticate", value);
+        free(value);
+    }
+    return ok;
+}
+
 /* Header and body in one buffer: some clients read a reply in two reads and no more. */
 static bool compose(const struct http_response *response, bool head, bool close_after,
                     struct buf *out)
@@ -69,7 +84,7 @@ static bool compose(const struct http_response *response, bool head, bool close_
         add_header(out, "Content-Type", response->content_type) &&
         add_header(out, "Content-Transfer-Encoding", response->base64 ? "base64" : NULL) &&
         add_header(out, "Retry-After", response->retry_after ? retry : NULL) &&
-        add_header(out, "WWW-Authenticate", response->authenticate) &&
+        add_authenticate(out, &response->authenticate) &&
         add_header(out, "Allow", response->allow) &&
         add_header(out, "Cache-Control", response->no_store ? "no-store" : NULL) &&
         add_header(out, "Connection", close_after ? "close" : NULL);
@@ -144,6 +159,14 @@ static void run_handler(struct http_server *server, struct mg_connection *conn,
     if (door->handler.done)
         door->handler.done(door->handler.arg, request, &response);
     buf_free(&response.body);
+    buf_free(&response.authenticate);
+}
+
+/* CivetWeb cuts the target at its '?'. */
+static bool target_add(const struct mg_request_info *info, struct buf *out)
+{
+    return buf_add_str(out, info->request_uri) &&
+           (!info->query_string || (buf_add_u8(out, '?') && buf_add_str(out, info->query_string)));
 }
 
 static bool answer(struct http_server *server, struct mg_connection *conn, struct gate_lane *lane,
@@ -151,11 +174,12 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
 {
     const struct mg_request_info *info = mg_get_request_info(conn);
     struct http_headers headers = {info};
-    struct buf body = {.max = server->body_max, .secret = true}, path = {0};
+    struct buf body = {.max = server->body_max, .secret = true}, path = {0}, target = {0};
     struct cert *told = NULL;
     struct err ignored;
     const char *uri = info->request_uri;
-    bool ok = uri && text_percent_decode(bytes_str(uri), &path) && read_body(conn, &headers, &body);
+    bool ok = uri && text_percent_decode(bytes_str(uri), &path) && target_add(info, &target) &&
+              read_body(conn, &headers, &body);
     int status = !gate_request->door->asks_cert || gate_request->tls ? 0
                  : !gate_request->edge_cert                          ? 403
                  : !told_certificate(&headers, &told, &ignored)      ? 400
@@ -166,6 +190,7 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
     } else if (ok) {
         struct http_request request = {
             .method = info->request_method,
+            .target = buf_bytes(&target),
             .path = buf_bytes(&path),
             .query = bytes_str(info->query_string),
             .body = buf_bytes(&body),
@@ -180,6 +205,7 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
     }
     cert_free(told);
     buf_free(&path);
+    buf_free(&target);
     buf_free(&body);
     return ok;
 }

@@ -9,11 +9,12 @@
 /* Everything borrowed for the time of the call. Headers are as they came, but for those that
  * concern the connection only, which are left out. */
 struct http_request {
-    const char *method; /* "GET", "HEAD", "POST" */
-    struct bytes path;  /* before '?', decoded; no dot segments, no encoded slashes */
-    struct bytes query; /* raw, after it */
-    struct bytes body;  /* whole */
-    const char *peer;   /* the client's address */
+    const char *method;  /* "GET", "HEAD", "POST" */
+    struct bytes target; /* as it was sent, in origin form */
+    struct bytes path;   /* before '?', decoded; no dot segments, no encoded slashes */
+    struct bytes query;  /* raw, after it */
+    struct bytes body;   /* whole */
+    const char *peer;    /* the client's address */
     bool tls;
     /* The TLS client's, its key proved to us or to an edge that we believe; or NULL. */
     struct cert *certificate;
@@ -29,12 +30,12 @@ struct http_response {
     int status;
     const char *content_type; /* NULL: no body */
     struct buf body;
-    bool base64;              /* Content-Transfer-Encoding: base64 */
-    int retry_after;          /* seconds; 0: no header */
-    const char *authenticate; /* WWW-Authenticate, or NULL */
-    const char *allow;        /* Allow, or NULL */
-    bool no_store;            /* Cache-Control: no-store */
-    bool sent;                /* set when it is on its way: for `done` */
+    bool base64;             /* Content-Transfer-Encoding: base64 */
+    int retry_after;         /* seconds; 0: no header */
+    struct buf authenticate; /* WWW-Authenticate, a line each; or empty */
+    const char *allow;       /* Allow, or NULL */
+    bool no_store;           /* Cache-Control: no-store */
+    bool sent;               /* set when it is on its way: for `done` */
 };
 
 struct http_handler {

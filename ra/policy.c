@@ -169,7 +169,7 @@ static void judge_sans(const struct cfg_profile *profile, const struct names *na
 static void judge_size(const struct csr *csr, struct policy_result *result)
 {
     const STACK_OF(X509_EXTENSION) *list = csr_extensions_get(csr);
-    size_t size = csr_names_get(csr)->subject.len;
+    size_t size = csr_wanted_get(csr)->subject.len;
     for (int i = 0; i < sk_X509_EXTENSION_num(list); i++)
         size +=
             (size_t)ASN1_STRING_length(X509_EXTENSION_get_data(sk_X509_EXTENSION_value(list, i)));
@@ -182,7 +182,7 @@ static void judge_size(const struct csr *csr, struct policy_result *result)
 void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
                   struct policy_result *ret)
 {
-    const struct names *names = csr_names_get(csr);
+    const struct names *names = csr_wanted_get(csr);
     *ret = (struct policy_result){.verdict = POLICY_ALLOW};
     judge_key(&profile->keys, csr_spki_get(csr), ret);
     if (ret->verdict != POLICY_REFUSE)

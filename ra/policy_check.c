@@ -8,7 +8,7 @@ bool policy_check_issued(const struct cfg_profile *profile, const struct csr *cs
                          const struct cert *cert, const struct cfg_certs *chain, struct err *err)
 {
     int64_t now = clock_now();
-    const struct names *issued = cert_names_get(cert), *asked = csr_names_get(csr);
+    const struct names *issued = cert_names_get(cert), *asked = csr_wanted_get(csr);
     struct trust_terms terms = {
         .extra = chain ? chain->items : NULL,
         .extra_count = chain ? chain->count : 0,

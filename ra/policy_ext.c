@@ -27,6 +27,7 @@ static const char *const usage_names[USAGE_BITS] = {
 static const char *const attributes_known[] = {
     "1.2.840.113549.1.9.7",       /* challengePassword */
     "1.2.840.113549.1.9.16.2.58", /* estIdentityLinking: checked by the EST door */
+    "1.3.6.1.5.5.7.7.36",         /* ChangeSubjectName: judged by ra/rename.c */
     "1.2.840.113549.1.9.14",      /* extensionRequest */
     "1.3.6.1.4.1.311.2.1.14",     /* Microsoft's extensionRequest */
     "1.2.840.113549.1.9.2",       /* unstructuredName */

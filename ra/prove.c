@@ -206,6 +206,13 @@ const uint8_t *ra_authorization_spends(const struct ra_authorization *authorizat
     return authorization->spends ? authorization->digest : NULL;
 }
 
+void ra_authorization_spend(struct ra_authorization *authorization,
+                            const uint8_t digest[RA_DIGEST_LEN])
+{
+    authorization->spends = true;
+    memcpy(authorization->digest, digest, RA_DIGEST_LEN);
+}
+
 bool ra_may_repeat(struct store *store, const struct ra_request *request, const char *id, bool *ret,
                    struct err *err)
 {
@@ -213,7 +220,7 @@ bool ra_may_repeat(struct store *store, const struct ra_request *request, const 
     struct challenge_verdict verdict;
     uint8_t digest[RA_DIGEST_LEN];
     *ret = true;
-    if (evidence->holder || evidence->principal)
+    if ((evidence->holder && !evidence->both) || evidence->principal)
         return true;
     SHA256(evidence->challenge.ptr, evidence->challenge.len, digest);
     if (!store->vt->challenge_spent_by(store, digest, id, ret, err))

@@ -36,6 +36,10 @@ const char *ra_authorization_renews(const struct ra_authorization *authorization
 /* Digest of the challenge to be spent, or NULL. */
 const uint8_t *ra_authorization_spends(const struct ra_authorization *authorization);
 
+/* The order spends the challenge with this digest too. */
+void ra_authorization_spend(struct ra_authorization *authorization,
+                            const uint8_t digest[RA_DIGEST_LEN]);
+
 /* Whether whoever repeats a request whose row is `id` may hear its answer. With a proved key or
  * user the deduplication key has shown it; a mere challenge is judged again, or must be the one
  * that this row spent. */

@@ -4,7 +4,8 @@
 #include "base/debug.h"
 #include "base/text.h"
 #include "ra/policy.h"
-#include "ra/prove.h"
+#include "ra/prove_all.h"
+#include "ra/rename.h"
 #include "ra/work.h"
 
 #include <openssl/rand.h>
@@ -187,7 +188,7 @@ static bool fill_row(struct ordering *ordering, struct err *err)
     snprintf(row->renews, sizeof row->renews, "%s",
              ra_authorization_renews(ordering->authorization));
     snprintf(row->origin, sizeof row->origin, "%s", request->origin ? request->origin : "");
-    snprintf(row->subject, sizeof row->subject, "%s", csr_names_get(request->csr)->subject_text);
+    snprintf(row->subject, sizeof row->subject, "%s", csr_wanted_get(request->csr)->subject_text);
     row->txn.max = RA_TXN_MAX;
     if (!buf_set(&row->txn, request->txn))
         return err_set(err, ERR_PEER, "a transactionID of %zu octets", request->txn.len);
@@ -212,8 +213,9 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     if (!up->vt->prepare(up, &up_order, &row->handle, err))
         return false;
     debug_boundary("prepared");
-    snprintf(detail, sizeof detail, "%s by %s from %s%s%.100s", ra_op_name(row->op),
+    snprintf(detail, sizeof detail, "%s by %s from %s%s%s%.100s", ra_op_name(row->op),
              ra_authorization_by(ordering->authorization), up->name,
+             csr_change_has(request->csr) ? "; for new names" : "",
              *ignored ? "; ignored extensions: " : "", ignored);
     struct audit_event event = {"ordered",   row->id,      row->profile,
                                 row->origin, row->subject, detail};
@@ -256,7 +258,7 @@ static bool refuse_audited(struct ra *ra, const struct ra_request *request,
                            const struct ra_outcome *outcome, struct err *err)
 {
     char subject[sizeof((struct store_request *)0)->subject];
-    snprintf(subject, sizeof subject, "%s", csr_names_get(request->csr)->subject_text);
+    snprintf(subject, sizeof subject, "%s", csr_wanted_get(request->csr)->subject_text);
     struct audit_event event = {
         .event = "refused",
         .profile = request->profile->name,
@@ -313,6 +315,9 @@ static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_
     } else if (!choose_upstream(ra, ordering)) {
         ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
         ok = refuse_audited(ra, request, outcome, err);
+    } else if (!ra_rename_judge(request, ra_authorization_op(ordering->authorization),
+                                request->settings->upstreams[ordering->upstream], outcome)) {
+        ok = refuse_audited(ra, request, outcome, err);
     } else {
         ok = judge_quota(ra, ordering, err) &&
              (refuse_over_quota(ordering, outcome) ||
@@ -348,7 +353,7 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
 {
     struct ra_authorization *authorization;
     char id[RA_ID_LEN + 1];
-    if (!ra_prove(c, &authorization, outcome, err))
+    if (!ra_prove_all(c, &authorization, outcome, err))
         return false;
     struct ordering ordering = {
         .request = c->request, .authorization = authorization, .dedup = dedup};

@@ -60,6 +60,15 @@ static bool add_sans(EVP_MD_CTX *ctx, const struct names *names)
     return true;
 }
 
+/* What ChangeSubjectName asks for; nothing if there is none, so that keys are as they were. */
+static bool add_change(EVP_MD_CTX *ctx, const struct csr *csr)
+{
+    const struct names *wanted = csr_wanted_get(csr);
+    return !csr_change_has(csr) ||
+           (add_part(ctx, bytes_str("change")) && add_part(ctx, buf_bytes(&wanted->subject)) &&
+            add_sans(ctx, wanted));
+}
+
 bool ra_request_prover(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN])
 {
     const struct ra_evidence *evidence = &request->evidence;
@@ -103,7 +112,8 @@ bool ra_request_dedup(const struct ra_request *request, const struct cert *renew
               add_part(ctx, renews ? cert_issuer_get(renews) : bytes_str("")) &&
               add_part(ctx, bytes_str(renews ? cert_serial_get(renews) : "")) &&
               (!request->next || add_part(ctx, bytes_str("next"))) && /* SANs are two parts each */
-              add_sans(ctx, names) && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+              add_sans(ctx, names) && add_change(ctx, request->csr) &&
+              EVP_DigestFinal_ex(ctx, out, NULL) == 1;
     EVP_MD_CTX_free(ctx);
     return ok || err_openssl(err, ERR_LOCAL, "digesting a request");
 }

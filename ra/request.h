@@ -30,7 +30,8 @@ struct ra_evidence {
     bool over_cms;          /* proved by a CMS signature, else by TLS */
     struct bytes challenge; /* challengePassword or Basic password; a secret; may be empty */
     struct bytes user;      /* Basic user name; may be empty */
-    const char *principal;  /* user of the profile's users file whose password was right */
+    bool both; /* a holder's certificate authorizes only with a challenge or a principal besides */
+    const char *principal; /* user of the profile's users file whose password was right */
 };
 
 struct ra_request {

@@ -24,6 +24,7 @@ enum up_caps {
     UP_MAY_REWRITE = 1u << 5,       /* the CA may change names */
     UP_CARRIES_CHALLENGE = 1u << 6, /* reads challengePassword as its own secret */
     UP_INLINE = 1u << 7,            /* never blocks: no thread hop */
+    UP_NAMES = 1u << 8,             /* issues for csr_wanted_get, whatever the CSR's own names */
 };
 
 /* What a connector is asked to get. Borrowed for the call. */

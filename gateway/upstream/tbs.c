@@ -188,18 +188,36 @@ static bool add_crl_url(struct buf *out, const char *url)
     return ok;
 }
 
+/* As the CSR's extension has it, byte for byte, or as ChangeSubjectName wants it. */
+static bool add_sans(struct buf *out, const struct csr *csr)
+{
+    const struct names *wanted = csr_wanted_get(csr);
+    bool no_subject = wanted->attr_count == 0;
+    struct bytes as_asked = requested(csr, NID_subject_alt_name);
+    if (!csr_change_has(csr))
+        return !as_asked.ptr || add_extension(out, NID_subject_alt_name, no_subject, as_asked);
+    if (!wanted->san_count)
+        return true;
+    struct buf list = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < wanted->san_count; i++)
+        ok = buf_add(&list, buf_bytes(&wanted->sans[i].der));
+    ok = ok && der_wrap(&list, 0, DER_SEQUENCE) &&
+         add_extension(out, NID_subject_alt_name, no_subject, buf_bytes(&list));
+    buf_free(&list);
+    return ok;
+}
+
 static bool add_extensions(const struct local_options *options, X509 *issuer,
                            const struct up_order *order, struct buf *out)
 {
     static const uint8_t not_a_ca[] = {DER_SEQUENCE, 0};
-    struct bytes sans = requested(order->csr, NID_subject_alt_name);
-    bool no_subject = csr_names_get(order->csr)->attr_count == 0;
     size_t start = out->len;
     return add_extension(out, NID_basic_constraints, true, bytes_of(not_a_ca, sizeof not_a_ca)) &&
            add_key_usage(out, order->csr) && add_eku(out, order->csr, order->profile) &&
-           (!sans.ptr || add_extension(out, NID_subject_alt_name, no_subject, sans)) &&
-           add_ski(out, order->csr) && add_aki(out, issuer) && add_crl_url(out, options->crl_url) &&
-           der_wrap(out, start, DER_SEQUENCE) && der_wrap(out, start, DER_CONTEXT_CONSTRUCTED(3));
+           add_sans(out, order->csr) && add_ski(out, order->csr) && add_aki(out, issuer) &&
+           add_crl_url(out, options->crl_url) && der_wrap(out, start, DER_SEQUENCE) &&
+           der_wrap(out, start, DER_CONTEXT_CONSTRUCTED(3));
 }
 
 bool tbs_encode(const struct local_options *options, const struct tbs_issuer *issuer,
@@ -213,7 +231,7 @@ bool tbs_encode(const struct local_options *options, const struct tbs_issuer *is
     if (!add_validity(options, issuer->x509, order->profile, out, err))
         return false;
     /* Subject and key as they stand in the CSR, byte for byte. */
-    bool ok = buf_add(out, buf_bytes(&csr_names_get(order->csr)->subject)) &&
+    bool ok = buf_add(out, buf_bytes(&csr_wanted_get(order->csr)->subject)) &&
               buf_add(out, buf_bytes(&csr_spki_get(order->csr)->der)) &&
               add_extensions(options, issuer->x509, order, out) &&
               der_wrap(out, start, DER_SEQUENCE);

@@ -59,7 +59,7 @@ static bool judge_names(const struct store_challenge *row, const struct ra_reque
                         struct challenge_verdict *ret, struct err *err)
 {
     struct names bound = {0};
-    const struct names *asked = csr_names_get(request->csr);
+    const struct names *asked = csr_wanted_get(request->csr);
     if (!bound_names(row, &bound, err))
         return false;
     if (row->subject[0] && !names_subject_equal(&bound, asked))

@@ -1,7 +1,10 @@
 """DER read strictly and written plainly: what the tests look at, they look at with eyes of their own."""
+import os
+
+from gateway import run
 
 INTEGER, BIT_STRING, OCTET_STRING, NULL, OID, UTF8, PRINTABLE = 2, 3, 4, 5, 6, 12, 19
-SEQUENCE, SET = 0x30, 0x31
+SEQUENCE, SET, CONTEXT = 0x30, 0x31, 0xA0
 
 
 class Node:
@@ -108,3 +111,27 @@ def oid(text):
             octets.insert(0, value & 0x7f | 0x80)
         content += bytes(octets)
     return write(OID, content)
+
+
+def name(*attributes, string=0x0C):
+    """A Name of ("2.5.4.3", "value") in sets of their own."""
+    return write(SEQUENCE, *(write(SET, write(SEQUENCE, oid(kind), write(string, value.encode()))) for kind, value in attributes))
+
+
+def dns_names(*names):
+    return write(SEQUENCE, *(write(0x82, n.encode()) for n in names))
+
+
+def change_subject_name(*parts):
+    return write(SEQUENCE, oid("1.3.6.1.5.5.7.7.36"), write(SET, write(SEQUENCE, *parts)))
+
+
+def resign(work, csr, *, key="key.pem", subject=None, spki=None, attributes=()):
+    """The CSR with another subject or key, or with more attributes, signed anew by the EC or RSA key (SHA-256)."""
+    info, algorithm, _ = read(csr).items
+    version, old_subject, old_spki, *rest = info.items
+    held = [attribute.whole for attribute in rest[0].items] if rest else []
+    info = write(SEQUENCE, version.whole, subject or old_subject.whole, spki or old_spki.whole,
+                 write(CONTEXT, *sorted(held + list(attributes))))
+    signature = run("openssl", "dgst", "-sha256", "-sign", os.path.join(work, key), input=info).stdout
+    return write(SEQUENCE, info, algorithm.whole, write(0x03, b"\x00", signature))

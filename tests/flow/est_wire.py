@@ -1,5 +1,6 @@
 """EST requests on connections of one's own: TLS by Python's ssl (1.2, tls-unique) or openssl s_client (1.3, tls-exporter)."""
 import base64
+import hashlib
 import os
 import re
 import socket
@@ -41,8 +42,26 @@ def basic(secret, user="device"):
     return "Authorization: Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
 
 
+def digest(challenge, user, password, *, count=1, target="/.well-known/est/simpleenroll", method="POST", changes=()):
+    """The Authorization header that answers one Digest challenge (RFC 7616 3.4); changes are made in its text."""
+    values = dict(re.findall(r'(\w+)="?([^",]*)"?', challenge))
+    name = values["algorithm"]
+
+    def h(*parts):
+        return hashlib.new({"SHA-256": "sha256", "MD5": "md5"}[name], ":".join(parts).encode()).hexdigest()
+
+    nc = f"{count:08x}"
+    response = h(h(user, values["realm"], password), values["nonce"], nc, "c0ffee", "auth", h(method, target))
+    header = (f'Authorization: Digest username="{user}", realm="{values["realm"]}", nonce="{values["nonce"]}", uri="{target}",'
+              f' algorithm={name}, qop=auth, nc={nc}, cnonce="c0ffee", response="{response}"')
+    for old, new in changes:
+        assert old in header, old
+        header = header.replace(old, new)
+    return header
+
+
 def read_reply(file):
-    """(status, headers, body)"""
+    """(status, headers, body); a header that is there more than once has a line each."""
     status = int(file.readline().split()[1])
     headers = {}
     while True:
@@ -50,7 +69,7 @@ def read_reply(file):
         if not line:
             break
         name, value = line.split(": ", 1)
-        headers[name] = value
+        headers[name] = headers[name] + "\n" + value if name in headers else value
     body = file.read(int(headers.get("Content-Length", "0")))
     return status, headers, body
 

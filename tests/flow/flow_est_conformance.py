@@ -257,13 +257,6 @@ class Plain(FlowTest):
             self.assertTrue(replied["WWW-Authenticate"].startswith("Basic realm="))
         self.assertEqual(self.status(request("simpleenroll", csr, good)), 200)
 
-    def test_change_subject_name(self):
-        """RFC 7030 4.2.2, RFC 6402 2.8: ChangeSubjectName is not granted: 403, not a certificate with the old names"""
-        work = self.gw.work("change")
-        cert = self.enroll(work, "/CN=change")
-        csr = make_csr(work, "/CN=change", attributes=["1.3.6.1.5.5.7.7.36 = other"])
-        self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 403)
-
     def test_s9_guessing(self):
         """S9, RFC 6585 4: the eleventh wrong password of a user hears 429 with Retry-After, another user does not"""
         csr = make_csr(self.gw.work("s9"), "/CN=s9")

@@ -115,7 +115,11 @@ void config_dir_make(char dir[64])
     config_dir_write(dir, "users",
                      "# operators\n"
                      "alice:$6$saltsaltsalt$0123456789012345678901234567890123456789\n"
-                     "bob:$y$j9T$saltsaltsalt$01234567890123456789012345678901234567\n",
+                     "bob:$y$j9T$saltsaltsalt$01234567890123456789012345678901234567\n"
+                     "carol:{digest-sha256}0123456789ABCDEF0123456789abcdef"
+                     "0123456789abcdef0123456789abcdef\n"
+                     "carol:{digest-md5}0123456789abcdef0123456789abcdef\n"
+                     "carol:$5$saltsaltsalt$0123456789012345678901234567890123456789\n",
                      0600);
     snprintf(path, sizeof path, "%s/state", dir);
     if (mkdir(path, 0700) != 0)

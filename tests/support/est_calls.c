@@ -25,6 +25,7 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     asked.op = request->op;
     asked.holder = evidence->holder;
     asked.over_cms = evidence->over_cms;
+    asked.both = evidence->both;
     asked.txn_len = request->txn.len;
     copy_text(asked.challenge, sizeof asked.challenge, evidence->challenge);
     copy_text(asked.user, sizeof asked.user, evidence->user);
@@ -97,7 +98,7 @@ int est_calls_setup(void **state)
     struct fixture *f = mem_zalloc(sizeof *f);
     f->key = make_ec("P-256");
     make_certs(f);
-    f->user = (struct cfg_user){"alice", hash_of("correct horse")};
+    f->user = (struct cfg_user){.name = "alice", .hash = hash_of("correct horse")};
     f->labels[0] = "", f->labels[1] = "vpn";
     f->routes[0] = (struct cfg_route){.upstream = 0};
     f->routes[1] = (struct cfg_route){.upstream = 1};
@@ -110,6 +111,7 @@ int est_calls_setup(void **state)
                 .labels = {f->labels, 2},
                 .auth_certificate = true,
                 .auth_basic = true,
+                .realm = "est",
                 .users = &f->user,
                 .user_count = 1},
     };

@@ -22,7 +22,7 @@ struct asked {
     unsigned calls;
     enum ra_op op;
     struct cert *holder; /* borrowed */
-    bool over_cms;
+    bool over_cms, both;
     char challenge[64], user[64], principal[64], label[80], origin[64];
     struct buf csr;
     size_t txn_len;

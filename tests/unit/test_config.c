@@ -51,11 +51,13 @@ static const char full[] =
     "    validity: 30d\n"
     "    retry_window: 2h\n"
     "    challenge: {kinds: [one-time, fixed], fixed_file: secrets, ttl: 10m, uses: 5}\n"
-    "    renewal: {window: 14d, grace_after_expiry: 3d, same_key: refuse}\n"
+    "    renewal: {window: 14d, grace_after_expiry: 3d, same_key: refuse,\n"
+    "              change_names: allow}\n"
     "    approval: {quorum: 0}\n"
     "    scep: {paths: [/scep/vpn, /cgi-bin/pkiclient.exe], ra: [main, old], chain: full,\n"
     "           next: {upstream: plant, certificates: [ca.pem], ra: split}, legacy: des3-sha1}\n"
-    "    est: {labels: [phones, ''], auth: [basic], users: users, binding: none, keygen: off}\n"
+    "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7',\n"
+    "          insecure_digest_md5: true, binding: none, keygen: off}\n"
     "    owner: {contact: pki@example.com, technical: noc@example.com}\n"
     "  wifi:\n"
     "    routes: [{upstream: lab}]\n"
@@ -221,6 +223,7 @@ static void test_full_doors(void **state)
     assert_int_equal(p->renewal.window, 14 * DAY);
     assert_int_equal(p->renewal.grace_after_expiry, 3 * DAY);
     assert_int_equal(p->renewal.same_key, CFG_SAME_KEY_REFUSE);
+    assert_int_equal(p->renewal.change_names, CFG_CHANGE_ALLOW);
     assert_true(p->scep_enabled);
     assert_strings(&p->scep.paths, "/scep/vpn /cgi-bin/pkiclient.exe");
     assert_int_equal(p->scep.ra_count, 2);
@@ -236,10 +239,21 @@ static void test_full_doors(void **state)
     assert_strings(&p->est.labels, "phones ");
     assert_false(p->est.auth_certificate);
     assert_true(p->est.auth_basic);
-    assert_int_equal(p->est.user_count, 2);
+    assert_true(p->est.auth_digest);
+    assert_true(p->est.digest_md5);
+    assert_string_equal(p->est.realm, "plant 7");
+    assert_int_equal(p->est.auth_require, CFG_REQUIRE_ANY);
+    assert_int_equal(p->est.user_count, 3);
     assert_string_equal(p->est.users[0].name, "alice");
     assert_memory_equal(p->est.users[0].hash, "$6$", 3);
     assert_string_equal(p->est.users[1].name, "bob");
+    assert_null(p->est.users[1].ha1[CFG_DIGEST_SHA256]);
+    /* One user with every form, in lower case. */
+    assert_string_equal(p->est.users[2].name, "carol");
+    assert_memory_equal(p->est.users[2].hash, "$5$", 3);
+    assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_SHA256],
+                        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+    assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_MD5], "0123456789abcdef0123456789abcdef");
     assert_string_equal(p->owner_contact, "pki@example.com");
     assert_string_equal(p->owner_technical, "noc@example.com");
     cfg_free(cfg);
@@ -283,6 +297,7 @@ static void test_defaults(void **state)
     assert_int_equal(p->renewal.window, 0);
     assert_int_equal(p->renewal.grace_after_expiry, 0);
     assert_int_equal(p->renewal.same_key, CFG_SAME_KEY_ALLOW);
+    assert_int_equal(p->renewal.change_names, CFG_CHANGE_REFUSE);
     assert_int_equal(p->scep.chain, CFG_CHAIN_LEAF);
     assert_int_equal(p->scep.legacy, CFG_LEGACY_NONE);
     assert_false(p->est.enabled);

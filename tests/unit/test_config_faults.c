@@ -14,6 +14,7 @@
 
 #define ROWS_MIN 100
 #define FILE_NAME "c.yaml"
+#define HEX32 "0123456789abcdef0123456789ABCDEF"
 
 static char dir[64];
 
@@ -66,6 +67,9 @@ static int make_folder(void **state)
     config_dir_write(dir, "plain-users", "alice:correct-horse\n", 0600);
     config_dir_write(dir, "odd-users", "correct-horse\n", 0600);
     config_dir_write(dir, "open-users", "bob:$5$saltsalt$01234567890123456789\n", 0644);
+    config_dir_write(dir, "digest-users", "alice:{digest-sha256}" HEX32 HEX32 "\n", 0600);
+    config_dir_write(dir, "md5-users", "alice:{digest-md5}" HEX32 "\n", 0600);
+    config_dir_write(dir, "short-users", "alice:{digest-sha256}" HEX32 "\n", 0600);
     config_dir_write(dir, "no-users", "# nobody\n", 0600);
     config_dir_write(dir, "twice-users",
                      "bob:$5$saltsalt$01234567890123456789\n"

@@ -213,10 +213,10 @@ static const char *check(struct cfg_user *users, size_t count, const char *crede
 static void test_check(void **state)
 {
     struct cfg_user users[] = {
-        {"alice", hash_of("correct horse", "$6$rounds=1000$saltsalt$")},
-        {"bob", hash_of("b:attery", "$5$rounds=1000$pepper$")},
-        {"carol", hash_of("", "$6$rounds=1000$empty$")},
-        {"dave", hash_of("staple", "$y$j75$LdJMENpBABJJ3hIHjB1Bi.$")},
+        {.name = "alice", .hash = hash_of("correct horse", "$6$rounds=1000$saltsalt$")},
+        {.name = "bob", .hash = hash_of("b:attery", "$5$rounds=1000$pepper$")},
+        {.name = "carol", .hash = hash_of("", "$6$rounds=1000$empty$")},
+        {.name = "dave", .hash = hash_of("staple", "$y$j75$LdJMENpBABJJ3hIHjB1Bi.$")},
     };
     static const char *const right[][2] = {{"alice:correct horse", "alice"},
                                            {"bob:b:attery", "bob"},
@@ -259,7 +259,7 @@ static void test_bad_hashes(void **state)
     static const char *const passwords[] = {"", "*0", "*1", "*", "!", "x", "secret", "$6$"};
     (void)state;
     for (size_t i = 0; i < sizeof hashes / sizeof hashes[0]; i++) {
-        struct cfg_user user = {"alice", mem_strdup(hashes[i])};
+        struct cfg_user user = {.name = "alice", .hash = mem_strdup(hashes[i])};
         for (size_t j = 0; j < sizeof passwords / sizeof passwords[0]; j++) {
             char credentials[64];
             snprintf(credentials, sizeof credentials, "alice:%s", passwords[j]);
@@ -277,7 +277,7 @@ static void test_cut_hash(void **state)
     (void)state;
     for (size_t n = strlen(hash) - 1; n > strlen(hash) - 8; n--) {
         hash[n] = '\0';
-        struct cfg_user user = {"alice", hash};
+        struct cfg_user user = {.name = "alice", .hash = hash};
         assert_null(check(&user, 1, "alice:correct horse"));
     }
     free(hash);
@@ -302,8 +302,8 @@ static int64_t cpu_ns(struct cfg_user *users, size_t count, const char *credenti
 static void test_time(void **state)
 {
     struct cfg_user users[] = {
-        {"alice", hash_of("correct horse", "$6$rounds=20000$saltsalt$")},
-        {"bob", hash_of("battery", "$6$rounds=20000$pepper$")},
+        {.name = "alice", .hash = hash_of("correct horse", "$6$rounds=20000$saltsalt$")},
+        {.name = "bob", .hash = hash_of("battery", "$6$rounds=20000$pepper$")},
     };
     (void)state;
     int64_t wrong = cpu_ns(users, 2, "alice:wrong");

@@ -41,7 +41,7 @@ static void echo(void *arg, const struct http_request *request, struct http_resp
     response->status = 200;
     response->content_type = "text/plain";
     if (bytes_equal_str(request->path, "/forge"))
-        response->authenticate = "Basic\r\nX-Forged: yes";
+        assert_true(buf_add_str(&response->authenticate, "Basic\r\nX-Forged: yes"));
     if (bytes_equal_str(request->path, "/base64"))
         response->base64 = true;
     assert_true(buf_add_fmt(

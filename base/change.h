@@ -1,0 +1,14 @@
+/* The ChangeSubjectName attribute of a renewal (RFC 6402 section 2.8). */
+#ifndef BASE_CHANGE_H
+#define BASE_CHANGE_H
+
+#include "base/names.h"
+
+#define CHANGE_OID "1.3.6.1.5.5.7.7.36"
+
+/* der: one value of the attribute, untrusted: SEQUENCE { subject Name OPTIONAL, subjectAlt
+ * GeneralNames OPTIONAL } with at least one of them, told apart by what they hold. *ret: the names
+ * that the new certificate is to have; what is absent is empty. The caller clears it. */
+bool change_parse(struct bytes der, struct names *ret, struct err *err) MUST_USE;
+
+#endif

@@ -1,0 +1,246 @@
+"""HTTP authentication in EST: Digest, with curl and by hand, and certificate and password together."""
+import base64
+import hashlib
+import os
+import signal
+import time
+import unittest
+
+from est_wire import Tls12, Tls13, basic, digest, make_csr, request
+from gateway import FlowTest, run, text
+from http_corpus import wait_until
+
+FIXED = "A-FIXED-CHALLENGE-1"
+PASSWORD = "open sesame, please"
+
+
+def write_secret(gw, name, content):
+    path = gw.path(name)
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+        file.write(content)
+
+
+def ha1(name, user, password, realm="plant"):
+    return hashlib.new(name, f"{user}:{realm}:{password}".encode()).hexdigest()
+
+
+class Auth(FlowTest):
+    def ask(self, data, **options):
+        with Tls12(self.gw, **options) as conn:
+            return conn.ask(data)
+
+    def challenges(self, data, **options):
+        """The WWW-Authenticate lines of a 401."""
+        status, headers, body = self.ask(data, **options)
+        self.assertEqual(status, 401, body)
+        return headers["WWW-Authenticate"].split("\n")
+
+    def issued(self, name):
+        return [c for c in self.gw.certs() if c["subject"] == name]
+
+    def save(self, work, body):
+        pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+        with open(os.path.join(work, "cert.pem"), "wb") as file:
+            file.write(pem)
+        return os.path.join(work, "cert.pem"), os.path.join(work, "key.pem")
+
+    def curl(self, work, csr, *flags):
+        with open(os.path.join(work, "sent"), "wb") as file:
+            file.write(base64.b64encode(csr))
+        return text("curl", "-sS", "--cacert", self.gw.root, "-o", "body", "-w", "%{http_code} %{num_connects}", "-H",
+                    "Content-Type: application/pkcs10", "--data-binary", "@sent", f"{self.gw.est_url}/simpleenroll", *flags, cwd=work)
+
+
+class Digest(Auth):
+    """auth: [certificate, basic, digest] with users of digest forms, a fixed challenge, and one-time challenges."""
+
+    @classmethod
+    def configure(cls, gw):
+        write_secret(gw, "fixed", FIXED + "\n")
+        write_secret(gw, "users", f"carol:{{digest-sha256}}{ha1('sha256', 'carol', PASSWORD)}\n"
+                                  f"old one:{{digest-md5}}{ha1('md5', 'old one', PASSWORD)}\n")
+        gw.secrets += [FIXED, PASSWORD, ha1("sha256", "carol", PASSWORD), ha1("md5", "old one", PASSWORD)]
+        gw.edit(r"auth: \[certificate, basic\]",
+                "auth: [certificate, basic, digest], users: users, realm: plant, insecure_digest_md5: true")
+        gw.edit(r"kinds: \[one-time\]", "kinds: [one-time, fixed], fixed_file: fixed")
+
+    def test_offered(self):
+        """RFC 7616 3.7: the ways to prove oneself are in headers of their own, the strongest first; each has another nonce"""
+        csr = make_csr(self.gw.work("offered"), "/CN=offered")
+        lines = self.challenges(request("simpleenroll", csr))
+        self.assertEqual([line.split(" ")[0] for line in lines], ["Digest", "Digest", "Basic"])
+        self.assertIn("algorithm=SHA-256", lines[0])
+        self.assertIn("algorithm=MD5", lines[1])
+        self.assertEqual(len({line for line in lines + self.challenges(request("simpleenroll", csr))}), 5)
+
+    def test_curl(self):
+        """RFC 7030 3.2.3, quirk 15: curl --digest enrolls as a user of the file, and with a fixed challenge"""
+        work = self.gw.work("curl")
+        for user, password, name in (("carol", PASSWORD, "curl-1"), ("device-7", FIXED, "curl-2")):
+            got = self.curl(work, make_csr(work, f"/CN={name}"), "--digest", "--user", f"{user}:{password}")
+            self.assertEqual(got, "200 1", name)
+            self.assertEqual(len(self.issued(f"CN={name}")), 1)
+        got = self.curl(work, make_csr(work, "/CN=curl-3"), "--digest", "--user", "carol:close sesame")
+        self.assertEqual(got.split()[0], "401")
+        self.assertEqual(self.issued("CN=curl-3"), [])
+
+    def test_any(self):
+        """curl --anyauth takes Digest of what is offered, and sends no password"""
+        work = self.gw.work("anyauth")
+        shown = run("curl", "-sSv", "--cacert", self.gw.root, "--anyauth", "--user", f"carol:{PASSWORD}", "-H",
+                    "Content-Type: application/pkcs10", "--data-binary", base64.b64encode(make_csr(work, "/CN=any-1")).decode(),
+                    f"{self.gw.est_url}/simpleenroll").stderr.decode()
+        self.assertIn("uthorization: Digest", shown)
+        self.assertNotIn("uthorization: Basic", shown)
+        self.assertEqual(len(self.issued("CN=any-1")), 1)
+
+    def test_md5(self):
+        """RFC 7616 3.3: a device that knows MD5 alone is served where the operator asked for it"""
+        csr = make_csr(self.gw.work("md5"), "/CN=md5-1")
+        line = self.challenges(request("simpleenroll", csr))[1]
+        self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "old one", PASSWORD)))[0], 200)
+
+    def test_s8_replay(self):
+        """S8, RFC 7616 5.12: a captured header is 401 stale=true on the same connection and on another one; the next count is good"""
+        work = self.gw.work("replay")
+        csr, other = make_csr(work, "/CN=replay-1"), make_csr(work, "/CN=replay-2")
+        line = self.challenges(request("simpleenroll", csr))[0]
+        captured = digest(line, "carol", PASSWORD)
+        with Tls12(self.gw) as conn:
+            self.assertEqual(conn.ask(request("simpleenroll", csr, captured))[0], 200)
+            status, headers, _ = conn.ask(request("simpleenroll", other, captured))
+            self.assertEqual(status, 401)
+            self.assertIn("stale=true", headers["WWW-Authenticate"])
+        for line_again in self.challenges(request("simpleenroll", other, captured))[:2]:
+            self.assertIn("stale=true", line_again)
+        with Tls13(self.gw) as conn:
+            self.assertEqual(conn.ask(request("simpleenroll", other, captured))[0], 401)
+        self.assertEqual(self.issued("CN=replay-2"), [])
+        self.assertEqual(self.ask(request("simpleenroll", other, digest(line, "carol", PASSWORD, count=2)))[0], 200)
+        self.assertEqual(self.ask(request("simpleenroll", other, digest(line, "carol", PASSWORD, count=2)))[0], 401)
+
+    def test_s8_foreign(self):
+        """S8: a nonce that is not ours, such as the time, is 401 stale=true at best"""
+        csr = make_csr(self.gw.work("foreign"), "/CN=foreign-1")
+        line = self.challenges(request("simpleenroll", csr))[0]
+        nonce = line.split('nonce="')[1].split('"')[0]
+        for wrong in (str(int(time.time())), "", "0" * 64, nonce[:-1], nonce + "0", nonce[:16] + "0" * 48):
+            header = digest(line.replace(nonce, wrong), "carol", PASSWORD)
+            status, headers, _ = self.ask(request("simpleenroll", csr, header))
+            self.assertEqual(status, 401, wrong)
+            self.assertIn("stale=true", headers["WWW-Authenticate"])
+        self.assertEqual(self.issued("CN=foreign-1"), [])
+
+    def test_bound(self):
+        """RFC 7616 3.4.6: another URI, realm, qop, method or algorithm, two headers, or a wrong password: 401 without stale"""
+        csr = make_csr(self.gw.work("bound"), "/CN=bound-1")
+        line = self.challenges(request("simpleenroll", csr))[0]
+        good = digest(line, "carol", PASSWORD, count=9)
+        for headers in ([digest(line, "carol", PASSWORD, target="/.well-known/est/default/simpleenroll")],
+                        [digest(line, "carol", PASSWORD, target="/.well-known/est/simplereenroll")],
+                        [digest(line, "carol", PASSWORD, method="GET")],
+                        [digest(line, "carol", PASSWORD, changes=[("qop=auth", "qop=auth-int")])],
+                        [digest(line, "carol", PASSWORD, changes=[(", qop=auth", "")])],
+                        [digest(line, "carol", PASSWORD, changes=[("SHA-256", "SHA-256-sess")])],
+                        [digest(line, "carol", PASSWORD, changes=[('realm="plant"', 'realm="est"')])],
+                        [digest(line, "carol", "close sesame")], [digest(line, "nobody", PASSWORD)], [good, good],
+                        [good, basic(FIXED)]):
+            status, replied, _ = self.ask(request("simpleenroll", csr, *headers))
+            self.assertEqual(status, 401, headers)
+            self.assertNotIn("stale", replied["WWW-Authenticate"])
+        self.assertEqual(self.issued("CN=bound-1"), [])
+        self.assertEqual(self.ask(request("simpleenroll", csr, good))[0], 200)
+
+    def test_one_time(self):
+        """One-time challenges are kept as hashes: Digest cannot check them and spends nothing; Basic then does"""
+        csr = make_csr(self.gw.work("one-time"), "/CN=one-time-1")
+        secret = self.gw.challenge()
+        line = self.challenges(request("simpleenroll", csr))[0]
+        self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "device", secret)))[0], 401)
+        self.assertEqual(self.ask(request("simpleenroll", csr, basic(secret)))[0], 200)
+
+    def test_basic_user(self):
+        """A digest form is no password for Basic, and neither is what it is made of"""
+        csr = make_csr(self.gw.work("pass-the-hash"), "/CN=pass-the-hash")
+        for password in (PASSWORD, ha1("sha256", "carol", PASSWORD)):
+            self.assertEqual(self.ask(request("simpleenroll", csr, basic(password, "carol")))[0], 401)
+
+    def test_guessing(self):
+        """S9: the eleventh wrong Digest response of a user hears 429 with Retry-After, another user does not"""
+        csr = make_csr(self.gw.work("guess"), "/CN=guess-1")
+        for count in range(10):
+            line = self.challenges(request("simpleenroll", csr))[0]
+            self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "guesser", f"guess {count}")))[0], 401)
+        line = self.challenges(request("simpleenroll", csr))[0]
+        status, headers, _ = self.ask(request("simpleenroll", csr, digest(line, "guesser", FIXED)))
+        self.assertEqual(status, 429)
+        self.assertGreater(int(headers["Retry-After"]), 0)
+        self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "other", FIXED)))[0], 200)
+
+    def test_reload(self):
+        """A nonce ends with its configuration: stale=true, and curl goes on by itself"""
+        work = self.gw.work("reload")
+        csr = make_csr(work, "/CN=reload-1")
+        line = self.challenges(request("simpleenroll", csr))[0]
+        before = self.gw.metric(r"^scepter_reloads_total")
+        self.gw.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.gw.metric(r"^scepter_reloads_total") > before))
+        status, headers, _ = self.ask(request("simpleenroll", csr, digest(line, "carol", PASSWORD)))
+        self.assertEqual(status, 401)
+        self.assertIn("stale=true", headers["WWW-Authenticate"])
+        fresh = headers["WWW-Authenticate"].split("\n")[0]
+        self.assertEqual(self.ask(request("simpleenroll", csr, digest(fresh, "carol", PASSWORD)))[0], 200)
+
+
+class Both(Auth):
+    """auth_require: all, after devices were enrolled with any."""
+
+    @classmethod
+    def configure(cls, gw):
+        hash_ = text("openssl", "passwd", "-6", "-stdin", input=PASSWORD.encode()).strip()
+        write_secret(gw, "users", f"carol:{hash_}\n")
+        gw.secrets.append(PASSWORD)
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, users: users, auth_require: any")
+
+    def test_both(self):
+        """RFC 7030 3.2.3: where both are needed, neither a certificate nor a password is enough; both are, for each of their kinds"""
+        work = self.gw.work("both")
+        status, _, body = self.ask(request("simpleenroll", make_csr(work, "/CN=both"), basic(PASSWORD, "carol")))
+        self.assertEqual(status, 200)
+        cert = self.save(work, body)
+        strange = self.gw.work("strange")
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "s.key", "-out", "s.pem", "-subj", "/CN=both",
+            cwd=strange)
+        stranger = (os.path.join(strange, "s.pem"), os.path.join(strange, "s.key"))
+        self.gw.edit("auth_require: any", "auth_require: all")
+        before = self.gw.metric(r"^scepter_reloads_total")
+        self.gw.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.gw.metric(r"^scepter_reloads_total") > before))
+        csr = make_csr(work, "/CN=both", key="next.pem")
+        spent = self.gw.challenge()
+        good = basic(PASSWORD, "carol")
+        issued = len(self.gw.certs())
+        for operation in ("simpleenroll", "simplereenroll"):
+            self.assertEqual(self.ask(request(operation, csr, good))[0], 403, operation)
+            # S7: libest let a certificate with a malformed header through.
+            for headers in ([], ["Authorization: X"], ["Authorization: Basic !!!"], ["Authorization: Bearer x"], [good, good],
+                            [basic("close sesame", "carol")], [basic("AAAAAAAAAAAAAAAAAAAA")]):
+                status, replied, _ = self.ask(request(operation, csr, *headers), cert=cert)
+                self.assertEqual(status, 401, (operation, headers))
+                self.assertTrue(replied["WWW-Authenticate"].startswith("Basic "))
+            self.assertEqual(self.ask(request(operation, csr, good), cert=stranger)[0], 403, operation)
+        self.assertEqual(len(self.gw.certs()), issued)
+        self.assertEqual(self.ask(request("simplereenroll", csr, good), cert=cert)[0], 200)
+        # The challenge is spent by that renewal, and answers its repetition only.
+        other = make_csr(work, "/CN=both", key="other.pem")
+        status, _, body = self.ask(request("simplereenroll", other, basic(spent)), cert=cert)
+        self.assertEqual(status, 200)
+        again = self.ask(request("simplereenroll", other, basic(spent)), cert=cert)
+        self.assertEqual((again[0], again[2]), (200, body))
+        self.assertEqual(self.ask(request("simplereenroll", other, basic("AAAAAAAAAAAAAAAAAAAA")), cert=cert)[0], 401)
+        third = make_csr(work, "/CN=both", key="third.pem")
+        self.assertEqual(self.ask(request("simplereenroll", third, basic(spent)), cert=cert)[0], 401)
+
+
+if __name__ == "__main__":
+    unittest.main()

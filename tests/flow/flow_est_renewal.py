@@ -1,0 +1,140 @@
+"""Re-enrollment over EST: which names and keys a renewal may have (RFC 7030 section 4.2.2, RFC 6402 section 2.8)."""
+import base64
+import os
+import signal
+import unittest
+
+from der import change_subject_name, dns_names, name, resign
+from est_wire import Tls12, basic, make_csr, request
+from gateway import FlowTest, run, text
+from http_corpus import wait_until
+
+CN, O = "2.5.4.3", "2.5.4.10"
+
+
+class Renewal(FlowTest):
+    def status(self, data, **options):
+        with Tls12(self.gw, **options) as conn:
+            return conn.ask(data)[0]
+
+    def save(self, work, body, file_name="cert.pem"):
+        pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+        with open(os.path.join(work, file_name), "wb") as file:
+            file.write(pem)
+        return os.path.join(work, file_name)
+
+    def enroll(self, work, subject, **options):
+        csr = make_csr(work, subject, **options)
+        with Tls12(self.gw) as conn:
+            status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+        self.assertEqual(status, 200, body)
+        return self.save(work, body), os.path.join(work, options.get("key", "key.pem"))
+
+    def renew(self, work, csr, cert):
+        """The subject and SANs of the new certificate."""
+        with Tls12(self.gw, cert=cert) as conn:
+            status, _, body = conn.ask(request("simplereenroll", csr))
+        self.assertEqual(status, 200, body)
+        path = self.save(work, body, "renewed.pem")
+        self.gw.verify(path)
+        shown = text("openssl", "x509", "-in", path, "-noout", "-subject", "-ext", "subjectAltName", "-nameopt", "compat")
+        lines = [line.strip() for line in shown.splitlines()]
+        return lines[0].split("=", 1)[1].strip().lstrip("/"), lines[2] if len(lines) > 2 else ""
+
+    def reload(self):
+        before = self.gw.metric(r"^scepter_reloads_total")
+        self.gw.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.gw.metric(r"^scepter_reloads_total") > before))
+
+
+class Names(Renewal):
+    """renewal.change_names: allow, and DNS names below example."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"same_key: allow", "same_key: allow, change_names: allow")
+        gw.edit(r"^    san: .*$", "    san: {dns: [\"*.example\"]}")
+
+    def test_canonical(self):
+        """RFC 5280 7.1: case, spaces and string type make no other name; another order, or one RDN of two values, does"""
+        work = self.gw.work("canonical")
+        cert = self.enroll(work, "/O=Some One/CN=canon")
+        base = make_csr(work, "/O=Some One/CN=canon", key="new.pem")
+        for subject, wanted in ((name((O, "Some One"), (CN, "canon"), string=0x13), 200),
+                                (name((O, "SOME  one"), (CN, "Canon")), 200),
+                                (name((CN, "canon"), (O, "Some One")), 403),
+                                (name((O, "Some One"), (CN, "canon"), (CN, "canon")), 403),
+                                (name((O, "Some One")), 403), (name((O, "Someone"), (CN, "canon")), 403)):
+            self.assertEqual(self.status(request("simplereenroll", resign(work, base, key="new.pem", subject=subject)), cert=cert),
+                             wanted, subject)
+
+    def test_change(self):
+        """RFC 7030 4.2.2, RFC 6402 2.8: ChangeSubjectName has the new names, the CSR itself the old ones; what is absent ends"""
+        work = self.gw.work("change")
+        san = ["subjectAltName = DNS:old.example"]
+        cert = self.enroll(work, "/CN=old", extensions=san)
+        for number, (parts, wanted) in enumerate((
+                ((name((CN, "new"), (O, "Plant")), dns_names("a.example", "b.example")),
+                 ("CN=new/O=Plant", "DNS:a.example, DNS:b.example")),
+                ((name((CN, "only"),),), ("CN=only", "")), ((dns_names("c.example"),), ("", "DNS:c.example")))):
+            base = make_csr(work, "/CN=old", extensions=san, key=f"new-{number}.pem")
+            csr = resign(work, base, key=f"new-{number}.pem", attributes=[change_subject_name(*parts)])
+            self.assertEqual(self.renew(work, csr, cert), wanted)
+
+    def test_change_repeated(self):
+        """A renewal for new names that is repeated gets its certificate again; one for other new names another one"""
+        work = self.gw.work("again")
+        cert = self.enroll(work, "/CN=again")
+        base = make_csr(work, "/CN=again", key="new.pem")
+        bodies = []
+        for new in ("again-1", "again-1", "again-2"):
+            csr = resign(work, base, key="new.pem", attributes=[change_subject_name(name((CN, new)))])
+            with Tls12(self.gw, cert=cert) as conn:
+                status, _, body = conn.ask(request("simplereenroll", csr))
+            self.assertEqual(status, 200)
+            bodies.append(body)
+        self.assertEqual(bodies[0], bodies[1])
+        self.assertNotEqual(bodies[0], bodies[2])
+
+    def test_change_refused(self):
+        """New names that the profile does not allow, a CSR that already has them, and ChangeSubjectName without a renewal are 403"""
+        work = self.gw.work("refused")
+        cert = self.enroll(work, "/CN=refuse-me")
+        base = make_csr(work, "/CN=refuse-me", key="new.pem")
+        for csr in (resign(work, base, key="new.pem", attributes=[change_subject_name(name((CN, "x")), dns_names("x.test"))]),
+                    resign(work, base, key="new.pem", attributes=[change_subject_name(name())]),
+                    resign(work, make_csr(work, "/CN=changed", key="new.pem"), key="new.pem",
+                           attributes=[change_subject_name(name((CN, "changed")))])):
+            self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 403)
+        csr = resign(work, base, key="new.pem", attributes=[change_subject_name(name((CN, "fresh")))])
+        self.assertEqual(self.status(request("simpleenroll", csr, basic(self.gw.challenge()))), 403)
+        self.assertEqual([c for c in self.gw.certs() if c["subject"] in ("CN=fresh", "CN=changed")], [])
+
+    def test_change_malformed(self):
+        """A ChangeSubjectName that is empty, holds something else or is there twice is 400"""
+        work = self.gw.work("malformed")
+        cert = self.enroll(work, "/CN=malformed")
+        base = make_csr(work, "/CN=malformed", key="new.pem")
+        good = change_subject_name(name((CN, "x")))
+        for attributes in ([change_subject_name()], [change_subject_name(b"\x04\x01x")], [good, good],
+                           [change_subject_name(name((CN, "x")), name((CN, "y")))]):
+            csr = resign(work, base, key="new.pem", attributes=attributes)
+            self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 400)
+
+
+class Refused(Renewal):
+    """The tree that init makes: change_names is refuse."""
+
+    def test_refused(self):
+        """RFC 7030 4.2.2: where names may not change, ChangeSubjectName is 403, and no certificate with the old names comes"""
+        work = self.gw.work("no")
+        cert = self.enroll(work, "/CN=no")
+        csr = resign(work, make_csr(work, "/CN=no", key="new.pem"), key="new.pem",
+                     attributes=[change_subject_name(name((CN, "yes")))])
+        before = len(self.gw.certs())
+        self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 403)
+        self.assertEqual(len(self.gw.certs()), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
