@@ -1,5 +1,6 @@
 #include "scep/door.h"
 
+#include "base/clock.h"
 #include "base/pem.h"
 #include "scep/answer.h"
 #include "scep/ca.h"
@@ -16,12 +17,14 @@
 #include <string.h>
 
 #define NONCE_MIN 8
+#define EVEN_NS 10000000 /* see answer_closed */
 
 /* One PKIOperation on its way. */
 struct pkiop {
     struct ra *ra;
     const struct scep_call *call;
     struct scep_reply *reply;
+    int64_t start; /* clock_mono_ns when the message came */
     struct scep_msg *msg;
     struct scep_keys keys;
     size_t at; /* the pair that the message was encrypted to; 0 as long as that is not known */
@@ -73,6 +76,16 @@ static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *re
 {
     ra_note_set(&op->reply->note, "refused", reason, "%s: %s", scep_fail_name(fail), detail);
     answer_status(op, SCEP_FAILURE, fail);
+}
+
+/* Of an envelope that was decrypted and gave no CSR. A wrong signature at the end of a CSR takes
+ * longer to find than wrong padding, and who can tell these apart can decrypt what others sent. So
+ * the answer is begun at a whole multiple of EVEN_NS after the message came, whatever was wrong. */
+static void answer_closed(struct pkiop *op, const char *reason, const char *detail)
+{
+    int64_t spent = clock_mono_ns() - op->start;
+    clock_mono_sleep(op->start + (spent / EVEN_NS + 1) * EVEN_NS);
+    answer_failure(op, SCEP_BAD_MESSAGE_CHECK, reason, detail);
 }
 
 /* Which certificates go with the leaf (it is always first: Apple pairs the first with its key). */
@@ -159,8 +172,7 @@ static bool open_content(struct pkiop *op, struct buf *content)
     op->at = key ? (size_t)(key - op->keys.open) : 0;
     bool elsewhere = !key && op->sealing.cipher != NID_undef && !scep_msg_by_password(op->msg);
     if (!ok)
-        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, elsewhere ? "wrong-recipient" : "bad-envelope",
-                       err.text);
+        answer_closed(op, elsewhere ? "wrong-recipient" : "bad-envelope", err.text);
     return ok;
 }
 
@@ -189,9 +201,9 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
     }
     if (!csr_parse(buf_bytes(&content), &csr, &err)) {
         /* Garbage from a failed decryption ends here as well, so it must look alike. */
-        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
+        answer_closed(op, "bad-envelope", err.text);
     } else if (!csr_pop_check(csr, &err)) {
-        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-possession", err.text);
+        answer_closed(op, "bad-possession", err.text);
     } else {
         struct ra_request request = {
             .settings = op->call->settings,
@@ -274,6 +286,7 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
         .ra = ra,
         .call = call,
         .reply = reply,
+        .start = clock_mono_ns(),
         .algs = {NID_sha256, NID_aes_128_cbc},
     };
     struct err err = {0};

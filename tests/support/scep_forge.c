@@ -57,9 +57,8 @@ static void file_load(const char *path, struct buf *ret)
 
 static void hex_load(const char *text, struct buf *ret)
 {
-    for (unsigned octet; sscanf(text, "%2x", &octet) == 1; text += 2)
-        if (!buf_add_u8(ret, (uint8_t)octet))
-            die("hex", "too long");
+    if (!text_unhex(bytes_str(text), ret))
+        die(text, "is no hex");
     if (!ret->ptr && !buf_set(ret, bytes_of("", 0)))
         die("hex", "no memory");
 }
