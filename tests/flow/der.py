@@ -135,3 +135,8 @@ def resign(work, csr, *, key="key.pem", subject=None, spki=None, attributes=()):
                  write(CONTEXT, *sorted(held + list(attributes))))
     signature = run("openssl", "dgst", "-sha256", "-sign", os.path.join(work, key), input=info).stdout
     return write(SEQUENCE, info, algorithm.whole, write(0x03, b"\x00", signature))
+
+
+def common_name(subject):
+    """The Name of "/CN=x", or of nothing."""
+    return name(*([("2.5.4.3", subject.split("CN=")[1])] if "CN=" in subject else []))

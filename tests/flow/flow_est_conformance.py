@@ -1,9 +1,8 @@
 """EST against its RFCs and against what servers got wrong: a row a test, printed as pass or FAIL."""
 import base64
 import os
-import sys
-import unittest
 
+import rows
 from est_wire import LINKING, Tls12, Tls13, basic, make_csr, request
 from gateway import FlowTest, run, text
 from http_corpus import wait_until
@@ -411,22 +410,5 @@ def close_primes_key(path):
     run("openssl", "rsa", "-inform", "DER", "-in", path + ".der", "-out", path)
 
 
-class Rows(unittest.TextTestResult):
-    def show(self, test, word):
-        self.stream.writeln(f"{word}  {test.shortDescription() or test}")
-
-    def addSuccess(self, test):
-        unittest.TestResult.addSuccess(self, test)
-        self.show(test, "pass")
-
-    def addFailure(self, test, err):
-        unittest.TestResult.addFailure(self, test, err)
-        self.show(test, "FAIL")
-
-    def addError(self, test, err):
-        unittest.TestResult.addError(self, test, err)
-        self.show(test, "FAIL")
-
-
 if __name__ == "__main__":
-    sys.exit(unittest.main(testRunner=unittest.TextTestRunner(resultclass=Rows, verbosity=0), exit=True))
+    rows.main()

@@ -9,7 +9,7 @@ import time
 import unittest
 
 import der
-from forgeries import BMP_STRING, GenerousCa, csr_with_challenge, lookalike, name, rsa_key
+from forgeries import BMP_STRING, GenerousCa, csr_with_challenge, lookalike, rsa_key
 from gateway import run, text
 from scep_wire import TYPE, CertRep, Party, ScepTest, connect, post
 
@@ -353,7 +353,7 @@ class Transactions(ScepTest):
         self.victim, self.attacker = Party(self.gw, "victim"), Party(self.gw, "attacker")
 
     def poll(self, party, subject, txn):
-        self.attacker.keep("names.der", der.write(der.SEQUENCE, name("/CN=x"), name(subject)))
+        self.attacker.keep("names.der", der.write(der.SEQUENCE, der.common_name("/CN=x"), der.common_name(subject)))
         return party.forge(f"plain={self.attacker.path('names.der')}", "type=20", f"txn={txn}")
 
     def test_polled_by_another(self):

@@ -7,9 +7,12 @@ from gateway import run, text
 BMP_STRING = 30
 
 GENEROUS_CA = """#!/bin/sh
-# Issues whatever is asked for, and keeps what it was asked.
+# Issues whatever is asked for, and keeps what it was asked; not while there is a file hold, and never while there is one
+# that is called refuse.
 cd "$STATE" || exit 4
 [ "$CERTMONGER_OPERATION" = FETCH-ROOTS ] && exec cat roots
+[ -e refuse ] && exit 2
+[ -e hold ] && { echo 1; echo a-cookie; exit 5; }
 env > "asked.$$"
 echo "$CERTMONGER_CSR" > "csr.$$"
 exec openssl x509 -req -in "csr.$$" -CA ca.pem -CAkey ca.key -days 30 -copy_extensions copyall \\
@@ -43,6 +46,14 @@ profiles:""")
     def path(self, name):
         return os.path.join(self.state, name)
 
+    def mark(self, name, there):
+        """Makes or removes the file hold or refuse."""
+        if there:
+            with open(self.path(name), "w", encoding="ascii"):
+                pass
+        elif os.path.exists(self.path(name)):
+            os.unlink(self.path(name))
+
     def asked(self):
         return len([name for name in os.listdir(self.state) if name.startswith("asked.")])
 
@@ -56,12 +67,6 @@ profiles:""")
             if name.startswith("csr."):
                 seen += run("openssl", "req", "-in", self.path(name), "-outform", "DER").stdout
         return seen
-
-
-def name(subject):
-    """A DER Name of one CN."""
-    value = der.write(der.UTF8, subject.split("CN=")[1].encode())
-    return der.write(der.SEQUENCE, der.write(der.SET, der.write(der.SEQUENCE, der.oid("2.5.4.3"), value)))
 
 
 def rsa_key(path, bits, exponent_bits=17):
@@ -92,7 +97,7 @@ def csr_with_challenge(party, subject, value):
     """A CSR whose challengePassword is this element, or that has none."""
     spki = run("openssl", "pkey", "-in", "key.pem", "-pubout", "-outform", "DER", cwd=party.dir).stdout
     attribute = der.write(der.SEQUENCE, der.oid("1.2.840.113549.1.9.7"), der.write(der.SET, value)) if value is not None else b""
-    info = der.write(der.SEQUENCE, der.number(0), name(subject), spki, der.write(0xa0, attribute))
+    info = der.write(der.SEQUENCE, der.number(0), der.common_name(subject), spki, der.write(0xa0, attribute))
     return der.write(der.SEQUENCE, info, *party.sign(info))
 
 

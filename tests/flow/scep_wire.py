@@ -11,6 +11,7 @@ from gateway import FlowTest, run, text
 
 FORGE = os.environ["SCEP_FORGE"]
 PKI_MESSAGE = "application/x-pki-message"
+PKIOP = "/scep/default?operation=PKIOperation"
 DATA, SIGNED, ENVELOPED = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.2", "1.2.840.113549.1.7.3"
 CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_TIME = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.5"
 SCEP = "2.16.840.1.113733.1.9."
@@ -158,9 +159,9 @@ class CertRep:
 
     @property
     def envelope(self):
-        """The EnvelopedData, or None."""
+        """The EnvelopedData, or None. Content that is left out and an empty string are the same."""
         encapsulated = self.parts[2].items
-        if len(encapsulated) == 1:
+        if len(encapsulated) == 1 or not encapsulated[1][0].content:
             return None
         info = der.read(encapsulated[1][0].content)
         assert info[0].oid == ENVELOPED
@@ -180,7 +181,7 @@ class CertRep:
         return data
 
 
-def post(gw, body, *, source="127.0.0.1", path="/scep/default?operation=PKIOperation", headers=None):
+def post(gw, body, *, source="127.0.0.1", path=PKIOP, headers=None):
     """(status, Content-Type, body) of one POST from that address."""
     connection = http.client.HTTPConnection("127.0.0.1", gw.scep_port, timeout=60, source_address=(source, 0))
     try:
@@ -212,3 +213,59 @@ class ScepTest(FlowTest):
     def counts(self):
         """What has been ordered and issued so far, and how often upstream CAs were asked."""
         return (len(self.gw.requests()), len(self.gw.certs()), self.gw.metric("^scepter_upstream_asked_total"))
+
+
+class Wire(ScepTest):
+    """Raw requests and one device."""
+
+    def setUp(self):
+        self.device = Party(self.gw, "device")
+
+    def talk(self, data, keep=False):
+        """(status, headers, body, whether all of it came at once); the server closes the connection, or keeps it."""
+        with connect(self.gw) as connection:
+            connection.sendall(data)
+            reply = connection.recv(1 << 20)
+            first = len(reply)
+            connection.settimeout(0.3 if keep else 30)
+            try:
+                while piece := connection.recv(1 << 20):
+                    reply += piece
+                ended = True
+            except socket.timeout:
+                ended = False
+        self.assertEqual(ended, not keep, reply[:300])
+        head, _, body = reply.partition(b"\r\n\r\n")
+        lines = head.decode("ascii").split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines[1:])
+        self.assertEqual(len(headers), len(lines) - 1, "a header twice")
+        self.assertEqual(len(body), int(headers["Content-Length"]))
+        return int(lines[0].split()[1]), headers, body, first == len(reply)
+
+    def get(self, query, path="/scep/default"):
+        status, headers, body, _ = self.talk(f"GET {path}?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return status, headers.get("Content-Type"), body
+
+    def request(self, subject, *words, secret=None, extensions=()):
+        """A PKCSReq that will be granted, as octets."""
+        self.device.csr(subject, secret or self.gw.challenge(), extensions=extensions)
+        return self.device.message("csr=csr.der", f"txn={subject}", *words)
+
+    def granted(self, subject, *words, **options):
+        """The CertRep to such a request."""
+        status, _, body = post(self.gw, self.request(subject, *words, **options))
+        self.assertEqual(status, 200, self.gw.log()[-1500:])
+        reply = CertRep(body)
+        self.assertEqual(reply.outcome, "SUCCESS", self.gw.log()[-1500:])
+        return reply
+
+    def assert_outcome(self, outcome, *words, party=None, url=None):
+        answer = (party or self.device).forge(*words, url=url)
+        self.assertEqual(answer.outcome, outcome, f"{words} {answer.line}\n{self.gw.log()[-1500:]}")
+        return answer
+
+    def poll(self, subject, txn, *words, party=None):
+        names = der.write(der.SEQUENCE, der.common_name("/CN=some other CA"), der.common_name(subject))
+        party = party or self.device
+        party.keep("names.der", names)
+        return party.forge("plain=names.der", "type=20", f"txn={txn}", *words)

@@ -1,0 +1,300 @@
+"""Rows of flow_scep_conformance.py: what clients in the field do, and HTTP as they speak it."""
+import base64
+import os
+import re
+import socket
+import ssl
+import urllib.parse
+
+from gateway import run, text
+from scep_wire import PKIOP, RECIPIENT_NONCE, TXN, CertRep, Wire, connect, post
+
+
+class Quirks(Wire):
+    """What clients in the field do, each row with the client that does it."""
+
+    def test_ios_get(self):
+        """Cisco IOS: HTTP/1.0, message= of its trustpoint, pkiclient.exe behind the path, %0A in the base64 of a GET"""
+        status, _, body, _ = self.talk(b"GET /scep/default/pkiclient.exe?operation=GetCACert&message=my-trustpoint HTTP/1.0\r\n"
+                                       b"User-Agent: Mozilla/4.0 (compatible; MSIE 5.0; Cisco PKI)\r\n\r\n")
+        self.assertEqual((status, body), (200, self.get("operation=GetCACert")[2]))
+        value = base64.encodebytes(self.request("/CN=ios-get")).decode()
+        target = "/scep/default/pkiclient.exe?operation=PKIOperation&message=" + urllib.parse.quote(value, safe="")
+        status, headers, body, _ = self.talk(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+        self.assertEqual((status, headers["Content-Type"], CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"))
+
+    def test_ios_signer(self):
+        """Cisco IOS and ASA: the self-signed signer has another subject than the CSR; keys are compared, not names"""
+        self.device.self_sign("/unstructuredName=router.example", out="ios.pem")
+        self.device.csr("/CN=ios-signer", self.gw.challenge())
+        self.assert_outcome("SUCCESS", "csr=csr.der", "signer=ios.pem")
+
+    def test_renewal_by_pkcsreq(self):
+        """Cisco IOS, Apple: renewal as PKCSReq signed by the current certificate, without a challenge"""
+        issued = self.device.enroll("/CN=pkcsreq-renewal")
+        run("openssl", "genrsa", "-out", "next.pem", "2048", cwd=self.device.dir)
+        self.device.csr("/CN=pkcsreq-renewal", key="next.pem")
+        self.assert_outcome("SUCCESS", "csr=csr.der", "type=19", f"signer={issued}", "txn=pkcsreq-renewal")
+
+    def test_leaf_only(self):
+        """Juniper: CertRep holds the leaf alone, which is the default"""
+        self.device.csr("/CN=juniper", self.gw.challenge())
+        self.assertEqual(self.assert_outcome("SUCCESS", "csr=csr.der")["certs"], "1")
+
+    def test_message_parameter(self):
+        """IOS, MikroTik, sscep, Windows, certmonger: message= of GetCACaps, GetCACert and GetNextCACert means nothing"""
+        for message in ("DummyCAIdentity", "CAIdentifier", "default", "0", "1", "", "my-ca", "CN%3Dx"):
+            for operation, status in (("GetCACaps", 200), ("GetCACert", 200), ("GetNextCACert", 404)):
+                self.assertEqual(self.get(f"operation={operation}&message={message}")[0], status, (operation, message))
+
+    def test_sscep(self):
+        """sscep: POST without Content-Type; GET with a raw / and %0A each 64 characters; it matches media types exactly"""
+        message = self.request("/CN=sscep")
+        status, kind, body = post(self.gw, message, headers={})
+        self.assertEqual((status, kind, CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"))
+        value = base64.b64encode(message).decode()
+        value = "".join(value[i:i + 64] + "\n" for i in range(0, len(value), 64))
+        escaped = value.replace("+", "%2B").replace("=", "%3D").replace("\n", "%0A")
+        status, kind, body = self.get(f"operation=PKIOperation&message={escaped}")
+        self.assertEqual((status, kind, CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"))
+
+    def test_strongswan(self):
+        """strongSwan: HTTP/1.1 without Host; an empty Content-Type; transactionID as it was sent"""
+        status, _, body, _ = self.talk(b"GET /scep/default?operation=GetCACaps HTTP/1.1\r\nConnection: close\r\n\r\n")
+        self.assertEqual((status, b"SHA-384" in body), (200, True))
+        message = self.request("/CN=strongswan")
+        status, _, body, _ = self.talk(b"POST %s HTTP/1.1\r\nContent-Type:\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                                       % (PKIOP.encode(), len(message), message))
+        self.assertEqual((status, CertRep(body).outcome, CertRep(body).text(TXN)), (200, "SUCCESS", "/CN=strongswan"))
+
+    def test_apple_get(self):
+        """Apple: in a GET + and / are raw and = is escaped"""
+        value = base64.b64encode(self.request("/CN=apple-get")).decode().replace("=", "%3D")
+        self.assertEqual(CertRep(self.get(f"operation=PKIOperation&message={value}")[2]).outcome, "SUCCESS")
+
+    def test_apple_nonce(self):
+        """Apple, old: a senderNonce of 8 octets comes back as it is"""
+        reply = self.granted("/CN=apple-nonce", "nonce=0102030405060708")
+        self.assertEqual(reply.value(RECIPIENT_NONCE).hex(), "0102030405060708")
+
+    def test_apple_ber(self):
+        """Apple, jscep: indefinite lengths and constructed OCTET STRINGs"""
+        self.granted("/CN=apple-ber", "ber=1")
+
+    def test_windows_signer(self):
+        """Windows: a self-signed signer with a critical authorityKeyIdentifier"""
+        self.device.keep("windows.cnf", b"[req]\nprompt = no\ndistinguished_name = dn\nx509_extensions = e\n[dn]\n"
+                         b"CN = SCEP Protocol Certificate\n[e]\nsubjectKeyIdentifier = hash\n"
+                         b"keyUsage = digitalSignature,keyEncipherment\n"
+                         b"authorityKeyIdentifier = critical,DER:30:06:80:04:01:02:03:04\n")
+        run("openssl", "req", "-x509", "-config", "windows.cnf", "-key", "key.pem", "-out", "windows.pem", cwd=self.device.dir)
+        self.assertIn("critical", text("openssl", "x509", "-in", self.device.path("windows.pem"), "-noout", "-text"))
+        self.device.csr("/CN=windows-signer", self.gw.challenge())
+        self.assert_outcome("SUCCESS", "csr=csr.der", "signer=windows.pem", f"txn={os.urandom(20).hex().upper()}")
+
+    def test_oaep(self):
+        """Windows: RSAES-OAEP with SHA-1; others with SHA-256"""
+        for number, digest in enumerate(("SHA1", "SHA256")):
+            self.granted(f"/CN=oaep-{number}", f"oaep={digest}")
+
+    def test_txn(self):
+        """micromdm's client: a base64 transactionID; OpenXPKI's clients: hex; FortiGate: upper-case hex"""
+        for number, txn in enumerate(("q2/+Zg4f5nO0jNlEmRJ1fQ==", "0a1b2c", "0A1B2C", "a device, 12:34")):
+            self.device.csr(f"/CN=txn-{number}", self.gw.challenge())
+            self.assertEqual(self.assert_outcome("SUCCESS", "csr=csr.der", f"txn={txn}")["txn"], "same")
+
+    def test_micromdm_get(self):
+        """micromdm's client, older: base64url in a GET, with and without padding"""
+        value = base64.urlsafe_b64encode(self.request("/CN=url-alphabet")).decode()
+        for form in (value, value.rstrip("=")):
+            self.assertEqual(CertRep(self.get(f"operation=PKIOperation&message={form}")[2]).outcome, "SUCCESS")
+
+    def test_recipient_by_ski(self):
+        """the recipient named by its key identifier; among others that are none of ours"""
+        self.granted("/CN=by-ski", "recipient_by_ski=1")
+        self.granted("/CN=by-ski-signer", "by_ski=1")
+
+    def test_encrypted_to_the_ca(self):
+        """who encrypts to the issuing CA instead of the RA hears badMessageCheck, and the log says why"""
+        self.device.csr("/CN=to-the-ca", self.gw.challenge())
+        self.assert_outcome("badMessageCheck", "csr=csr.der", f"recipient={self.gw.path('ca/issuing.pem')}")
+        self.assertIn("addressed to none of the profile's RA keys", self.gw.log())
+
+    def test_unsorted(self):
+        """SCEPy: signed attributes that are not sorted"""
+        self.granted("/CN=unsorted", "unsorted=1")
+
+    def test_next_ca(self):
+        """MikroTik polls GetNextCACert: never a server error"""
+        for _ in range(5):
+            self.assertEqual(self.get("operation=GetNextCACert&message=DummyCAIdentity")[0], 404)
+
+    def test_capabilities_by_post(self):
+        """POST of anything but a PKIOperation is 400, HEAD has no body"""
+        self.assertEqual(post(self.gw, b"", path="/scep/default?operation=GetCACaps")[0], 400)
+        with connect(self.gw) as connection:
+            connection.sendall(b"HEAD /scep/default?operation=GetCACaps HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            data = b""
+            while piece := connection.recv(65536):
+                data += piece
+        self.assertTrue(data.startswith(b"HTTP/1.1 200 ") and data.endswith(b"\r\n\r\n"), data)
+
+
+class Http(Wire):
+    """HTTP as devices speak it."""
+
+    FORMS = {
+        "percent-encoded": lambda v: urllib.parse.quote(v, safe=""),
+        "in lower-case escapes": lambda v: re.sub("%..", lambda m: m[0].lower(), urllib.parse.quote(v, safe="")),
+        "not escaped at all": lambda v: v,
+        "+ turned into a space, escaped": lambda v: v.replace("+", "%20"),
+        "escaped twice": lambda v: urllib.parse.quote(urllib.parse.quote(v, safe=""), safe=""),
+        "only + escaped": lambda v: v.replace("+", "%2B"),
+        "every character escaped": lambda v: "".join(f"%{ord(c):02X}" for c in v),
+        "lines with %0A": lambda v: "%0A".join(v[i:i + 64] for i in range(0, len(v), 64)).replace("+", "%2B"),
+        "lines with %0D%0A": lambda v: "%0D%0A".join(v[i:i + 76] for i in range(0, len(v), 76)).replace("+", "%2B"),
+        "a line end at the end": lambda v: v.replace("+", "%2B") + "%0A",
+        "-_ for +/": lambda v: v.replace("+", "-").replace("/", "_"),
+        "-_ without padding": lambda v: v.replace("+", "-").replace("/", "_").rstrip("="),
+        "without padding": lambda v: v.replace("+", "%2B").rstrip("="),
+    }
+
+    def encoded(self, subject):
+        """Base64 of a request with all that can go wrong in it."""
+        secret = self.gw.challenge()
+        while True:
+            value = base64.b64encode(self.request(subject, secret=secret)).decode()
+            if "+" in value and "/" in value and value.endswith("="):
+                return value
+
+    def test_forms(self):
+        """GET: base64 percent-encoded once, twice or not at all, + raw or as a space, in lines, -_, without padding"""
+        value = self.encoded("/CN=forms")
+        for form, change in self.FORMS.items():
+            status, kind, body = self.get("operation=PKIOperation&message=" + change(value))
+            self.assertEqual((status, kind), (200, "application/x-pki-message"), form)
+            self.assertEqual(CertRep(body).outcome, "SUCCESS", form)
+        self.assertEqual(self.get("message=" + urllib.parse.quote(value) + "&operation=PKIOperation")[0], 200)
+        self.assertEqual(len([c for c in self.gw.certs() if c["subject"] == "CN=forms"]), 1)
+
+    def test_broken_forms(self):
+        """GET: what is no base64 in any of these forms is 400: a wrong character, a bad escape, a length that cannot be"""
+        value = urllib.parse.quote(self.encoded("/CN=broken-forms"), safe="")
+        for broken in (value + "!", value[:-1] + "%", value[:100] + "%00" + value[100:], value[:100] + "*" + value[101:], "A",
+                       "", "%zz"):
+            self.assertEqual(self.get(f"operation=PKIOperation&message={broken}")[0], 400, broken[-10:])
+        self.assertEqual([c for c in self.gw.certs() if "broken-forms" in c["subject"]], [])
+
+    def test_versions(self):
+        """HTTP/1.0 and HTTP/1.1 without Host, GET and POST"""
+        message = self.request("/CN=versions")
+        value = urllib.parse.quote(base64.b64encode(message), safe="").encode()
+        for version, close in ((b"1.0", b""), (b"1.1", b"Connection: close\r\n"), (b"1.1", b"Host: x\r\nConnection: close\r\n")):
+            status, _, body, _ = self.talk(b"GET %s&message=%s HTTP/%s\r\n%s\r\n" % (PKIOP.encode(), value, version, close))
+            self.assertEqual((status, CertRep(body).outcome), (200, "SUCCESS"), version + close)
+            status, _, body, _ = self.talk(b"POST %s HTTP/%s\r\n%sContent-Length: %d\r\n\r\n%s"
+                                           % (PKIOP.encode(), version, close, len(message), message))
+            self.assertEqual((status, CertRep(body).outcome), (200, "SUCCESS"), version + close)
+
+    def test_long_line(self):
+        """A request line of 16 KiB is read, one of more is 414"""
+        value = urllib.parse.quote(base64.b64encode(self.request("/CN=long-line")), safe="")
+        for extra, wanted in ((0, 200), (1, 414)):
+            start, end = f"GET {PKIOP}&message={value}&x=", " HTTP/1.1\r\n"
+            line = start + "x" * (16384 - len(start) - len(end) + extra) + end
+            status, _, body, _ = self.talk((line + "Host: x\r\nConnection: close\r\n\r\n").encode())
+            self.assertEqual(status, wanted)
+            if wanted == 200:
+                self.assertEqual(CertRep(body).outcome, "SUCCESS")
+
+    def test_content_types(self):
+        """POST with no Content-Type or any other"""
+        message = self.request("/CN=content-types")
+        for kind in (None, "", "application/x-pki-message", "application/octet-stream", "application/x-www-form-urlencoded",
+                     "application/pkcs7", "text/plain", "APPLICATION/X-PKI-MESSAGE; charset=utf-8", "nonsense"):
+            headers = {} if kind is None else {"Content-Type": kind}
+            status, replied, body = post(self.gw, message, headers=headers)
+            self.assertEqual((status, replied, CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"), kind)
+
+    def test_expect(self):
+        """Expect: 100-continue is answered 100 before the body comes, then 200"""
+        message = self.request("/CN=expect")
+        with connect(self.gw) as connection:
+            connection.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+                               b"Content-Length: %d\r\n\r\n" % (PKIOP.encode(), len(message)))
+            self.assertTrue(connection.recv(100).startswith(b"HTTP/1.1 100 "))
+            connection.sendall(message)
+            reply = b""
+            while piece := connection.recv(65536):
+                reply += piece
+        self.assertTrue(reply.startswith(b"HTTP/1.1 200 "))
+        self.assertEqual(CertRep(reply.partition(b"\r\n\r\n")[2]).outcome, "SUCCESS")
+
+    def test_chunked(self):
+        """A chunked POST, in pieces of any size"""
+        message = self.request("/CN=chunked")
+        for size in (1, 100, 1000, len(message)):
+            pieces = [message[i:i + size] for i in range(0, len(message), size)]
+            chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+            status, _, body, _ = self.talk(b"POST " + PKIOP.encode() + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                                           b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+            self.assertEqual((status, CertRep(body).outcome), (200, "SUCCESS"), size)
+
+    def test_connection(self):
+        """Connection: close and HTTP/1.0 end the connection after the reply, HTTP/1.1 keeps it for the next request"""
+        message = self.request("/CN=connection")
+        head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % (PKIOP.encode(), len(message))
+        _, headers, _, _ = self.talk(head + b"Connection: close\r\n\r\n" + message)
+        self.assertEqual(headers["Connection"], "close")
+        self.talk(head + b"\r\n" + message, keep=True)
+        with connect(self.gw) as connection:
+            for _ in range(3):
+                connection.sendall(head + b"\r\n" + message)
+                self.assertTrue(connection.recv(1 << 20).startswith(b"HTTP/1.1 200 "))
+
+    def test_replies(self):
+        """Replies: exact media types without parameters, Content-Length, nothing chunked, header and body in one write"""
+        message = self.request("/CN=replies")
+        posted = b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (PKIOP.encode(),
+                                                                                                      len(message))
+        for data, kind in ((b"GET /scep/default?operation=GetCACaps", "text/plain"),
+                           (b"GET /scep/default?operation=GetCACert", "application/x-x509-ca-ra-cert"),
+                           (posted + message, "application/x-pki-message")):
+            data += b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" if data.startswith(b"GET") else b""
+            for _ in range(10):
+                status, headers, _, at_once = self.talk(data)
+                self.assertEqual((status, headers["Content-Type"]), (200, kind))
+                self.assertNotIn("Transfer-Encoding", headers)
+                self.assertTrue(at_once, kind)
+
+    def test_cut_off(self):
+        """A body that ends early is never issued, and neither is one with more behind it"""
+        message = self.request("/CN=cut-off")
+        with connect(self.gw) as connection:
+            connection.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+                               % (PKIOP.encode(), len(message), message[:-1]))
+        self.assertEqual(post(self.gw, message[:-1])[0], 400)
+        self.assertEqual(post(self.gw, message + b"\0")[0], 400)
+        self.assertEqual([c for c in self.gw.certs() if "cut-off" in c["subject"]], [])
+
+
+class Tls(Wire):
+    """SCEP over HTTPS, where nobody needs it."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"scep:  \[http:", "scep:  [https:")
+
+    def test_no_certificate_request(self):
+        """Apple: the SCEP listener never asks for a client certificate, on TLS 1.2 and 1.3; Windows: TLS 1.2 is on"""
+        for version in ("-tls1_2", "-tls1_3"):
+            shown = run("openssl", "s_client", "-connect", f"127.0.0.1:{self.gw.scep_port}", version, "-msg", "-CAfile",
+                        self.gw.root, input=b"GET /scep/default?operation=GetCACaps HTTP/1.0\r\n\r\n")
+            shown = shown.stdout.decode(errors="replace")
+            self.assertIn("ServerHello", shown)
+            self.assertNotIn("CertificateRequest", shown)
+        context = ssl.create_default_context(cafile=self.gw.root)
+        with socket.create_connection(("127.0.0.1", self.gw.scep_port), timeout=30) as raw, \
+                context.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+            tls.sendall(b"GET /scep/default?operation=GetCACaps HTTP/1.0\r\n\r\n")
+            self.assertIn(b"SCEPStandard", tls.recv(65536), "one TLS record")
