@@ -41,16 +41,6 @@ class Messages(Wire):
                   for path in ("ra/ra.pem", "ca/issuing.pem", "ca/root.pem")]
         self.assertEqual(certs, wanted)
 
-    def degenerate(self, data):
-        """The certificates of a degenerate SignedData."""
-        info = der.read(data)
-        self.assertEqual(info[0].oid, SIGNED)
-        parts = info[1][0].items
-        self.assertEqual([item.oid for item in parts[2].items], [DATA], "content")
-        self.assertEqual(parts[1].content, b"", "digestAlgorithms")
-        self.assertEqual((parts[-1].tag, parts[-1].content), (der.SET, b""), "signers")
-        return [item.whole for item in parts[3].items]
-
     def bag(self, reply, cert="cert.pem", key="key.pem"):
         """The certificates of a CertRep SUCCESS."""
         self.device.open(reply.data, cert, key)
@@ -370,6 +360,79 @@ class OwnRa(Wire):
         self.assertEqual((status, kind), (200, "application/x-x509-ca-cert"))
         self.assertEqual(body, run("openssl", "x509", "-in", self.gw.path("ca/own.pem"), "-outform", "DER").stdout)
         self.granted("/CN=own")
+
+
+class Next(Wire):
+    """A CA to come, with an RA of its own."""
+
+    @classmethod
+    def configure(cls, gw):
+        extensions = {"ca": "keyUsage=critical,keyCertSign,cRLSign\nbasicConstraints=critical,CA:TRUE,pathlen:0\n",
+                      "ra": "keyUsage=critical,digitalSignature,keyEncipherment\nbasicConstraints=critical,CA:FALSE\n"}
+        for name, kind, by in (("coming", "ca", "ca/root"), ("coming-ra", "ra", "coming")):
+            with open(gw.path("ext"), "w", encoding="ascii") as file:
+                file.write(extensions[kind])
+            run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", "csr", "-subj",
+                f"/CN={name}", cwd=gw.dir)
+            run("openssl", "x509", "-req", "-in", "csr", "-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-days", 400, "-extfile",
+                "ext", "-out", f"{name}.pem", cwd=gw.dir)
+        gw.edit(r"^ra: .*$", r"\g<0>\n  coming: {certificate: coming-ra.pem, key: coming-ra.key}")
+        gw.edit(r"^upstreams: .*$", r"\g<0>\n  coming: {type: local, certificate: coming.pem, key: coming.key, "
+                "chain: [ca/root.pem], validity: 90d}")
+        gw.edit(r"chain: leaf\}", "chain: leaf, next: {upstream: coming, ra: coming}}")
+
+    def test_4_7_1(self):
+        """4.7.1 GetNextCACert: x-x509-next-ca-cert, a SignedData whose signature the certificate of GetCACert verifies, around
+        a degenerate one with the CA to come; 3.5.2 GetCACaps lists it"""
+        status, kind, body = self.get("operation=GetNextCACert")
+        self.assertEqual((status, kind), (200, "application/x-x509-next-ca-cert"))
+        content = run("openssl", "cms", "-verify", "-inform", "DER", "-noverify", "-nointern", "-certfile",
+                      self.gw.path("ra/ra.pem"), input=body).stdout
+        wanted = [run("openssl", "x509", "-in", self.gw.path(path), "-outform", "DER").stdout
+                  for path in ("coming-ra.pem", "coming.pem", "ca/root.pem")]
+        self.assertEqual(self.degenerate(content), wanted)
+        self.assertIn(b"\nGetNextCACert\n", self.get("operation=GetCACaps")[2])
+
+    def test_figure_9(self):
+        """5.1, figure 9: the CA decides by the envelope which key issues: for the new CA the new one, else the old one"""
+        for number, (recipient, issuer) in enumerate((("coming-ra.pem", "coming"), ("ra/ra.pem", "scepter issuing CA"))):
+            reply = self.granted(f"/CN=figure-9-{number}", f"recipient={self.gw.path(recipient)}")
+            pem = self.device.open(reply.data, ra=self.gw.path(recipient))
+            self.assertIn(f"CN = {issuer}", run("openssl", "x509", "-noout", "-issuer", input=pem).stdout.decode())
+
+
+class Password(Wire):
+    """A device whose key cannot decrypt."""
+
+    SECRET = "FIXEDSECRET234567890"
+
+    @classmethod
+    def configure(cls, gw):
+        with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+            file.write(cls.SECRET + "\n")
+        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
+        gw.secrets.append(cls.SECRET)
+
+    def test_3_1(self):
+        """3.1 with an ECDSA key the request and the reply are for the challengePassword: PasswordRecipientInfo in both"""
+        work = self.gw.work("password")
+        words = ("--subject", "/CN=password", "--key-type", "p256", "--by-password")
+        self.gw.scep_client(*words, "--out", "cert.pem", "--save-request", "request.der", secret=self.SECRET, cwd=work)
+        self.gw.verify(os.path.join(work, "cert.pem"))
+        with open(os.path.join(work, "request.der"), "rb") as file:
+            request = file.read()
+        reply = CertRep(post(self.gw, request)[2])
+        for envelope in (CertRep(request).envelope, reply.envelope):
+            self.assertEqual([item.tag for item in envelope[1].items], [0xa3])
+            self.assertEqual((envelope[0].number, envelope[2][0].oid), (3, DATA))
+
+    def test_3_1_one_time(self):
+        """3.1 where no password can take the key's place the answer is badAlg, and the challenge is not spent"""
+        secret = self.gw.challenge()
+        refused = self.gw.scep_client("--subject", "/CN=no-password", "--key-type", "p256", check=False, secret=secret)
+        self.assertIn(b"fail=badAlg", refused.stdout)
+        self.device.csr("/CN=no-password", secret)
+        self.assert_outcome("SUCCESS", "csr=csr.der")
 
 
 class Legacy(Wire):

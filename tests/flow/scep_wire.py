@@ -119,9 +119,9 @@ class Party:
             raise AssertionError(f"{answer.line}\n{self.gw.log()[-3000:]}")
         return self.keep(out, self.open(self.load("reply.der")))
 
-    def open(self, reply, cert="cert.pem", key="key.pem"):
+    def open(self, reply, cert="cert.pem", key="key.pem", ra=None):
         """The PEM of the certificates in a CertRep, as openssl verifies and decrypts it."""
-        ra = self.gw.path("ra/ra.pem")
+        ra = ra or self.gw.path("ra/ra.pem")
         self.keep("opened.der", reply)
         run("openssl", "cms", "-verify", "-inform", "DER", "-in", "opened.der", "-noverify", "-nointern", "-certfile", ra,
             "-out", "envelope.der", cwd=self.dir)
@@ -269,3 +269,13 @@ class Wire(ScepTest):
         party = party or self.device
         party.keep("names.der", names)
         return party.forge("plain=names.der", "type=20", f"txn={txn}", *words)
+
+    def degenerate(self, data):
+        """The certificates of a degenerate SignedData."""
+        info = der.read(data)
+        self.assertEqual(info[0].oid, SIGNED)
+        parts = info[1][0].items
+        self.assertEqual([item.oid for item in parts[2].items], [DATA], "content")
+        self.assertEqual(parts[1].content, b"", "digestAlgorithms")
+        self.assertEqual((parts[-1].tag, parts[-1].content), (der.SET, b""), "signers")
+        return [item.whole for item in parts[3].items]
