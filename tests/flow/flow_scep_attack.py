@@ -599,7 +599,7 @@ class Size(ScepTest):
                 message = self.party.signed_by_hand(message, cert=signer, key="big.pem")
                 run("openssl", "cms", "-verify", "-inform", "DER", "-noverify", "-out", "/dev/null", input=message)
             start = time.monotonic()
-            self.assertIn(CertRep(post(self.gw, message)[2]).outcome, ("badMessageCheck", "badRequest"), (signer, key))
+            self.assertEqual(CertRep(post(self.gw, message)[2]).outcome, "badMessageCheck", (signer, key))
             self.assertLess(time.monotonic() - start, self.PATIENCE)
         self.assertEqual(self.counts(), before)
 
