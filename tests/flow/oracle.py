@@ -1,7 +1,7 @@
 """Whether a SCEP server tells how an envelope is broken: by what it answers, or by how long it takes.
 
-Envelopes are broken in each way that only the server's key shows: a transport key that is no PKCS#1 block, that is too
-short, that is another one; padding of the content that ends with 0 or beyond its block; content that is no CSR; a CSR whose
+Envelopes are broken in each way that only the server's key shows: a transport key that is no PKCS#1 or OAEP block, that is
+too short, that is another one; padding of the content that ends with 0 or beyond its block; content that is no CSR; a CSR whose
 signature is wrong. Messages of all kinds go over one connection in rounds, each round in an order of its own, so that what
 disturbs the machine disturbs all of them alike."""
 import math
@@ -20,6 +20,8 @@ VARIANTS = {
     "padding 200": ["plain=csr.der", "fault=5"],
     "no CSR": ["plain=noise.der"],
     "torn CSR": ["plain=torn.der"],
+    "no OAEP block": ["plain=csr.der", "oaep=SHA256", "fault=1"],
+    "another key by OAEP": ["plain=csr.der", "oaep=SHA256", "fault=3"],
     "another key again": ["plain=csr.der", "fault=3"],  # the same once more: shows what noise is
 }
 HEAD = (b"POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-pki-message\r\n"
@@ -27,7 +29,7 @@ HEAD = (b"POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: x\r\nConte
 
 
 def broken_messages(gw, copies):
-    """Of each variant so many messages, all of the same transaction and length."""
+    """Of each variant so many messages, all of the same transaction, and of the same length but for OAEP's parameters."""
     party = Party(gw, "oracle")
     party.csr("/CN=oracle", gw.challenge())
     csr = party.load("csr.der")
@@ -37,9 +39,10 @@ def broken_messages(gw, copies):
     for number, (name, words) in enumerate(VARIANTS.items()):
         party.run_forge(None, [*words, f"save=broken{number}", f"copies={copies}"])
         messages[name] = [party.load(f"broken{number}.{i}") for i in range(copies)]
-    lengths = {len(message) for all_of_one in messages.values() for message in all_of_one}
-    if max(lengths) - min(lengths) > 1:  # an RSA signature may begin with a zero, its encoding does not shrink
-        raise AssertionError(f"lengths {lengths} would tell")
+    for oaep in (False, True):
+        lengths = {len(message) for name, all_of_one in messages.items() for message in all_of_one if ("OAEP" in name) == oaep}
+        if len(lengths) != 1:
+            raise AssertionError(f"lengths {lengths} would tell")
     return messages
 
 
