@@ -11,7 +11,7 @@ import unittest
 import der
 from forgeries import BMP_STRING, GenerousCa, csr_with_challenge, lookalike, rsa_key
 from gateway import run, text
-from scep_wire import TYPE, CertRep, Party, ScepTest, connect, post
+from scep_wire import ENVELOPED, TYPE, CertRep, Party, ScepTest, connect, post
 
 UPN = "1.3.6.1.4.1.311.20.2.3"
 SID = "S-1-5-21-1111111111-2222222222-3333333333-500"
@@ -572,6 +572,21 @@ class Size(ScepTest):
         self.assertEqual(self.party.forge("csr=csr.der", "recipients=9").outcome, "badMessageCheck")
         self.assertEqual(self.counts(), before)
         self.assertEqual(self.party.forge("csr=csr.der", "recipients=8").outcome, "SUCCESS")
+
+    def test_cut_ciphertext(self):
+        """Ciphertexts that are no whole blocks, or nothing, are refused before anything is decrypted."""
+        self.party.csr("/CN=blocks-1", self.gw.challenge())
+        message = CertRep(self.party.message("csr=csr.der"))
+        version, recipients, content = message.envelope.items
+        kind, algorithm, sealed = content.items
+        before = self.counts()
+        for length in (0, 1, 15, 17, len(sealed.content) - 1):
+            cut = der.write(der.SEQUENCE, kind.whole, algorithm.whole, der.write(0x80, sealed.content[:length]))
+            data = der.write(der.SEQUENCE, version.whole, recipients.whole, cut)
+            self.party.keep("cut.der", der.write(der.SEQUENCE, der.oid(ENVELOPED), der.write(0xa0, data)))
+            self.assertEqual(self.party.forge("plain=cut.der", "bare=1").outcome, "badMessageCheck", length)
+        self.assertEqual(self.counts(), before)
+        self.assertNotIn("cannot be decrypted", self.gw.log())
 
     def test_unbounded_chunks(self):
         """100 MB in chunks are refused when they pass the limit, not when they end."""
