@@ -29,18 +29,17 @@ struct ca {
     atomic_bool threads_fail;
 };
 
-/* pthread_create fails while it is true (the linker wraps it). */
+/* pthread_create fails while it is true: the linker puts ours in its place (--wrap). */
 static const atomic_bool *no_threads;
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
-                          void *arg);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
-                          void *arg);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
-                          void *arg)
+int create_really(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
+                  void *arg) __asm__("__real_pthread_create");
+int create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
+           void *arg) __asm__("__wrap_pthread_create");
+int create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg)
 {
     if (no_threads && *no_threads)
         return EAGAIN;
-    return __real_pthread_create(thread, attr, body, arg);
+    return create_really(thread, attr, body, arg);
 }
 
 static enum line_result run(void *arg, const struct ra_settings *settings, size_t upstream,
