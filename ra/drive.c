@@ -13,6 +13,7 @@
 #define BACKOFF_MAX_SECONDS 600
 #define NEVER_SECONDS INT64_C(315360000) /* until an operator decides */
 #define SUPERSEDED 4                     /* CRLReason, RFC 5280 section 5.3.1 */
+#define WISH_MAX_SECONDS 86400 /* a CA's Retry-After: a mistake in it must not lose the request */
 #define RETRY_AFTER_MIN 5
 #define RETRY_AFTER_MAX 3600
 
@@ -215,6 +216,8 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
 {
     enum txn_state state = drive->row->state;
     int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(drive->row->attempt);
+    if (wait > WISH_MAX_SECONDS)
+        wait = WISH_MAX_SECONDS;
     int64_t next_at = clock_now() + wait;
     switch (result) {
     case UP_ISSUED:

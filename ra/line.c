@@ -133,16 +133,21 @@ static void open_breaker(struct line *line, int64_t now)
     line->not_before = now + with_jitter(line->conf.open_seconds * 1000 * line->times);
 }
 
-static void count_result(struct line *line, enum line_result result, int hold)
+/* What came of one exchange. Of an upstream that has been removed or replaced meanwhile it says
+ * nothing but that it was. */
+static void count_result(struct line *line, const struct ra_settings *settings,
+                         enum line_result result, int hold)
 {
     int64_t now = clock_mono_ms();
+    line->sum.fine += result == LINE_FINE;
+    line->sum.failed += result == LINE_FAILED;
+    if (line->settings != settings)
+        return;
     if (result == LINE_FINE) {
-        line->sum.fine++;
         line->retries += RETRIES_PER_RUN;
         line->failures = line->times = 0;
         line->breaker = LINE_CLOSED;
     } else if (result == LINE_FAILED) {
-        line->sum.failed++;
         line->failures++;
         if (line->breaker == LINE_HALF_OPEN ||
             (line->breaker == LINE_CLOSED && line->failures >= line->conf.failures))
@@ -152,6 +157,14 @@ static void count_result(struct line *line, enum line_result result, int hold)
         hold = HOLD_MAX_SECONDS;
     if (hold > 0 && line->not_before < now + (int64_t)hold * 1000)
         line->not_before = now + (int64_t)hold * 1000;
+}
+
+/* The last count closes connectors, which takes its time: unlocked. */
+static void settings_drop(struct lines *lines, struct ra_settings *settings)
+{
+    pthread_mutex_unlock(&lines->mutex);
+    ra_settings_free(settings);
+    pthread_mutex_lock(&lines->mutex);
 }
 
 /* Is the CA there? Then one request goes first after a pause. Unlocked while it asks. */
@@ -167,13 +180,13 @@ static void probe(struct line *line)
     bool fine = lines->work.probe(lines->work.arg, settings, upstream);
     pthread_mutex_lock(&lines->mutex);
     line->probing = false;
-    if (line->breaker == LINE_OPEN && fine)
+    if (line->settings == settings && line->breaker == LINE_OPEN && fine)
         line->breaker = LINE_HALF_OPEN;
-    else if (line->breaker == LINE_OPEN)
+    else if (line->settings == settings && line->breaker == LINE_OPEN)
         open_breaker(line, clock_mono_ms());
     else if (!fine)
-        count_result(line, LINE_FAILED, 0);
-    ra_settings_free(settings);
+        count_result(line, settings, LINE_FAILED, 0);
+    settings_drop(lines, settings);
 }
 
 /* The next job, now that it may be sent; NULL with the time after which to look again. */
@@ -181,6 +194,8 @@ static struct job *take(struct line *line, int64_t *wait_ms)
 {
     int64_t now = clock_mono_ms();
     *wait_ms = IDLE_MS;
+    if (!line->settings) /* removed */
+        return NULL;
     if (line->not_before > now) {
         *wait_ms = line->not_before - now;
         return NULL;
@@ -214,15 +229,15 @@ static void run(struct line *line, struct job *job)
     int hold = 0;
     pthread_mutex_unlock(&lines->mutex);
     enum line_result result = lines->work.run(lines->work.arg, settings, upstream, job->id, &hold);
-    ra_settings_free(settings);
     pthread_mutex_lock(&lines->mutex);
     if (result == LINE_FINE)
         line->run_ms += ((double)(clock_mono_ms() - start) - line->run_ms) / 8;
-    count_result(line, result, hold);
+    count_result(line, settings, result, hold);
     link_drop(&job->link);
     line->running_count--;
     free(job);
     pthread_cond_broadcast(&line->changed);
+    settings_drop(lines, settings);
 }
 
 /* As many threads as there is work for; they end by themselves. */
@@ -280,6 +295,7 @@ static void line_set(struct lines *lines, struct ra_settings *settings, size_t u
         line->lines = lines;
         line->name = mem_strdup(conf->name);
         line->tokens_at = line->retries_at = clock_mono_ms();
+        line->tokens = 1;
         line->retries = RETRIES_MAX;
         link_init(&line->waiting);
         link_init(&line->running);
@@ -329,10 +345,11 @@ void lines_tick(struct lines *lines)
     pthread_mutex_lock(&lines->mutex);
     for (struct link *link = lines->all.next; link != &lines->all; link = link->next) {
         struct line *line = LINK_OWNER(link, struct line, link);
-        if (line->settings && !line->probe_due && now - line->probed_at > PROBE_MS) {
-            line->probe_due = true;
+        bool probe = line->settings && !line->probe_due && now - line->probed_at > PROBE_MS;
+        bool stranded = line->settings && line->waiting_count && !line->threads; /* none was made */
+        line->probe_due |= probe;
+        if (probe || stranded)
             wake(line, line_main);
-        }
     }
     pthread_mutex_unlock(&lines->mutex);
 }

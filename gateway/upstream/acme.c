@@ -3,48 +3,17 @@
 #include "base/clock.h"
 #include "base/pem.h"
 #include "base/text.h"
-#include "gateway/upstream/acme_client.h"
-#include "gateway/upstream/acme_http01.h"
-#include "gateway/upstream/acme_options.h"
+#include "gateway/upstream/acme_step.h"
 #include "gateway/upstream/jose.h"
 
-#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define AUTHORIZATIONS_MAX NAMES_SAN_MAX
 #define ORDERS_MAX 8 /* for one request, if others with the same names take them */
 #define RETRY_MAX 600
 #define EXPIRES_DEFAULT (INT64_C(7) * 24 * 3600)
-
-struct acme {
-    struct upstream base; /* first */
-    const struct acme_options *options;
-    struct acme_client *client;
-    struct relay_chain *chain;
-    pthread_mutex_t mutex;
-    struct http01 *http01; /* NULL until it is needed */
-};
-
-/* What the cookie holds: an order at the CA, which issues nothing before it is finalized. */
-struct ticket {
-    int64_t created, expires;
-    int64_t orders;    /* this is the n-th */
-    int64_t finalized; /* 1: by us, and the CA took it */
-    char url[ACME_URL_MAX];
-};
-
-/* One poll. */
-struct step {
-    struct acme *acme;
-    const struct up_order *order;
-    struct ticket ticket;
-    int64_t deadline;
-    struct up_reply *reply;
-    struct acme_answer answer; /* the order */
-};
 
 static struct acme *acme_of(struct upstream *up)
 {
@@ -94,66 +63,16 @@ static bool acme_prepare(struct upstream *up, const struct up_order *order, stru
     return true;
 }
 
-static bool listen_http01(struct acme *acme, struct err *err)
-{
-    struct buf thumbprint = {0};
-    bool ok = true;
-    if (!acme->options->http01)
-        return true;
-    pthread_mutex_lock(&acme->mutex);
-    if (!acme->http01)
-        ok = acme_client_thumbprint(acme->client, &thumbprint) &&
-             http01_start(acme->options->http01, buf_str(&thumbprint), &acme->http01, err);
-    pthread_mutex_unlock(&acme->mutex);
-    buf_free(&thumbprint);
-    return ok;
-}
-
-static bool cookie_write(const struct ticket *ticket, struct buf *out)
-{
-    buf_clear(out);
-    return buf_add_fmt(out, "1 %lld %lld %lld %lld %s", (long long)ticket->created,
-                       (long long)ticket->expires, (long long)ticket->orders,
-                       (long long)ticket->finalized, ticket->url);
-}
-
-static bool number_take(struct bytes *cur, int64_t *ret)
-{
-    struct bytes word;
-    char *end = NULL, *text;
-    bool ok = bytes_take_until(cur, ' ', &word) && (text = bytes_to_str(word));
-    if (!ok)
-        return false;
-    *ret = strtoll(text, &end, 10);
-    ok = end != text && !*end;
-    free(text);
-    return ok;
-}
-
-static bool cookie_read(struct bytes cookie, struct ticket *ret)
-{
-    int64_t version;
-    struct bytes cur = cookie;
-    bool ok = number_take(&cur, &version) && version == 1 && number_take(&cur, &ret->created) &&
-              number_take(&cur, &ret->expires) && number_take(&cur, &ret->orders) &&
-              number_take(&cur, &ret->finalized);
-    char *url = ok ? bytes_to_str(cur) : NULL;
-    ok = acme_url_fits(url);
-    if (ok)
-        snprintf(ret->url, sizeof ret->url, "%s", url);
-    free(url);
-    return ok;
-}
-
 /* Waits as long as the CA says, else a quarter of the order's age. */
 static enum up_result pending(struct step *step, const struct httpc_reply *said)
 {
-    int64_t wait = said ? httpc_retry_after(said) : 0;
+    int64_t wait = step->wait ? step->wait : said ? httpc_retry_after(said) : 0;
     if (wait <= 0)
         wait = (clock_now() - step->ticket.created) / 4;
     step->reply->retry_after = (int)(wait < 1 ? 1 : wait > RETRY_MAX ? RETRY_MAX : wait);
-    step->reply->reason[0] = 0;
-    return cookie_write(&step->ticket, &step->reply->cookie) ? UP_PENDING : UP_UNKNOWN;
+    if (!step->told)
+        step->reply->reason[0] = 0;
+    return acme_ticket_write(&step->ticket, &step->reply->cookie) ? UP_PENDING : UP_UNKNOWN;
 }
 
 /* RFC 3339 in UTC, as CAs write it; else the default. */
@@ -221,7 +140,8 @@ static enum up_result make_order(struct step *step)
     ticket->created = clock_now();
     ticket->expires = time_of(json_text(json_get(json_root(step->answer.body), "expires")));
     ticket->orders++;
-    ticket->finalized = 0;
+    ticket->finalized = ticket->set_at = ticket->cleaning = 0;
+    memset(ticket->set, 0, sizeof ticket->set);
     snprintf(ticket->url, sizeof ticket->url, "%s", fits ? location : "");
     free(location);
     if (fits)
@@ -245,107 +165,14 @@ static enum up_result acme_submit(struct upstream *up, const struct up_order *or
     return result;
 }
 
-static const char *status_of(const struct acme_answer *answer)
-{
-    const char *status = json_text(json_get(json_root(answer->body), "status"));
-    return status ? status : "nothing";
-}
-
-/* What the CA says is wrong with one of the challenges of an authorization. */
-static const char *detail_of(const struct acme_answer *authorization)
-{
-    const struct json_value *root = json_root(authorization->body), *challenge;
-    const struct json_value *list = json_get(root, "challenges");
-    for (size_t i = 0; (challenge = json_at(list, i)); i++) {
-        const char *detail = json_text(json_get(json_get(challenge, "error"), "detail"));
-        if (detail)
-            return detail;
-    }
-    return "";
-}
-
-/* Section 7.5.1: says that the challenge can be validated. */
-static enum up_result answer_challenge(struct step *step, const struct acme_answer *authorization)
-{
-    const struct json_value *root = json_root(authorization->body), *challenge;
-    const struct json_value *list = json_get(root, "challenges");
-    const char *name = json_text(json_get(json_get(root, "identifier"), "value"));
-    const char *type = NULL, *status;
-    struct err err = {0};
-    for (size_t i = 0; (challenge = json_at(list, i)); i++) {
-        type = json_text(json_get(challenge, "type"));
-        if (type && strcmp(type, "http-01") == 0 && step->acme->options->http01)
-            break;
-    }
-    if (!challenge) {
-        relay_reason(step->reply,
-                     "the account is not authorized for %s, and no challenge that the CA offers is "
-                     "configured",
-                     name ? name : "a name");
-        return UP_REFUSED;
-    }
-    if (!listen_http01(step->acme, &err)) {
-        relay_reason(step->reply, "%s", err.text);
-        return UP_RETRY;
-    }
-    status = json_text(json_get(challenge, "status"));
-    if (!status || strcmp(status, "pending") != 0)
-        return UP_ISSUED; /* it is being validated */
-    struct acme_answer answer = {0};
-    struct json *nothing = json_new_object();
-    enum up_result result = acme_client_post(
-        step->acme->client,
-        &(struct acme_ask){json_text(json_get(challenge, "url")), nothing, step->deadline}, &answer,
-        step->reply);
-    json_free(nothing);
-    acme_answer_clear(&answer);
-    /* One that has been answered before is refused by some: the authorization will tell. */
-    return result == UP_REFUSED ? UP_ISSUED : result;
-}
-
-/* Section 7.5. UP_ISSUED: is valid, or may become so. */
-static enum up_result authorize(struct step *step, const char *url, int *waits)
-{
-    struct acme_answer answer = {0};
-    enum up_result result = acme_client_post(
-        step->acme->client, &(struct acme_ask){url, NULL, step->deadline}, &answer, step->reply);
-    if (result == UP_ISSUED && strcmp(status_of(&answer), "valid") != 0) {
-        *waits = 1;
-        if (strcmp(status_of(&answer), "pending") == 0) {
-            result = answer_challenge(step, &answer);
-        } else {
-            const struct json_value *root = json_root(answer.body);
-            const char *name = json_text(json_get(json_get(root, "identifier"), "value"));
-            relay_reason(step->reply, "the authorization for %s is %s: %s", name ? name : "a name",
-                         status_of(&answer), detail_of(&answer));
-            result = UP_REFUSED;
-        }
-    }
-    acme_answer_clear(&answer);
-    return result;
-}
-
-/* UP_ISSUED: everything is authorized, or may become so; *waits says whether something is not yet.
- */
-static enum up_result authorize_all(struct step *step, int *waits)
-{
-    const struct json_value *list = json_get(json_root(step->answer.body), "authorizations"), *one;
-    enum up_result result = UP_ISSUED;
-    for (size_t i = 0; i < AUTHORIZATIONS_MAX && result == UP_ISSUED && (one = json_at(list, i));
-         i++)
-        result = authorize(step, json_text(one), waits);
-    return result;
-}
-
 /* The order is over without a certificate; its authorizations may say why. */
 static enum up_result refused(struct step *step)
 {
-    int ignored;
     const struct json_value *error = json_get(json_root(step->answer.body), "error");
     const char *detail = json_text(json_get(error, "detail"));
     if (detail)
         relay_reason(step->reply, "the CA refused the order: %s", detail);
-    else if (authorize_all(step, &ignored) != UP_REFUSED)
+    else if (acme_authorize(step) != UP_REFUSED)
         relay_reason(step->reply, "the CA refused the order %s", step->ticket.url);
     return UP_REFUSED;
 }
@@ -431,8 +258,8 @@ static bool has_been_finalized(struct step *step)
     bool has = acme_client_post(step->acme->client,
                                 &(struct acme_ask){step->ticket.url, NULL, step->deadline}, &answer,
                                 &ignored) != UP_ISSUED ||
-               strcmp(status_of(&answer), "processing") == 0 ||
-               strcmp(status_of(&answer), "valid") == 0;
+               strcmp(acme_status(&answer), "processing") == 0 ||
+               strcmp(acme_status(&answer), "valid") == 0;
     acme_answer_clear(&answer);
     return has;
 }
@@ -462,8 +289,8 @@ static enum up_result finalize(struct step *step)
         step->ticket.finalized = 1;
         acme_answer_clear(&step->answer);
         step->answer = answer;
-        return strcmp(status_of(&step->answer), "valid") == 0 ? download(step)
-                                                              : pending(step, &step->answer.http);
+        return strcmp(acme_status(&step->answer), "valid") == 0 ? download(step)
+                                                                : pending(step, &step->answer.http);
     }
     acme_answer_clear(&answer);
     return result;
@@ -481,15 +308,27 @@ static enum up_result read_order(struct step *step)
     return result;
 }
 
+/* What the CA says of the order is heard when all are gone. */
+static enum up_result clean(struct step *step)
+{
+    acme_dns01_clean(step);
+    step->wait = 1;
+    return pending(step, NULL);
+}
+
 static enum up_result go_on(struct step *step)
 {
-    int waits = 0;
     enum up_result result = read_order(step);
     if (result != UP_ISSUED)
         return result;
-    const char *status = status_of(&step->answer);
-    if (strcmp(status, "pending") == 0) {
-        result = authorize_all(step, &waits);
+    const char *status = acme_status(&step->answer);
+    bool open = strcmp(status, "pending") == 0;
+    if (acme_ticket_has_records(&step->ticket) && (!open || step->ticket.cleaning))
+        return clean(step);
+    if (open) {
+        result = acme_authorize(step);
+        if (result == UP_REFUSED && acme_ticket_has_records(&step->ticket))
+            return clean(step);
         return result == UP_ISSUED ? pending(step, &step->answer.http) : result;
     }
     if (strcmp(status, "ready") == 0)
@@ -509,7 +348,8 @@ static enum up_result acme_poll(struct upstream *up, const struct up_order *orde
 {
     struct acme *acme = acme_of(up);
     struct step step = {.acme = acme, .order = order, .deadline = deadline, .reply = reply};
-    if (!cookie_read(cookie, &step.ticket)) {
+    step.half = clock_mono_ms() + (deadline - clock_mono_ms()) / 2;
+    if (!acme_ticket_read(cookie, &step.ticket)) {
         relay_reason(reply, "the stored order is not one of an ACME CA");
         return UP_UNKNOWN;
     }
@@ -571,7 +411,7 @@ static bool acme_health(struct upstream *up, int64_t deadline, struct err *err)
     if (!ok)
         err_set(err, ERR_UPSTREAM, "%s", reply.reason);
     up_reply_clear(&reply);
-    return ok && listen_http01(acme, err);
+    return ok && acme_listen(acme, err);
 }
 
 const struct cfg_kind acme_kind = {

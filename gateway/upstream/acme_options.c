@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 void acme_options_judge(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
 {
@@ -26,6 +27,48 @@ void acme_options_judge(void *arg, struct cfg_faults *faults, const struct cfg_n
     EVP_PKEY_free(key);
     buf_free(&secret);
 }
+
+static const char *check_variable(const char *text, char **stored)
+{
+    (void)stored;
+    const char *equals = strchr(text, '=');
+    size_t len = equals ? (size_t)(equals - text) : 0;
+    return len && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == len ? NULL
+                                                                               : "is no variable";
+}
+
+static void judge_dns01(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct acme_dns01 *dns01 = field;
+    const char *path = dns01->command.count ? dns01->command.items[0] : NULL;
+    if (path && (path[0] != '/' || access(path, X_OK) != 0))
+        cfg_fault_value(faults, cfg_node_get(node, "command"), "names nothing that can be run",
+                        "a program by its absolute path, and its arguments");
+}
+
+static const struct cfg_key dns01_keys[] = {
+    {.name = "command",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct acme_dns01, command),
+     .required = true,
+     .min = 1,
+     .meaning = "A program that sets and removes TXT records. Run without a shell, with three more "
+                "arguments: present or cleanup, the record's name (_acme-challenge.NAME.) and its "
+                "value; it ends with 0 when that is done."},
+    {.name = "environment",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct acme_dns01, environment),
+     .meaning = "What the command's environment holds beside PATH and LC_ALL.",
+     .form = "NAME=VALUE, the name of A-Z 0-9 _",
+     .check = check_variable},
+    {.name = "delay",
+     .type = CFG_DURATION,
+     .offset = offsetof(struct acme_dns01, delay),
+     .max = 3600,
+     .def = "0s",
+     .meaning = "How long records take from there to where the CA looks."},
+    {0},
+};
 
 static const struct cfg_key eab_keys[] = {
     {.name = "id",
@@ -85,11 +128,17 @@ const struct cfg_key acme_keys[] = {
     {.name = "http01",
      .type = CFG_STRING,
      .offset = offsetof(struct acme_options, http01),
-     .meaning =
-         "Where http-01 challenges are answered; port 80 of every name must lead there. Left "
-         "out: the account has to be authorized at the CA.",
+     .meaning = "Where http-01 challenges are answered; port 80 of every name must lead there. "
+                "Without it and dns01 the account has to be authorized at the CA.",
      .form = "ADDRESS:PORT",
      .check = http01_check},
+    {.name = "dns01",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct acme_options, dns01),
+     .sub = dns01_keys,
+     .meaning = "How dns-01 challenges are answered; they are preferred to http-01, and the only "
+                "ones for wildcards.",
+     .judge = judge_dns01},
     {.name = "chain",
      .type = CFG_CERT_FILES,
      .offset = offsetof(struct acme_options, chain),

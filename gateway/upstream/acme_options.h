@@ -4,6 +4,13 @@
 
 #include "config/table.h"
 
+/* How records of dns-01 are set. */
+struct acme_dns01 {
+    struct cfg_strings command; /* count 0: they are not */
+    struct cfg_strings environment;
+    int64_t delay; /* seconds from the last record to the CA's look at it */
+};
+
 struct acme_options {
     struct cfg_line line; /* first */
     char *directory;
@@ -16,6 +23,7 @@ struct acme_options {
         struct buf secret;
     } eab;
     char *http01;
+    struct acme_dns01 dns01;
     struct cfg_certs chain;
 };
 

@@ -35,6 +35,7 @@ class Pebble:
     """The CA, with external account binding; always_valid: it takes any answer to a challenge."""
 
     always_valid = True
+    flags = ()
 
     def __init__(self):
         self.top = tempfile.mkdtemp(prefix="scepter-pebble-")
@@ -62,7 +63,7 @@ class Pebble:
 
     def start(self):
         with open(self.path("log"), "ab") as log:
-            self.process = subprocess.Popen(["pebble", "-strict", "-config", self.path("pebble.json")], stdout=log, stderr=log,
+            self.process = subprocess.Popen(["pebble", "-strict", *self.flags, "-config", self.path("pebble.json")], stdout=log, stderr=log,
                                             env=self.env)
         end = time.monotonic() + 20
         while True:

@@ -1,5 +1,4 @@
-#include "gateway/upstream/acme_client.h"
-#include "gateway/upstream/acme_http01.h"
+#include "gateway/upstream/acme_step.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,13 +81,79 @@ static void test_url(void **state)
     assert_true(acme_url_fits(text));
 }
 
+/* The value of a record is base64url of SHA-256 over token, dot and thumbprint (RFC 8555
+ * section 8.4; computed with openssl dgst). */
+static void test_dns01_value(void **state)
+{
+    struct buf value = {0};
+    (void)state;
+    assert_true(acme_dns01_value("token-1", "thumb_2", &value));
+    assert_string_equal(buf_str(&value), "ppLR2msQnYOfJXLkjoP19QIWuNUWrhRrl4F9HnI4cIw");
+    buf_free(&value);
+}
+
+static bool finds(const struct names *names, const char *name, bool wildcard, const char *want)
+{
+    size_t san = 99;
+    return acme_dns01_san(names, &(struct acme_record){name, "token", wildcard}, &san) &&
+           strcmp(names->sans[san].text, want) == 0;
+}
+
+/* A record is made for what the CSR asks for, whatever its case; for nothing else, and never for
+ * what a program could take for something else than a host. */
+static void test_dns01_san(void **state)
+{
+    const char *sans[] = {"dns:a.example", "dns:*.b.example", "ip:10.0.0.1", "dns:b.example"};
+    static const char *const bad[] = {
+        NULL,       "",           "example",     "x.a.example", "a.example.",  ".example",
+        "10.0.0.1", "-a.example", "a.example x", "a.example;x", "*.b.example",
+    };
+    struct names names;
+    struct err err;
+    (void)state;
+    assert_true(names_parse_text("", sans, 4, &names, &err));
+    assert_true(finds(&names, "A.Example", false, "a.example"));
+    assert_true(finds(&names, "b.example", true, "*.b.example"));
+    assert_true(finds(&names, "b.example", false, "b.example"));
+    assert_false(finds(&names, "a.example", true, "a.example"));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        for (int wildcard = 0; wildcard < 2; wildcard++)
+            if (acme_dns01_san(&names, &(struct acme_record){bad[i], "token", wildcard},
+                               &(size_t){0}))
+                fail_msg("\"%s\" is taken", bad[i] ? bad[i] : "nothing");
+    names_clear(&names);
+}
+
+/* What is stored of an order is read back; what was stored before dns-01 was there as well; cut off
+ * anywhere it is refused or names another order. */
+static void test_ticket(void **state)
+{
+    struct ticket in = {1, 2, 3, 1, {0x80, 1}, 5, 1, "https://ca/order/1"}, out;
+    struct buf text = {0};
+    (void)state;
+    assert_true(acme_ticket_has_records(&in));
+    assert_true(acme_ticket_write(&in, &text));
+    assert_true(acme_ticket_read(buf_bytes(&text), &out));
+    assert_memory_equal(&in, &out, sizeof in);
+    for (size_t len = 0; len < text.len; len++)
+        if (acme_ticket_read(bytes_of(text.ptr, len), &out))
+            assert_true(strlen(out.url) < strlen(in.url));
+    assert_true(acme_ticket_read(bytes_str("1 1 2 3 1 https://ca/order/1"), &out));
+    assert_true(out.finalized == 1 && !acme_ticket_has_records(&out) && out.cleaning == 0);
+    assert_string_equal(out.url, in.url);
+    assert_false(acme_ticket_read(bytes_str("3 1 2 3 1 https://ca/order/1"), &out));
+    assert_false(acme_ticket_read(bytes_str("2 1 2 3 1 0f 0 0 https://ca/order/1"), &out));
+    assert_false(acme_ticket_read(bytes_str("1 1 2 3 1 http://ca/order/1"), &out));
+    buf_free(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_http01_line),
-        cmocka_unit_test(test_token),
-        cmocka_unit_test(test_address),
-        cmocka_unit_test(test_url),
+        cmocka_unit_test(test_http01_line), cmocka_unit_test(test_token),
+        cmocka_unit_test(test_address),     cmocka_unit_test(test_url),
+        cmocka_unit_test(test_dns01_value), cmocka_unit_test(test_dns01_san),
+        cmocka_unit_test(test_ticket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

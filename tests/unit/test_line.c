@@ -3,6 +3,8 @@
 #include "ra/line.h"
 #include "ra/ra.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -24,7 +26,21 @@ struct ca {
     atomic_int hold;   /* seconds, of the next run */
     atomic_bool there; /* answers probes */
     atomic_bool stuck; /* a run does not end */
+    atomic_bool threads_fail;
 };
+
+/* pthread_create fails while it is true: the linker puts ours in its place (--wrap). */
+static const atomic_bool *no_threads;
+int create_really(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
+                  void *arg) __asm__("__real_pthread_create");
+int create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
+           void *arg) __asm__("__wrap_pthread_create");
+int create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *arg)
+{
+    if (no_threads && *no_threads)
+        return EAGAIN;
+    return create_really(thread, attr, body, arg);
+}
 
 static enum line_result run(void *arg, const struct ra_settings *settings, size_t upstream,
                             const char *id, int *hold)
@@ -297,14 +313,116 @@ static void test_end(void **state)
     assert_false(offer(ca, 1));
 }
 
+/* Settings without any upstream, as after its removal. */
+static struct ra_settings *nothing(void)
+{
+    struct ra_settings *settings = calloc(1, sizeof *settings);
+    assert_true(settings && (settings->cfg = calloc(1, sizeof *settings->cfg)));
+    settings->count = 2;
+    return settings;
+}
+
+static void nothing_free(struct ra_settings *settings)
+{
+    free(settings->cfg);
+    free(settings);
+}
+
+/* An upstream that is removed while it is asked, and fails, is asked no more: not to see whether it
+ * is there either. When it is configured again it begins anew. */
+static void test_removed(void **state)
+{
+    struct ca *ca = *state;
+    struct ra_settings *none = nothing();
+    ca->conf->failures = 1;
+    lines_configure(ca->lines, ca->settings);
+    ca->result = LINE_FAILED;
+    ca->stuck = true;
+    add(ca, 0, 3);
+    WAIT_FOR(state_of(ca).running == 3);
+    int probes = ca->probes;
+    lines_configure(ca->lines, none);
+    ca->stuck = false;
+    WAIT_FOR(ca->runs == 3 && state_of(ca).running == 0);
+    usleep(1800000); /* longer than a breaker stays open */
+    assert_int_equal(ca->probes, probes);
+    assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+    assert_false(offer(ca, 4));
+    ca->result = LINE_FINE;
+    lines_configure(ca->lines, ca->settings);
+    add(ca, 5, 1);
+    WAIT_FOR(ca->runs == 4);
+    lines_configure(ca->lines, none);
+    nothing_free(none);
+}
+
+/* What fails by an old configuration says nothing of a new one. */
+static void test_replaced(void **state)
+{
+    struct ca *ca = *state;
+    struct ra_settings *other = calloc(1, sizeof *other);
+    assert_non_null(other);
+    other->count = 2;
+    other->cfg = ca->settings->cfg;
+    lines_configure(ca->lines, ca->settings);
+    ca->result = LINE_FAILED;
+    ca->hold = 100;
+    ca->stuck = true;
+    add(ca, 0, 3);
+    WAIT_FOR(state_of(ca).running == 3);
+    lines_configure(ca->lines, other);
+    ca->stuck = false;
+    WAIT_FOR(ca->runs == 3 && state_of(ca).running == 0);
+    assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+    ca->result = LINE_FINE;
+    add(ca, 3, 1);
+    WAIT_FOR(ca->runs == 4);
+    assert_int_equal(state_of(ca).failed, 3);
+    lines_configure(ca->lines, ca->settings);
+    WAIT_FOR(other->count == 2); /* a probe may have held it */
+    free(other);
+}
+
+/* The system has no threads for a moment: what stands in line is not forgotten. */
+static void test_no_thread(void **state)
+{
+    struct ca *ca = *state;
+    ca->threads_fail = true;
+    no_threads = &ca->threads_fail;
+    lines_configure(ca->lines, ca->settings);
+    add(ca, 0, 2);
+    usleep(50000);
+    assert_int_equal(ca->runs, 0);
+    ca->threads_fail = false;
+    lines_tick(ca->lines);
+    WAIT_FOR(ca->runs == 2);
+    no_threads = NULL;
+}
+
+/* A rate of few in a long time lets the first one go at once. */
+static void test_slow_rate(void **state)
+{
+    struct ca *ca = *state;
+    ca->conf->rate = (struct cfg_rate){1, 3600};
+    lines_configure(ca->lines, ca->settings);
+    add(ca, 0, 2);
+    WAIT_FOR(ca->runs == 1);
+    usleep(100000);
+    assert_int_equal(ca->runs, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_inflight),     TEST(test_bounded), TEST(test_breaker), TEST(test_half_open_fails),
-        TEST(test_not_in_a_row), TEST(test_hold),    TEST(test_rate),    TEST(test_retries),
+        TEST(test_inflight),     TEST(test_bounded),
+        TEST(test_breaker),      TEST(test_half_open_fails),
+        TEST(test_not_in_a_row), TEST(test_hold),
+        TEST(test_rate),         TEST(test_retries),
         TEST(test_waits),        TEST(test_end),
+        TEST(test_removed),      TEST(test_replaced),
+        TEST(test_no_thread),    TEST(test_slow_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

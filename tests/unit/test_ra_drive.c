@@ -91,6 +91,24 @@ static void test_pending(void **state)
     }
 }
 
+/* A CA that wants to be left alone for a year is asked again after a day: whoever waits for a
+ * certificate does not wait for a mistake. */
+static void test_long_wish(void **state)
+{
+    static const enum up_result results[] = {UP_PENDING, UP_RETRY};
+    struct world *w = *state;
+    for (size_t i = 0; i < 2; i++) {
+        struct csr *csr = world_csr(i ? "CN=retry" : "CN=pending", NULL, w->key);
+        struct ra_request request = world_enroll(w, csr);
+        struct device d = {.w = w};
+        w->ca[0].submit = results[i];
+        w->ca[0].retry_after = 365 * 86400;
+        world_pending(w, &request, d.id);
+        assert_in_range(next_at(&d) - clock_now(), 86000, 86400);
+        csr_free(csr);
+    }
+}
+
 /* When its time has come a waiting request is polled with its cookie: by the sweep, or by the
  * device that comes back. */
 static void test_polled(void **state)
@@ -481,13 +499,16 @@ static void test_trail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pending),      TEST(test_polled),          TEST(test_polled_by_txn),
-        TEST(test_poll_fails),   TEST(test_refused),         TEST(test_retry),
-        TEST(test_unknown),      TEST(test_unknown_refused), TEST(test_unknown_for_good),
-        TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_fenced),
-        TEST(test_crash_safe),   TEST(test_crash_unsafe),    TEST(test_crash_device),
-        TEST(test_orphan),       TEST(test_sweep_goes_on),   TEST(test_delivered),
-        TEST(test_trail),
+        TEST(test_pending),         TEST(test_polled),
+        TEST(test_long_wish),       TEST(test_polled_by_txn),
+        TEST(test_poll_fails),      TEST(test_refused),
+        TEST(test_retry),           TEST(test_unknown),
+        TEST(test_unknown_refused), TEST(test_unknown_for_good),
+        TEST(test_unknown_safe),    TEST(test_unconfirmed),
+        TEST(test_fenced),          TEST(test_crash_safe),
+        TEST(test_crash_unsafe),    TEST(test_crash_device),
+        TEST(test_orphan),          TEST(test_sweep_goes_on),
+        TEST(test_delivered),       TEST(test_trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
