@@ -179,9 +179,9 @@ bool pem_add(struct buf *out, const char *label, struct bytes der)
            buf_add_fmt(out, "-----END %s-----\n", label);
 }
 
-/* SignedData { version 1, digestAlgorithms {}, contentInfo { data }, [0] certificates, signerInfos
- * {} } */
-bool pem_certs_only_encode(const struct bytes *certs, size_t count, struct buf *out)
+/* SignedData { version 1, digestAlgorithms {}, contentInfo { data }, [0] certificates or [1] crls,
+ * signerInfos {} } */
+static bool degenerate_encode(const struct bytes *items, size_t count, uint8_t tag, struct buf *out)
 {
     static const uint8_t version[] = {DER_INTEGER, 1, 1};
     static const uint8_t empty_set[] = {DER_SET, 0};
@@ -192,10 +192,10 @@ bool pem_certs_only_encode(const struct bytes *certs, size_t count, struct buf *
          buf_add(out, bytes_of(empty_set, sizeof empty_set));
     size_t content_at = out->len;
     ok = ok && der_add_oid(out, NID_pkcs7_data) && der_wrap(out, content_at, DER_SEQUENCE);
-    size_t certs_at = out->len;
+    size_t items_at = out->len;
     for (size_t i = 0; i < count && ok; i++)
-        ok = buf_add(out, certs[i]);
-    ok = ok && der_wrap(out, certs_at, DER_CONTEXT_CONSTRUCTED(0)) &&
+        ok = buf_add(out, items[i]);
+    ok = ok && der_wrap(out, items_at, tag) &&
          buf_add(out, bytes_of(empty_set, sizeof empty_set)) &&
          der_wrap(out, explicit_at, DER_SEQUENCE) &&
          der_wrap(out, explicit_at, DER_CONTEXT_CONSTRUCTED(0)) &&
@@ -203,4 +203,14 @@ bool pem_certs_only_encode(const struct bytes *certs, size_t count, struct buf *
     if (!ok)
         out->len = start;
     return ok;
+}
+
+bool pem_certs_only_encode(const struct bytes *certs, size_t count, struct buf *out)
+{
+    return degenerate_encode(certs, count, DER_CONTEXT_CONSTRUCTED(0), out);
+}
+
+bool pem_crl_only_encode(struct bytes crl, struct buf *out)
+{
+    return degenerate_encode(&crl, 1, DER_CONTEXT_CONSTRUCTED(1), out);
 }

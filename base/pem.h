@@ -24,5 +24,7 @@ bool pem_add(struct buf *out, const char *label, struct bytes der) MUST_USE;
 /* Degenerate SignedData: certificates only, in the order given (RFC 8894 section 3.4, RFC 7030
  * section 4.1.3). Definite-length DER. */
 bool pem_certs_only_encode(const struct bytes *certs, size_t count, struct buf *out) MUST_USE;
+/* The same with a CRL alone (RFC 8894 section 4.6.1). */
+bool pem_crl_only_encode(struct bytes crl, struct buf *out) MUST_USE;
 
 #endif

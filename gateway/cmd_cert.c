@@ -4,6 +4,7 @@
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
 #include "gateway/wire.h"
+#include "ra/lookup.h"
 
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -319,41 +320,17 @@ static int cert_revoke(struct cli *cli, const struct wish *wish, const char *wor
     return code == CMD_OK && !done ? CMD_REFUSED : code;
 }
 
-struct revoked_list {
-    struct up_revoked *items;
-    size_t count;
-    int64_t now;
-};
-
-/* Certificates that have expired need no entry any more (RFC 5280 section 3.3). */
-static bool collect(const struct store_cert *cert, void *arg)
-{
-    struct revoked_list *list = arg;
-    if (cert->not_after < list->now)
-        return true;
-    list->items = mem_resize(list->items, list->count + 1, sizeof *list->items);
-    list->items[list->count++] = (struct up_revoked){
-        .serial = mem_strdup(cert->serial), .at = cert->revoked_at, .reason = cert->revoked_reason};
-    return true;
-}
-
 static int write_crl(struct cli *cli, const struct wish *wish, struct upstream *up)
 {
-    struct store_filter filter = {.upstream = up->name, .revoked_only = true};
-    struct revoked_list list = {.now = clock_now()};
     struct buf der = {0};
     struct err err = {0};
     int code = CMD_OK;
-    if (!cli->store->vt->cert_list(cli->store, &filter, collect, &list, &err) ||
-        !up->vt->crl(up, list.items, list.count, &der, &err))
+    if (!ra_crl_make(cli->store, up, &der, &err))
         code = complain(cli, &err);
     else if (wish->pem)
         code = print_pem("X509 CRL", buf_bytes(&der));
     else
         fwrite(der.ptr, 1, der.len, stdout);
-    for (size_t i = 0; i < list.count; i++)
-        free((char *)(uintptr_t)list.items[i].serial);
-    free(list.items);
     buf_free(&der);
     return code;
 }

@@ -24,6 +24,7 @@ struct ra *ra_new(struct store *store, void (*told)(const char *about, const str
     ra->store = store;
     ra->told = told;
     ra->lines = lines_new(&work);
+    ra->crls = crls_new();
     link_init(&ra->waits);
     pthread_mutex_init(&ra->mutex, NULL);
     return ra;
@@ -35,6 +36,7 @@ bool ra_free(struct ra *ra)
         return true;
     if (!lines_free(ra->lines, LINES_STOP_MS))
         return false;
+    crls_free(ra->crls);
     pthread_mutex_destroy(&ra->mutex);
     free(ra);
     return true;

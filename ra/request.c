@@ -22,6 +22,7 @@ static const char *const reason_names[RA_REASON_COUNT] = {
     [RA_UNKNOWN_TXN] = "unknown-transaction",
     [RA_UPSTREAM_REFUSED] = "upstream-refused",
     [RA_DENIED] = "denied",
+    [RA_UNKNOWN_CERT] = "unknown-certificate",
     [RA_OVER_QUOTA] = "over-quota",
 };
 

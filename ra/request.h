@@ -62,6 +62,7 @@ enum ra_reason {
     RA_UNKNOWN_TXN,      /* poll for something that this key never asked for */
     RA_UPSTREAM_REFUSED, /* the CA said no */
     RA_DENIED,           /* an operator said no */
+    RA_UNKNOWN_CERT,     /* looked up: not of this profile, or not for who asks */
     RA_OVER_QUOTA,       /* this device has asked for too many certificates; retry_after */
     RA_REASON_COUNT,
 };

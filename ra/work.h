@@ -5,11 +5,13 @@
 #include "base/link.h"
 #include "ra/drive.h"
 #include "ra/line.h"
+#include "ra/lookup.h"
 
 #include <pthread.h>
 
 struct ra {
     struct store *store;
+    struct crls *crls;
     struct lines *lines; /* of upstreams that are asked over a network */
     pthread_mutex_t mutex;
     struct link waits;             /* threads that wait for what another one does to a request */
@@ -42,5 +44,9 @@ bool work_wait(struct ra *ra, const char *id, struct store_request *row, struct 
  * not at all, and tells what the row says then. */
 bool work_by_line(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
                   struct ra_outcome *outcome, struct err *err) MUST_USE;
+
+/* The CRL of an upstream that can make one: a recent one, or a new one. */
+bool crls_get(struct ra *ra, const struct ra_settings *settings, size_t upstream, struct buf *ret,
+              struct err *err) MUST_USE;
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/pem.h"
+#include "ra/lookup.h"
 #include "scep/answer.h"
 #include "scep/ca.h"
 #include "scep/keys.h"
@@ -106,25 +107,35 @@ static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
     return true;
 }
 
+/* SUCCESS with this content, which is enveloped to whoever signed the request. */
+static void answer_content(struct pkiop *op, struct bytes content)
+{
+    uint8_t nonce[SCEP_NONCE_LEN];
+    if (RAND_bytes(nonce, sizeof nonce) != 1) {
+        scep_answer_http(op->reply, 503, "try again later\n");
+        return;
+    }
+    struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
+    out.content = content;
+    out.recipient = scep_msg_signer_get(op->msg);
+    out.password = op->sealing.by_password ? &op->sealing.password : NULL;
+    answer(op, &out);
+}
+
 static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
 {
     struct bytes certs[SCEP_CHAIN_MAX];
-    uint8_t nonce[SCEP_NONCE_LEN];
     size_t count;
     struct buf bag = {0};
     struct err err = {0};
     if (!collect_certs(op, outcome, certs, &count, &err) ||
-        !pem_certs_only_encode(certs, count, &bag) || RAND_bytes(nonce, sizeof nonce) != 1) {
+        !pem_certs_only_encode(certs, count, &bag)) {
         scep_answer_fault(op->reply, &err);
     } else {
-        struct scep_out out = cert_rep(op, SCEP_SUCCESS, nonce);
-        out.content = buf_bytes(&bag);
-        out.recipient = scep_msg_signer_get(op->msg);
-        out.password = op->sealing.by_password ? &op->sealing.password : NULL;
         ra_note_set(&op->reply->note, "issued", outcome->repeated ? "repeated" : NULL,
                     "serial %s%s", cert_serial_get(outcome->cert), outcome->detail);
         memcpy(op->reply->delivers, outcome->request_id, sizeof op->reply->delivers);
-        answer(op, &out);
+        answer_content(op, buf_bytes(&bag));
     }
     buf_free(&bag);
 }
@@ -244,6 +255,95 @@ static void poll_txn(struct pkiop *op)
     submit(op, &request);
 }
 
+/* Clients are seen to name the RA where the CA is meant. */
+static bool names_ra(const struct pkiop *op, struct bytes issuer)
+{
+    for (size_t i = 0; i < op->keys.count; i++)
+        if (bytes_equal(issuer, buf_bytes(&cert_names_get(op->keys.sign[i].cert)->subject)) ||
+            bytes_equal(issuer, buf_bytes(&cert_names_get(op->keys.open[i].cert)->subject)))
+            return true;
+    return false;
+}
+
+/* What is found goes into bag, a degenerate SignedData; else outcome refuses. */
+static bool look_up(const struct pkiop *op, const struct ra_request *request,
+                    const struct ra_wanted *wanted, struct buf *bag, struct ra_outcome *outcome)
+{
+    struct ra_crl crl = {0};
+    struct err err = {0};
+    bool ok, whole = true;
+    if (scep_msg_type_get(op->msg) == SCEP_GETCERT) {
+        ok = ra_lookup_cert(op->ra, request, wanted, outcome, &err);
+        if (ok && outcome->cert) {
+            struct bytes der = cert_der_get(outcome->cert);
+            whole = pem_certs_only_encode(&der, 1, bag);
+        }
+    } else {
+        ok = ra_lookup_crl(op->ra, request, wanted, &crl, &err);
+        if (ok && crl.der.len)
+            whole = pem_crl_only_encode(buf_bytes(&crl.der), bag);
+        *outcome = crl.outcome;
+    }
+    if (ok && !whole)
+        ok = err_set(&err, ERR_LOCAL, "what was looked up is too large");
+    if (!ok)
+        scep_answer_fault(op->reply, &err);
+    buf_free(&crl.der);
+    return ok;
+}
+
+static void answer_wanted(struct pkiop *op, const struct ra_request *request, struct bytes content)
+{
+    struct ra_wanted wanted = {0};
+    struct ra_outcome outcome = {0};
+    struct buf bag = {0};
+    struct err err = {0};
+    if (!scep_wanted_decode(content, &wanted.issuer, wanted.serial, &err)) {
+        /* As with a CSR: garbage from a failed decryption ends here as well. */
+        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
+        return;
+    }
+    if (names_ra(op, wanted.issuer))
+        wanted.issuer = (struct bytes){0};
+    if (look_up(op, request, &wanted, &bag, &outcome)) {
+        if (bag.len) {
+            ra_note_set(&op->reply->note, "answered", NULL, "serial %s", wanted.serial);
+            answer_content(op, buf_bytes(&bag));
+        } else {
+            answer_outcome(op, &outcome);
+        }
+    }
+    ra_outcome_clear(&outcome);
+    buf_free(&bag);
+}
+
+/* GetCert and GetCRL (RFC 8894 sections 4.5 and 4.6): for whoever holds a certificate of the
+ * profile. Others hear so before anything is decrypted, as with a poll. */
+static void look_up_for(struct pkiop *op)
+{
+    struct ra_request request = {
+        .settings = op->call->settings,
+        .profile = op->call->profile,
+        .evidence = {.holder = scep_msg_signer_get(op->msg), .over_cms = true},
+        .origin = op->call->origin,
+    };
+    struct ra_outcome outcome = {0};
+    struct buf content = {0};
+    struct err err = {0};
+    bool may;
+    if (!open_content(op, NULL))
+        return;
+    if (!ra_lookup_may(op->ra, &request, &may, &outcome, &err))
+        scep_answer_fault(op->reply, &err);
+    else if (!may)
+        answer_outcome(op, &outcome);
+    else if (!scep_sealing_choose(&op->sealing, NULL, &err))
+        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
+    else if (open_content(op, &content))
+        answer_wanted(op, &request, buf_bytes(&content));
+    buf_free(&content);
+}
+
 static void dispatch(struct pkiop *op)
 {
     bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
@@ -273,6 +373,10 @@ static void dispatch(struct pkiop *op)
         break;
     case SCEP_CERTPOLL:
         poll_txn(op);
+        break;
+    case SCEP_GETCERT:
+    case SCEP_GETCRL:
+        look_up_for(op);
         break;
     default: /* nothing that is not named above may reach the authority */
         answer_failure(op, SCEP_BAD_REQUEST, "bad-type", "a message type that is not served");

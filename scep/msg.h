@@ -112,7 +112,15 @@ struct scep_out {
  * algorithm (strongSwan demands it). */
 bool scep_msg_encode(const struct scep_out *out, struct buf *der, struct err *err) MUST_USE;
 
-/* The client's half. issuer_and_subject of a CertPoll (RFC 8894 section 3.3.3). */
+/* The IssuerAndSerialNumber of a GetCert or GetCRL (RFC 8894 sections 3.3.4 and 3.3.5): one
+ * SEQUENCE of a Name and a positive INTEGER, nothing behind it. issuer is borrowed; serial has room
+ * for CERT_SERIAL_TEXT_MAX and is as cert_serial_get has it. */
+bool scep_wanted_decode(struct bytes der, struct bytes *issuer, char *serial,
+                        struct err *err) MUST_USE;
+
+/* The client's half. The same content, for this certificate. */
+bool scep_wanted_encode(const struct cert *cert, struct buf *der) MUST_USE;
+/* issuer_and_subject of a CertPoll (RFC 8894 section 3.3.3). */
 bool scep_poll_content(struct bytes issuer, struct bytes subject, struct buf *der) MUST_USE;
 /* The certificates of a CertRep's opened content (a degenerate SignedData), in order; the caller
  * frees them with pem_certs_free. At most SCEP_CERTS_MAX. */

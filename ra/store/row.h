@@ -85,6 +85,11 @@ struct store_quota {
     int64_t oldest; /* out: if they were, when the first of the last `most` was; else 0 */
 };
 
+/* What a certificate is looked for by; two CAs may have given the same number. */
+struct store_serial {
+    const char *profile, *serial;
+};
+
 struct store_filter {
     const char *profile;    /* or NULL */
     const char *serial;     /* or NULL; also matches a prefix of the fingerprint */

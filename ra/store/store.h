@@ -5,6 +5,8 @@
 
 #include "ra/store/write.h"
 
+#define STORE_SERIAL_MAX 16
+
 struct store;
 
 struct store_vt {
@@ -34,6 +36,10 @@ struct store_vt {
     bool (*request_counts)(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err);
     bool (*cert_find)(struct store *store, const uint8_t *fingerprint, struct store_cert *ret,
                       bool *found, struct err *err);
+    /* Calls each, newest first, until it returns false; at most STORE_SERIAL_MAX times. */
+    bool (*cert_by_serial)(struct store *store, const struct store_serial *key,
+                           bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                           struct err *err);
     /* Calls each until it returns false. Newest first. No each, here or below, may use the store:
      * it holds one of a few connections, and all of them could wait for another. */
     bool (*cert_list)(struct store *store, const struct store_filter *filter,

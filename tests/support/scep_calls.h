@@ -30,6 +30,12 @@ struct asked {
     bool fails;             /* could not decide */
     bool chain_fails;       /* the CA cannot give its chain */
     struct ra_outcome answer;
+    unsigned lookups; /* calls of ra/lookup.h */
+    bool may, lookup_fails;
+    bool any_issuer;   /* the wanted certificate's issuer was left open */
+    char serial[80];   /* of the wanted certificate */
+    struct cert *cert; /* what is found, or NULL */
+    struct bytes crl;  /* likewise; DER */
 };
 extern struct asked asked;
 

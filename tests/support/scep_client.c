@@ -12,6 +12,7 @@
  *   [--recipient FILE]
  *        scep_client --url URL --send FILE
  *        scep_client --url URL --next FILE
+ *        scep_client --url URL --renew CERT KEY --getcert|--getcrl CERT --out FILE
  *
  * --by-password envelopes with the challenge instead of with RSA keys; --no-challenge leaves it out
  * of the certification request.
@@ -320,6 +321,8 @@ static bool take_text(struct client_options *o, const char *name, const char *va
         {"--save-request", &o->save_path},
         {"--send", &o->send_path},
         {"--next", &o->next_path},
+        {"--getcert", &o->getcert_path},
+        {"--getcrl", &o->getcrl_path},
         {"--recipient", &o->recipient_path},
         {"--challenges", &o->challenges_path},
         {"--journal", &o->journal_path},
@@ -415,7 +418,9 @@ static bool options_take(struct client_options *o, int argc, char **argv)
     }
     if (o->url.host[0] && (o->subject || o->send_path || o->next_path))
         return true;
-    fprintf(stderr, "scep_client: --url, and --subject, --send or --next\n");
+    if (o->url.host[0] && o->renew_cert && o->out_path && (o->getcert_path || o->getcrl_path))
+        return true;
+    fprintf(stderr, "scep_client: --url, and --subject, --send, --next, --getcert or --getcrl\n");
     return false;
 }
 
@@ -426,6 +431,8 @@ int main(int argc, char **argv)
     int result;
     if (!options_take(&options, argc, argv))
         result = CLIENT_USAGE;
+    else if (options.getcert_path || options.getcrl_path)
+        result = client_wanted(&options);
     else if (options.next_path)
         result = client_next(&options);
     else if (options.send_path)

@@ -26,6 +26,7 @@ struct client_options {
     const char *out_path, *key_out_path, *signer_out_path;
     const char *txn, *type;
     const char *save_path, *send_path, *next_path, *recipient_path;
+    const char *getcert_path, *getcrl_path;
     const char *challenges_path, *journal_path;
     long count, parallel, repeat;
     bool poll, no_send, concurrent, by_password, no_challenge;
@@ -35,6 +36,9 @@ struct client_options {
 /* --next: the certificates of GetNextCACert, once its signature by an RA that GetCACert told has
  * been verified, in a PEM file. */
 int client_next(const struct client_options *options);
+/* --getcert, --getcrl: by issuer and serial number of a certificate, signed with the one of
+ * --renew; the SignedData that comes goes to --out as it is. */
+int client_wanted(const struct client_options *options);
 /* --recipient: messages are encrypted to the first certificate of the file, and replies may be
  * signed by any in it, as if GetCACert had told them. */
 bool client_recipient(const char *path, struct peer_ca *ca, struct err *err) MUST_USE;

@@ -70,6 +70,65 @@ int client_next(const struct client_options *options)
     return ok && count ? CLIENT_SUCCESS : CLIENT_OTHER;
 }
 
+/* The first certificate of a file. */
+static bool cert_load(const char *path, struct cert **ret, struct err *err)
+{
+    struct cert **certs;
+    size_t count;
+    if (!pem_certs_load(path, &certs, &count, err))
+        return false;
+    *ret = cert_ref(certs[0]);
+    pem_certs_free(certs, count);
+    return true;
+}
+
+static bool write_bytes(const char *path, struct bytes data)
+{
+    FILE *file = fopen(path, "w");
+    bool ok = file && fwrite(data.ptr, 1, data.len, file) == data.len;
+    if (file)
+        ok = fclose(file) == 0 && ok;
+    return ok;
+}
+
+int client_wanted(const struct client_options *options)
+{
+    const char *path = options->getcert_path ? options->getcert_path : options->getcrl_path;
+    struct peer_ca ca = {0};
+    struct cert *wanted = NULL, *signer = NULL;
+    EVP_PKEY *key = NULL;
+    struct buf message = {0};
+    struct peer_answer answer = {.status = -1};
+    struct err err = {0};
+    struct peer_device device = {.txn = bytes_str("a lookup"),
+                                 .type = options->getcert_path ? "21" : "22",
+                                 .wants = true,
+                                 .algs = options->algs};
+    bool ok = cert_load(path, &wanted, &err) && cert_load(options->renew_cert, &signer, &err) &&
+              pem_key_load(options->renew_key, &key, &err) &&
+              peer_ca_fetch(&options->url, &ca, &err);
+    device.signer = (struct scep_key){signer, key};
+    struct peer_talk talk = {&options->url, &ca, &device};
+    ok = ok && peer_wanted_make(&device, &ca, wanted, &message, &err) &&
+         peer_ask(&talk, buf_bytes(&message), &answer, &err);
+    if (ok && answer.status == SCEP_SUCCESS)
+        ok = write_bytes(options->out_path, buf_bytes(&answer.content));
+    if (ok)
+        printf("status=%d fail=%d http=%d\n", answer.status, answer.fail, answer.http);
+    else
+        fprintf(stderr, "scep_client: %s\n", err.text);
+    int result = !ok                             ? CLIENT_OTHER
+                 : answer.status == SCEP_SUCCESS ? CLIENT_SUCCESS
+                                                 : CLIENT_FAILURE;
+    peer_answer_clear(&answer);
+    buf_free(&message);
+    peer_ca_clear(&ca);
+    EVP_PKEY_free(key);
+    cert_free(signer);
+    cert_free(wanted);
+    return result;
+}
+
 bool client_recipient(const char *path, struct peer_ca *ca, struct err *err)
 {
     struct cert **certs;

@@ -203,7 +203,11 @@ static bool numeric_type(const char *text, int *type)
     static const struct {
         const char *text;
         int type;
-    } types[] = {{"17", SCEP_RENEWALREQ}, {"19", SCEP_PKCSREQ}, {"20", SCEP_CERTPOLL}};
+    } types[] = {{"17", SCEP_RENEWALREQ},
+                 {"19", SCEP_PKCSREQ},
+                 {"20", SCEP_CERTPOLL},
+                 {"21", SCEP_GETCERT},
+                 {"22", SCEP_GETCRL}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (strcmp(text, types[i].text) == 0) {
             *type = types[i].type;
@@ -285,6 +289,16 @@ bool peer_poll_make(const struct peer_device *device, const struct peer_ca *ca, 
     return ok;
 }
 
+bool peer_wanted_make(const struct peer_device *device, const struct peer_ca *ca,
+                      const struct cert *cert, struct buf *der, struct err *err)
+{
+    struct buf content = {0};
+    bool ok = scep_wanted_encode(cert, &content) &&
+              message_make(device, ca, buf_bytes(&content), der, err);
+    buf_free(&content);
+    return ok;
+}
+
 static bool known_signer(const struct peer_ca *ca, const struct cert *signer)
 {
     for (size_t i = 0; i < ca->count; i++)
@@ -333,6 +347,14 @@ static bool take_cert(const struct scep_msg *msg, const struct peer_device *devi
     return ok;
 }
 
+static bool take_content(const struct scep_msg *msg, const struct peer_device *device,
+                         struct peer_answer *answer, struct err *err)
+{
+    struct scep_opener opener = {&device->signer, 1, true};
+    int cipher;
+    return scep_msg_open(msg, &opener, &answer->content, &cipher, err);
+}
+
 static bool check_reply(const struct scep_msg *msg, const struct peer_ca *ca,
                         const struct peer_device *device, struct bytes nonce, struct err *err)
 {
@@ -372,7 +394,8 @@ static bool take_reply(const struct peer_talk *talk, struct bytes request, struc
         answer->fail = scep_msg_fail_get(msg);
     }
     if (ok && talk->device && answer->status == SCEP_SUCCESS)
-        ok = take_cert(msg, talk->device, answer, err);
+        ok = talk->device->wants ? take_content(msg, talk->device, answer, err)
+                                 : take_cert(msg, talk->device, answer, err);
     if (ok && answer->status != SCEP_SUCCESS && scep_msg_content_get(msg).len)
         ok = err_set(err, ERR_PEER, "an envelope in a reply that is no SUCCESS");
     scep_msg_free(msg);
@@ -398,5 +421,6 @@ bool peer_ask(const struct peer_talk *talk, struct bytes message, struct peer_an
 void peer_answer_clear(struct peer_answer *answer)
 {
     cert_free(answer->cert);
+    buf_free(&answer->content);
     *answer = (struct peer_answer){0};
 }

@@ -44,6 +44,7 @@ struct peer_device {
     struct scep_key signer;
     struct bytes txn;
     const char *type; /* text of messageType; NULL: PKCSReq */
+    bool wants;       /* a reply's content is kept as it is, whatever it holds */
     struct scep_algs algs;
 };
 /* "rsa2048", "p256", ... */
@@ -60,11 +61,16 @@ bool peer_request_make(const struct peer_device *device, const struct peer_ca *c
 bool peer_poll_make(const struct peer_device *device, const struct peer_ca *ca, struct buf *der,
                     struct err *err) MUST_USE;
 
+/* A GetCert or GetCRL, as device->type says, for this certificate. */
+bool peer_wanted_make(const struct peer_device *device, const struct peer_ca *ca,
+                      const struct cert *cert, struct buf *der, struct err *err) MUST_USE;
+
 struct peer_answer {
     int http;
     int status; /* pkiStatus; -1: no CertRep came */
     int fail;   /* failInfo; -1: none */
     struct cert *cert;
+    struct buf content; /* if the device wants it */
 };
 /* Who talks to whom. device NULL: a reply is only read, not opened and not compared. */
 struct peer_talk {

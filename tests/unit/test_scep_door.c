@@ -304,7 +304,9 @@ static void test_reasons(void **state)
         assert_string_equal(reply.note.reason, ra_reason_name((enum ra_reason)reason));
         assert_non_null(strstr(reply.note.detail, OPERATOR_TEXT));
         assert_false(memmem(reply.body.ptr, reply.body.len, OPERATOR_TEXT, strlen(OPERATOR_TEXT)));
-        assert_failure(f, &reply, reason == RA_UNKNOWN_TXN ? SCEP_BAD_CERT_ID : SCEP_BAD_REQUEST);
+        assert_failure(f, &reply,
+                       reason == RA_UNKNOWN_TXN || reason == RA_UNKNOWN_CERT ? SCEP_BAD_CERT_ID
+                                                                             : SCEP_BAD_REQUEST);
     }
 }
 

@@ -11,8 +11,8 @@
  * CVE-2026-30836 was a type that was parsed and not listed. */
 static void test_types(void **state)
 {
-    static const char *const types[] = {"0",   "3",   "16", "18",  "21", "22", "23",
-                                        "19 ", "019", "",   "abc", NULL, "99"};
+    static const char *const types[] = {"0",   "3",   "16", "18",  "23", "19 ",
+                                        "019", "021", "",   "abc", NULL, "99"};
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         struct scep_make make = good(f);
@@ -20,8 +20,8 @@ static void test_types(void **state)
         struct scep_reply reply = post_made(f, &make, NULL);
         assert_failure(f, &reply, SCEP_BAD_REQUEST);
     }
-    static const char *const firsts[] = {"19", "3"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const firsts[] = {"19", "3", "21", "22"};
+    for (size_t i = 0; i < sizeof firsts / sizeof firsts[0]; i++) {
         struct scep_make make = good(f);
         struct buf twice = {0};
         assert_true(scep_attr_add(&twice, SCEP_ATTR_TYPE, bytes_str("19")));
