@@ -268,6 +268,12 @@ static bool cert_find(struct store *store, const uint8_t *fingerprint, struct st
     WITH_READER(store, err, db_cert_find(db, fingerprint, ret, found, err));
 }
 
+static bool heir_revoked(struct store *store, const uint8_t *fingerprint, const char *profile,
+                         bool *ret, struct err *err)
+{
+    WITH_READER(store, err, db_heir_revoked(db, fingerprint, profile, ret, err));
+}
+
 static bool cert_list(struct store *store, const struct store_filter *filter,
                       bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                       struct err *err)
@@ -486,6 +492,7 @@ const struct store_vt store_sqlite = {
     .request_quota = request_quota,
     .request_counts = request_counts,
     .cert_find = cert_find,
+    .heir_revoked = heir_revoked,
     .cert_list = cert_list,
     .challenge_find = challenge_find,
     .challenge_spent_by = challenge_spent_by,

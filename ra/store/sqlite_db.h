@@ -54,6 +54,8 @@ bool db_request_due(struct db *db, const struct store_due *due, struct store_ids
                     struct err *err);
 bool db_request_quota(struct db *db, struct store_quota *quota, struct err *err);
 bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct err *err);
+bool db_heir_revoked(struct db *db, const uint8_t *fingerprint, const char *profile, bool *ret,
+                     struct err *err);
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
                   struct err *err);
 bool db_cert_list(struct db *db, const struct store_filter *filter,
