@@ -200,7 +200,7 @@ static bool check_signer(X509_CRL *x509, X509 *issuer, bool *other, struct err *
     return !*other || err_openssl(err, ERR_PEER, "a CRL that another key has signed");
 }
 
-bool crl_parse(struct bytes der, X509 *issuer, int64_t now, struct crl **ret, bool *other,
+bool crl_parse(struct bytes der, const struct crl_terms *terms, struct crl **ret, bool *other,
                struct err *err)
 {
     const unsigned char *p = der.ptr;
@@ -215,8 +215,9 @@ bool crl_parse(struct bytes der, X509 *issuer, int64_t now, struct crl **ret, bo
         return err_openssl(err, ERR_PEER, "no CRL in DER");
     }
     struct crl *crl = mem_zalloc(sizeof *crl);
-    bool ok = check_signer(x509, issuer, other, err) && take_times(x509, now, crl, err) &&
-              take_extensions(x509, crl, err) && take_entries(x509, crl, err);
+    bool ok = check_signer(x509, terms->issuer, other, err) &&
+              take_times(x509, terms->at, crl, err) && take_extensions(x509, crl, err) &&
+              take_entries(x509, crl, err);
     X509_CRL_free(x509);
     ERR_clear_error();
     if (ok)

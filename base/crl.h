@@ -11,11 +11,17 @@
 /* What a list says. Immutable. */
 struct crl;
 
-/* der: untrusted, at most CRL_MAX. It must be signed with issuer's key, which may sign CRLs, be in
- * its name, complete (no delta, not for some reasons only, not of other issuers) and valid at
- * `now`; a critical extension that is not judged here refuses it. *other is set if it is in another
- * name or signed with another key: then it may be fine for another issuer. ERR_PEER. */
-bool crl_parse(struct bytes der, X509 *issuer, int64_t now, struct crl **ret, bool *other,
+/* Whose list it must be, and when. */
+struct crl_terms {
+    X509 *issuer;
+    int64_t at;
+};
+
+/* der: untrusted, at most CRL_MAX. It must be signed with the issuer's key, which may sign CRLs, be
+ * in its name, complete (no delta, not for some reasons only, not of other issuers) and valid at
+ * that time; a critical extension that is not judged here refuses it. *other is set if it is in
+ * another name or signed with another key: then it may be fine for another issuer. ERR_PEER. */
+bool crl_parse(struct bytes der, const struct crl_terms *terms, struct crl **ret, bool *other,
                struct err *err) MUST_USE;
 void crl_free(struct crl *crl); /* NULL is allowed */
 
