@@ -164,7 +164,7 @@ static bool find(OCSP_BASICRESP *basic, const struct ocsp_question *question, in
     for (int at = OCSP_resp_find(basic, question->id, -1); at >= 0;
          at = OCSP_resp_find(basic, question->id, at)) {
         OCSP_SINGLERESP *single = OCSP_resp_get0(basic, at);
-        struct ocsp_answer answer;
+        struct ocsp_answer answer = {0};
         if (!take_single(single, now, &answer, err))
             return false;
         if (expired && answer.status == OCSP_GOOD && !reaches_back(single, end))

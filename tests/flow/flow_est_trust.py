@@ -2,14 +2,15 @@
 import base64
 import os
 import signal
+import socket
 import ssl
 import sys
 import time
 import unittest
 
-from est_wire import Tls12, basic, make_csr, request
+from est_wire import Tls12, basic, make_csr, read_reply, request
 from flow_est_conformance import Rows
-from gateway import FlowTest, run, text
+from gateway import FlowTest, free_ports, run, text
 from http_corpus import wait_until
 from pki import Ca, Web
 
@@ -365,6 +366,41 @@ class Reload(FlowTest):
             self.gw.edit(r"^    #anchors:", "    anchors:")
             self.gw.process.send_signal(signal.SIGHUP)
             self.assertTrue(wait_until(lambda old=generation: self.gw.metric("scepter_generation ") > old))
+
+
+class Edge(FlowTest):
+    """An edge at 127.0.0.1 that ends TLS and tells certificate and chain (RFC 9440)."""
+
+    @classmethod
+    def configure(cls, gw):
+        top = gw.work("pki")
+        cls.maker = Ca(top, "maker", "/O=Maker/CN=Root")
+        cls.sub = Ca(top, "sub", "/O=Maker/CN=Sub", above=cls.maker)
+        cls.port, = free_ports(1)
+        gw.edit(r"^  est:   \[", f"  est: [http://127.0.0.1:{cls.port}, ")
+        gw.edit(r"\Z", 'edge: {client_cert: ["127.0.0.1"]}\n')
+        gw.edit(r"^    trust: \[ca/root.pem\].*$", f"""    trust: [ca/root.pem]
+    anchors: [{{certificates: [{cls.maker.cert}], class: implicit, names: serial, revocation: none}}]""")
+
+    @staticmethod
+    def value(path):
+        der = run("openssl", "x509", "-in", path, "-outform", "DER").stdout
+        return f":{base64.b64encode(der).decode()}:"
+
+    def test_chain(self):
+        """9440 2.3: the chain goes through Client-Cert-Chain; one that is broken, doubled or too long is malformed"""
+        cert, _ = self.sub.issue("g1", "/serialNumber=g1")
+        own, sub, root = (self.value(path) for path in (cert, self.sub.cert, self.maker.cert))
+        csr = make_csr(self.gw.work("g1"), "/CN=g1/serialNumber=g1")
+        rows = [((), 401), ((f"Client-Cert-Chain: {root}",), 401), ((f"Client-Cert-Chain: {sub}, {root}, ",), 400),
+                ((f"Client-Cert-Chain: {sub}", f"Client-Cert-Chain: {root}"), 400),
+                (("Client-Cert-Chain: " + ", ".join([sub] * 9),), 400), (("Client-Cert-Chain: ::",), 400),
+                (("Client-Cert-Chain: " + ", ".join([sub] * 8),), 200), ((f"Client-Cert-Chain: {root},{sub}",), 200)]
+        for fields, expect in rows:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=30) as conn, conn.makefile("rb") as file:
+                conn.sendall(request("simpleenroll", csr, f"Client-Cert: {own}", *fields))
+                status, _, body = read_reply(file)
+            self.assertEqual(status, expect, (fields, body, self.gw.log()[-600:]))
 
 
 if __name__ == "__main__":
