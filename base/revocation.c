@@ -27,6 +27,7 @@ bool revocation_new(void (*told)(const char *url, const struct err *err), struct
     pthread_condattr_t attr;
     r->told = told;
     link_init(&r->items);
+    pthread_mutex_init(&r->parsing, NULL);
     pthread_mutex_init(&r->mutex, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -60,6 +61,7 @@ void revocation_free(struct revocation *r)
     while (!link_none(&r->items))
         revocation_item_free(r, LINK_OWNER(r->items.next, struct item, link));
     httpc_free(r->httpc);
+    pthread_mutex_destroy(&r->parsing);
     pthread_mutex_destroy(&r->mutex);
     pthread_cond_destroy(&r->work);
     pthread_cond_destroy(&r->done);

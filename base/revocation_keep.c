@@ -155,8 +155,12 @@ static void fetch_crl(struct revocation *r, const struct item *item, struct catc
     struct httpc_call call = {.method = "GET", .url = item->site->url, .reply_max = CRL_MAX};
     struct httpc_reply reply = {0};
     struct crl_terms terms = {item->issuer, clock_now()};
-    catch->ok = get(r, &call, &reply, &catch->err) &&
-                crl_parse(buf_bytes(&reply.body), &terms, &catch->crl, &catch->other, &catch->err);
+    if (get(r, &call, &reply, &catch->err)) {
+        pthread_mutex_lock(&r->parsing);
+        catch->ok =
+            crl_parse(buf_bytes(&reply.body), &terms, &catch->crl, &catch->other, &catch->err);
+        pthread_mutex_unlock(&r->parsing);
+    }
     httpc_reply_clear(&reply);
 }
 
@@ -186,7 +190,9 @@ static int64_t due_after(const struct item *item)
 {
     int64_t life = (crl_next_update(item->crl) - crl_this_update(item->crl)) * 1000;
     int64_t left = (crl_next_update(item->crl) - clock_now()) * 1000 - life / 10;
-    int64_t after = left < item->refresh_ms ? left : item->refresh_ms;
+    int64_t after = left > life / 20 ? left : life / 20; /* the CA may not have a new one yet */
+    if (after > item->refresh_ms)
+        after = item->refresh_ms;
     return clock_mono_ms() + (after < 1000 ? 1000 : after);
 }
 

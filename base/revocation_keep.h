@@ -52,7 +52,8 @@ struct revocation {
     struct httpc *httpc;
     pthread_t threads[REVOCATION_FETCHERS];
     unsigned thread_count;
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t parsing; /* one CRL at a time: it takes some fifteen times its size meanwhile */
+    pthread_mutex_t mutex;   /* guards what follows */
     pthread_cond_t work, done;
     bool stop;
     struct site *sites;

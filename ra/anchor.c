@@ -14,6 +14,7 @@
 struct judging {
     const struct ra_request *request;
     const struct cfg_anchor *anchor;
+    bool known;
     struct ra_foreign *ret;
 };
 
@@ -87,8 +88,9 @@ static size_t collect_extra(const struct judging *j, struct cert ***ret)
 static bool judge_anchor(struct judging *j)
 {
     const struct cfg_anchor *anchor = j->anchor;
-    struct trust_terms terms = {
-        .at = clock_now(), .client = true, .ignore_expiry = anchor->class == CFG_ANCHOR_EXPLICIT};
+    struct trust_terms terms = {.at = clock_now(),
+                                .client = !j->known,
+                                .ignore_expiry = anchor->class == CFG_ANCHOR_EXPLICIT};
     struct cert **extra;
     STACK_OF(X509) *chain = NULL;
     struct err err;
@@ -112,7 +114,7 @@ static bool judge_anchor(struct judging *j)
     return true;
 }
 
-void ra_foreign_judge(const struct ra_request *request, struct ra_foreign *ret)
+void ra_foreign_judge(const struct ra_request *request, bool known, struct ra_foreign *ret)
 {
     static const enum cfg_anchor_class order[] = {CFG_ANCHOR_EXPLICIT, CFG_ANCHOR_IMPLICIT};
     const struct cfg_profile *profile = request->profile;
@@ -124,7 +126,7 @@ void ra_foreign_judge(const struct ra_request *request, struct ra_foreign *ret)
         return;
     for (size_t k = 0; k < sizeof order / sizeof order[0]; k++)
         for (size_t i = 0; i < profile->anchor_count; i++) {
-            struct judging j = {request, &profile->anchors[i], ret};
+            struct judging j = {request, &profile->anchors[i], known, ret};
             if (j.anchor->class == order[k] && judge_anchor(&j))
                 return;
         }

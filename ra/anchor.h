@@ -22,8 +22,9 @@ struct ra_foreign {
 
 /* Chains, validity, purpose and revocation; what the certificate then may ask for is not judged.
  * The first anchor that it chains to decides, explicit ones first. Past its notAfter a certificate
- * of an explicit anchor is judged as if it were valid. */
-void ra_foreign_judge(const struct ra_request *request, struct ra_foreign *ret);
+ * of an explicit anchor is judged as if it were valid. known: it counts by itself, in the inventory
+ * or as a registrar's, so what it is good for does not matter, only whether it is revoked. */
+void ra_foreign_judge(const struct ra_request *request, bool known, struct ra_foreign *ret);
 
 /* "explicit" or "implicit". */
 const char *ra_anchor_class_name(const struct cfg_anchor *anchor);

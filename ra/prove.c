@@ -29,6 +29,16 @@ void ra_refuse(struct ra_outcome *outcome, enum ra_reason reason, const char *fm
     va_end(args);
 }
 
+/* Among the registrars, and asks for another device. */
+static bool is_listed(const struct ra_request *request)
+{
+    const struct cfg_certs *all = &request->profile->registrars;
+    for (size_t i = 0; request->op == RA_ENROLL && i < all->count; i++)
+        if (bytes_equal(cert_der_get(all->items[i]), cert_der_get(request->evidence.holder)))
+            return true;
+    return false;
+}
+
 bool ra_case_open(struct ra_case *c, struct err *err)
 {
     const struct cert *holder = c->request->evidence.holder;
@@ -45,7 +55,7 @@ bool ra_case_open(struct ra_case *c, struct err *err)
     if (held->elsewhere)
         ra_case_clear(c);
     if (!held->revoked)
-        ra_foreign_judge(c->request, &c->foreign);
+        ra_foreign_judge(c->request, held->found || is_listed(c->request), &c->foreign);
     return true;
 }
 
@@ -197,14 +207,11 @@ static bool prove_challenge(struct store *store, const struct ra_request *reques
  * nobody one (RFC 7030 section 3.7 asks for it besides). */
 static bool is_registrar(const struct ra_case *c)
 {
-    const struct cfg_certs *all = &c->request->profile->registrars;
     const struct cert *holder = c->request->evidence.holder;
     int64_t now = clock_now();
-    for (size_t i = 0; holder && i < all->count; i++)
-        if (bytes_equal(cert_der_get(all->items[i]), cert_der_get(holder)))
-            return !c->held.revoked && c->foreign.standing != RA_REVOKED &&
-                   now >= cert_not_before_get(holder) && now <= cert_not_after_get(holder);
-    return false;
+    return holder && is_listed(c->request) && !c->held.revoked &&
+           c->foreign.standing != RA_REVOKED && now >= cert_not_before_get(holder) &&
+           now <= cert_not_after_get(holder);
 }
 
 /* By the certificate alone. *ret if it authorizes; else *outcome says why not, RA_ISSUED if there
@@ -266,7 +273,7 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
     const struct ra_evidence *evidence = &request->evidence;
     struct ra_outcome by_holder;
     *ret = NULL;
-    if (request->op == RA_ENROLL && is_registrar(c)) {
+    if (is_registrar(c)) {
         if (c->foreign.standing == RA_UNCHECKED)
             return unchecked(c, err);
         *ret = authorize(RA_ENROLL, "registrar");

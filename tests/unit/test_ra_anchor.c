@@ -515,6 +515,41 @@ static void test_unchecked(void **state)
     maker_close(m);
 }
 
+/* What counts by itself, in the inventory or in the list of registrars, is checked like others if
+ * an anchor stands above it, whatever it is good for. */
+static void test_unchecked_known(void **state)
+{
+    struct world *w = *state;
+    struct maker *m = maker_open(w, CFG_ANCHOR_EXPLICIT);
+    struct cert *ra = made(m, &(struct make_spec){.subject = "CN=ra", .eku = "serverAuth"});
+    struct csr *csr = world_csr("CN=d1", NULL, w->key);
+    struct ra_request enroll = world_enroll(w, csr);
+    struct cert *held = world_issue(w, &enroll);
+    struct asked a = ask(m, ra, "CN=other", NULL), b = ask(m, held, "CN=d1", NULL);
+    struct trust *trust = trust_new(&w->root_cert, 1);
+    struct ra_outcome outcome;
+    struct err err = {0};
+    w->profiles[0].registrars = (struct cfg_certs){&ra, 1};
+    m->anchor.revocation = CFG_REVOCATION_HARD_FAIL;
+    assert_false(ra_submit(w->ra, &a.request, &outcome, &err));
+    m->anchor.certificates = (struct cfg_certs){&w->root_cert, 1};
+    m->anchor.trusts = &trust;
+    m->anchor.intermediates = w->ca[0].chain;
+    cert_free(world_issue(w, &a.request)); /* no anchor stands above it any more */
+    b.request.op = RA_RENEW;
+    assert_false(ra_submit(w->ra, &b.request, &outcome, &err));
+    m->anchor.revocation = CFG_REVOCATION_SOFT_FAIL;
+    cert_free(world_issue(w, &b.request));
+    w->profiles[0].registrars.count = 0;
+    trust_free(trust);
+    csr_free(a.csr);
+    csr_free(b.csr);
+    csr_free(csr);
+    cert_free(ra);
+    cert_free(held);
+    maker_close(m);
+}
+
 /* Once its certificate is revoked, a device is not told again what it was told before, neither on
  * repeating itself nor on polling. */
 static void test_revoked_since(void **state)
@@ -580,11 +615,11 @@ static void test_same_serial(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_implicit),      TEST(test_implicit_cms), TEST(test_serial),
-        TEST(test_explicit),      TEST(test_validity),     TEST(test_same_name),
-        TEST(test_along),         TEST(test_purpose),      TEST(test_registrar),
-        TEST(test_other_profile), TEST(test_heir_revoked), TEST(test_unchecked),
-        TEST(test_revoked_since), TEST(test_same_serial),
+        TEST(test_implicit),        TEST(test_implicit_cms),  TEST(test_serial),
+        TEST(test_explicit),        TEST(test_validity),      TEST(test_same_name),
+        TEST(test_along),           TEST(test_purpose),       TEST(test_registrar),
+        TEST(test_other_profile),   TEST(test_heir_revoked),  TEST(test_unchecked),
+        TEST(test_unchecked_known), TEST(test_revoked_since), TEST(test_same_serial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
