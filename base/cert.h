@@ -47,10 +47,17 @@ struct trust_terms {
     size_t extra_count;
     int64_t at;         /* the time that counts */
     bool ignore_expiry; /* skips the leaf's notAfter, and nothing else */
+    /* The leaf proves a client: it is no CA, its keyUsage and extendedKeyUsage allow that if they
+     * are there; and no signature of the chain is by MD5 or SHA-1, no key below 80 bits of
+     * security. */
+    bool client;
 };
 /* Whether leaf chains to an anchor. False with ERR_PEER and the reason if it does not. */
 bool trust_check(const struct trust *trust, const struct cert *leaf,
                  const struct trust_terms *terms, struct err *err) MUST_USE;
+/* The same; *ret is the chain, leaf first, anchor last, to be freed with sk_X509_pop_free. */
+bool trust_path(const struct trust *trust, const struct cert *leaf, const struct trust_terms *terms,
+                STACK_OF(X509) * *ret, struct err *err) MUST_USE;
 /* As an X509_STORE for TLS (borrowed). */
 X509_STORE *trust_store_get(const struct trust *trust);
 

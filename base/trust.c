@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#define AUTH_LEVEL 1 /* X509_VERIFY_PARAM_set_auth_level(3): 80 bits */
+
 struct trust {
     atomic_int count;
     X509_STORE *store;
@@ -54,8 +56,20 @@ static int allow_expired_leaf(int ok, X509_STORE_CTX *ctx)
     return 1;
 }
 
-bool trust_check(const struct trust *trust, const struct cert *leaf,
-                 const struct trust_terms *terms, struct err *err)
+static bool set_terms(X509_STORE_CTX *ctx, const struct trust_terms *terms)
+{
+    X509_STORE_CTX_set_time(ctx, 0, terms->at);
+    if (terms->ignore_expiry)
+        X509_STORE_CTX_set_verify_cb(ctx, allow_expired_leaf);
+    if (!terms->client)
+        return true;
+    X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx), AUTH_LEVEL);
+    return X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT) == 1;
+}
+
+/* As trust_path; the chain only if ret is not NULL. */
+static bool verify(const struct trust *trust, const struct cert *leaf,
+                   const struct trust_terms *terms, STACK_OF(X509) * *ret, struct err *err)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     STACK_OF(X509) *extra = sk_X509_new_null();
@@ -68,19 +82,33 @@ bool trust_check(const struct trust *trust, const struct cert *leaf,
         if (x509 && !sk_X509_push(extra, x509))
             err_no_memory();
     }
-    if (!X509_STORE_CTX_init(ctx, trust->store, subject, extra))
+    if (!X509_STORE_CTX_init(ctx, trust->store, subject, extra) || !set_terms(ctx, terms))
         err_no_memory();
-    X509_STORE_CTX_set_time(ctx, 0, terms->at);
-    if (terms->ignore_expiry)
-        X509_STORE_CTX_set_verify_cb(ctx, allow_expired_leaf);
-    if (subject && X509_verify_cert(ctx) == 1)
+    if (terms->client && cert_is_ca(leaf))
+        err_set(err, ERR_PEER, "certificate %s of \"%s\" is a CA's", cert_serial_get(leaf),
+                cert_names_get(leaf)->subject_text);
+    else if (subject && X509_verify_cert(ctx) == 1)
         ok = true;
     else
         err_set(err, ERR_PEER, "certificate %s of \"%s\" does not chain to a trust anchor: %s",
                 cert_serial_get(leaf), cert_names_get(leaf)->subject_text,
                 X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+    if (ok && ret && !(*ret = X509_STORE_CTX_get1_chain(ctx)))
+        err_no_memory();
     ERR_clear_error();
     X509_STORE_CTX_free(ctx);
     sk_X509_free(extra);
     return ok;
+}
+
+bool trust_check(const struct trust *trust, const struct cert *leaf,
+                 const struct trust_terms *terms, struct err *err)
+{
+    return verify(trust, leaf, terms, NULL, err);
+}
+
+bool trust_path(const struct trust *trust, const struct cert *leaf, const struct trust_terms *terms,
+                STACK_OF(X509) * *ret, struct err *err)
+{
+    return verify(trust, leaf, terms, ret, err);
 }

@@ -139,6 +139,14 @@ const char *cfg_check_web(const char *text, char **stored)
     return fine ? NULL : "is no http or https URL";
 }
 
+const char *cfg_check_web_under(const char *text, char **stored)
+{
+    const char *wrong = cfg_check_web(text, stored);
+    size_t len = strlen(text);
+    bool whole = wrong || (text[len - 1] == '/' && !strpbrk(text, "?%") && !strstr(text, "/."));
+    return whole ? wrong : "does not name a folder";
+}
+
 /* Whether all bits behind the prefix are zero. */
 static bool host_bits_zero(const uint8_t *address, size_t octets, unsigned long prefix)
 {

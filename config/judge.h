@@ -5,7 +5,7 @@
 #include "config/node.h"
 
 /* field: struct cfg_tls, cfg_identity, cfg_pair, cfg_next, cfg_keys, cfg_route, cfg_challenge,
- * cfg_est, cfg_profile. */
+ * cfg_est, cfg_anchor, cfg_profile. */
 void cfg_judge_tls(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 void cfg_judge_tls_other(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 void cfg_judge_ra(void *field, struct cfg_faults *faults, const struct cfg_node *node);
@@ -15,6 +15,7 @@ void cfg_judge_keys(void *field, struct cfg_faults *faults, const struct cfg_nod
 void cfg_judge_match(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 void cfg_judge_challenge(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node *node);
+void cfg_judge_anchor(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 
 #endif

@@ -177,6 +177,16 @@ static void upstreams_clear(struct cfg *cfg)
     free(cfg->upstreams);
 }
 
+static void anchors_clear(const struct cfg_profile *profile)
+{
+    for (size_t i = 0; i < profile->anchor_count; i++) {
+        struct cfg_anchor *anchor = &profile->anchors[i];
+        for (size_t k = 0; anchor->trusts && k < anchor->certificates.count; k++)
+            trust_free(anchor->trusts[k]);
+        free(anchor->trusts);
+    }
+}
+
 void cfg_free(struct cfg *cfg)
 {
     struct counted *counted = (struct counted *)cfg;
@@ -186,6 +196,7 @@ void cfg_free(struct cfg *cfg)
         for (size_t r = 0; r < cfg->profiles[i].route_count; r++)
             free(cfg->profiles[i].routes[r].pool);
         trust_free(cfg->profiles[i].trust);
+        anchors_clear(&cfg->profiles[i]);
         free(cfg->profiles[i].scep.ra);
     }
     upstreams_clear(cfg);

@@ -3,6 +3,7 @@
 #define CONFIG_PROFILE_H
 
 #include "base/rate.h"
+#include "config/anchor.h"
 #include "config/doors.h"
 
 #include <regex.h>
@@ -68,6 +69,8 @@ struct cfg_profile {
     size_t route_count;
     struct cfg_certs trust_certs;
     struct trust *trust;
+    struct cfg_anchor *anchors; /* of certificates that the gateway did not issue */
+    size_t anchor_count;
     struct cfg_certs registrars; /* whoever holds a key of one of these may ask for others */
     struct cfg_keys keys;
     struct cfg_subject *subject; /* NULL: any subject */

@@ -42,7 +42,8 @@ const char *cfg_check_extension(const char *text, char **stored); /* stored dott
 const char *cfg_check_dns(const char *text, char **stored);
 const char *cfg_check_ip(const char *text, char **stored);
 const char *cfg_check_glob(const char *text, char **stored);
-const char *cfg_check_web(const char *text, char **stored); /* an http or https URL */
+const char *cfg_check_web(const char *text, char **stored);       /* an http or https URL */
+const char *cfg_check_web_under(const char *text, char **stored); /* ... that ends with / */
 const char *cfg_check_path(const char *text, char **stored);
 const char *cfg_check_label(const char *text, char **stored);
 const char *cfg_check_realm(const char *text, char **stored);

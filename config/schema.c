@@ -246,6 +246,15 @@ static const struct cfg_key profile_keys[] = {
      .min = 1,
      .meaning =
          "What an issued certificate must chain to, and what a renewing device may present."},
+    {.name = "anchors",
+     .type = CFG_LIST,
+     .offset = offsetof(struct cfg_profile, anchors),
+     .sub = cfg_anchor_keys,
+     .meaning = "Whose certificates count though the gateway did not issue them; left out: "
+                "nobody's. What it did issue for the profile counts without.",
+     .count_offset = offsetof(struct cfg_profile, anchor_count),
+     .item_size = sizeof(struct cfg_anchor),
+     .judge = cfg_judge_anchor},
     {.name = "registrars",
      .type = CFG_CERT_FILES,
      .offset = offsetof(struct cfg_profile, registrars),

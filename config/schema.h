@@ -16,6 +16,9 @@ extern const struct cfg_key cfg_ra_keys[];
 /* How a profile is reached: struct cfg_scep, struct cfg_est. */
 extern const struct cfg_key cfg_scep_keys[], cfg_est_keys[];
 
+/* Certificates that the gateway did not issue: struct cfg_anchor. */
+extern const struct cfg_key cfg_anchor_keys[];
+
 /* The JSON Schema of a list of two or three words, and of a file's name. */
 #define JSON_WORDS(a, b) JSON_LIST("\"" a "\", \"" b "\"")
 #define JSON_WORDS3(a, b, c) JSON_LIST("\"" a "\", \"" b "\", \"" c "\"")

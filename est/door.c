@@ -132,8 +132,11 @@ static enum est_auth_result take_evidence(const struct est_call *call, const str
                                           const struct est_auth *auth, struct ra_evidence *ret)
 {
     enum est_auth_result result = EST_AUTH_RIGHT;
-    if (call->profile->est.auth_certificate && call->peer)
+    if (call->profile->est.auth_certificate && call->peer) {
         ret->holder = call->peer;
+        ret->along = call->along;
+        ret->along_count = call->along_count;
+    }
     ret->both = needs_both(call);
     if (auth->kind != EST_AUTH_NONE)
         result = est_auth_check(call, auth, ret);

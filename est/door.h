@@ -40,6 +40,8 @@ struct est_call {
      * (RFC 9266); empty if there is nothing that could bind. */
     struct bytes binding;
     struct cert *peer;         /* TLS client certificate (its key was proved), or NULL */
+    struct cert *const *along; /* that the client sent with it; proves nothing */
+    size_t along_count;
     struct est_guard *guard;   /* against guessing; or NULL */
     struct est_nonces *nonces; /* NULL: Digest is not offered */
     const char *origin;        /* peer address */

@@ -42,7 +42,8 @@ static void metrics(const struct admin *admin, struct http_response *response)
     response->content_type = "text/plain; version=0.0.4";
     bool ok = metrics_print(admin->metrics, admin->store, admin->settings, &response->body) &&
               metrics_print_gate(&admin->counts, &response->body) &&
-              metrics_print_lines(admin->lines, admin->settings, &response->body);
+              metrics_print_lines(admin->lines, admin->settings, &response->body) &&
+              metrics_print_revocation(admin->settings->revocation, &response->body);
     response->status = ok ? 200 : 503;
 }
 

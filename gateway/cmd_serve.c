@@ -39,6 +39,7 @@ struct gateway {
     struct store *store;
     struct ra *ra;
     struct metrics *metrics;
+    struct revocation *revocation;
     struct front *front;
     struct tls *tls[DOOR_COUNT];
     struct http_server *servers[SERVER_COUNT];
@@ -68,6 +69,8 @@ static struct ra_settings *load(struct gateway *gateway)
         log_faults(&faults);
     else if (!wire_settings(cfg, ++gateway->generation, &settings, &err))
         log_err(LOG_ERROR, "configuration", &err);
+    if (settings)
+        settings->revocation = gateway->revocation;
     buf_free(&faults);
     return settings;
 }
@@ -135,13 +138,23 @@ static void reload(struct gateway *gateway)
     service_notify("READY=1");
 }
 
-static void log_told(const char *about, const struct err *err)
+static void log_about(const char *event, const char *about, const struct err *err)
 {
     struct log_line line;
-    log_begin(&line, LOG_WARN, "upstream");
+    log_begin(&line, LOG_WARN, event);
     log_str(&line, "about", about);
     log_str(&line, "reason", err->text);
     log_end(&line);
+}
+
+static void log_told(const char *about, const struct err *err)
+{
+    log_about("upstream", about, err);
+}
+
+static void log_revocation(const char *url, const struct err *err)
+{
+    log_about("revocation", url, err);
 }
 
 static bool any_tls(const struct cfg_urls *urls)
@@ -271,6 +284,7 @@ static void stop(struct gateway *gateway)
         _exit(CMD_OK); /* what is under way is in the store, as under way */
     }
     store_close(gateway->store);
+    revocation_free(gateway->revocation);
     metrics_free(gateway->metrics);
 }
 
@@ -293,9 +307,15 @@ int cmd_serve(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     gateway.conf = cli.conf;
-    struct ra_settings *settings = load(&gateway);
-    if (!settings)
+    if (!revocation_new(log_revocation, &gateway.revocation, &err)) {
+        log_err(LOG_ERROR, "start", &err);
         return CMD_REFUSED;
+    }
+    struct ra_settings *settings = load(&gateway);
+    if (!settings) {
+        revocation_free(gateway.revocation);
+        return CMD_REFUSED;
+    }
     if (!start(&gateway, settings, &err)) {
         log_err(LOG_ERROR, "start", &err);
         int code = gateway.store ? CMD_REFUSED : CMD_UNREACHABLE;

@@ -14,6 +14,8 @@
 #include "gateway/listen.h"
 #include "gateway/tls.h"
 
+#define GATE_ALONG_MAX 8 /* certificates of a client besides its own; others are passed over */
+
 struct gate;
 struct gate_lane;
 
@@ -81,6 +83,8 @@ struct gate_request {
     bool close;     /* the reply must say Connection: close */
     /* Of the TLS client, its key proved; or NULL. Borrowed until gate_lane_announce. */
     struct cert *certificate;
+    struct cert *const *along; /* that the client sent with it; borrowed likewise */
+    size_t along_count;
     struct bytes binding; /* of the TLS connection (tls_binding_get), or empty; borrowed likewise */
 };
 

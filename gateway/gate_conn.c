@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pem.h"
 #include "gateway/gate_loop.h"
 #include "gateway/proxy.h"
 
@@ -57,6 +58,7 @@ static void conn_free(struct gate_conn *conn)
     buf_free(&conn->in);
     buf_free(&conn->out);
     cert_free(conn->certificate);
+    pem_certs_free(conn->along, conn->along_count);
     SSL_free(conn->ssl);
     if (conn->fd >= 0)
         close(conn->fd);

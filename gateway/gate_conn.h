@@ -63,7 +63,9 @@ struct gate_conn {
     bool proxied;    /* a PROXY header must come, and has not */
     bool edge_cert;  /* its Client-Cert headers count */
     SSL *ssl;
-    struct cert *certificate;         /* read once, by the worker of the first request */
+    struct cert *certificate; /* read once, by the worker of the first request */
+    struct cert **along;      /* read at the same time; NULL: none */
+    size_t along_count;
     uint8_t binding[TLS_BINDING_MAX]; /* read at the same time */
     size_t binding_len;
     bool certificate_read;

@@ -158,6 +158,20 @@ void gate_lane_give(struct gate_loop *loop, struct gate_conn *conn)
     lane_feed(lane);
 }
 
+/* What stands between the client's certificate and its root, as it says (of a server's view of the
+ * session, the client's own certificate is not in the list). */
+static void read_along(struct gate_conn *conn)
+{
+    const STACK_OF(X509) *chain = SSL_get_peer_cert_chain(conn->ssl);
+    struct err ignored;
+    if (sk_X509_num(chain) <= 0)
+        return;
+    conn->along = mem_zalloc(GATE_ALONG_MAX * sizeof(struct cert *));
+    for (int i = 0; i < sk_X509_num(chain) && conn->along_count < GATE_ALONG_MAX; i++)
+        conn->along_count +=
+            cert_from_x509(sk_X509_value(chain, i), &conn->along[conn->along_count], &ignored);
+}
+
 struct gate_lane *gate_lane_get(struct gate *gate, int port, struct gate_request *ret)
 {
     if (port < 1 || (unsigned)port > gate->lane_count)
@@ -172,6 +186,8 @@ struct gate_lane *gate_lane_get(struct gate *gate, int port, struct gate_request
         /* One that we cannot read is no certificate to us. */
         if (x509 && !cert_from_x509(x509, &conn->certificate, &ignored))
             conn->certificate = NULL;
+        if (conn->door->asks_cert && conn->certificate)
+            read_along(conn);
         if (conn->door->asks_cert)
             conn->binding_len = tls_binding_get(conn->ssl, conn->binding);
         conn->certificate_read = true;
@@ -182,6 +198,8 @@ struct gate_lane *gate_lane_get(struct gate *gate, int port, struct gate_request
         .edge_cert = conn->edge_cert,
         .close = conn->close,
         .certificate = conn->certificate,
+        .along = conn->along,
+        .along_count = conn->along_count,
         .binding = bytes_of(conn->binding, conn->binding_len),
     };
     memcpy(ret->peer, conn->peer, sizeof ret->peer);

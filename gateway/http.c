@@ -125,21 +125,41 @@ static bool read_body(struct mg_connection *conn, const struct http_headers *hea
     return true;
 }
 
-/* RFC 9440 section 2.2: one certificate as a byte sequence of structured fields, ":base64:". False:
- * there is something else. */
-static bool told_certificate(const struct http_headers *headers, struct cert **ret, struct err *err)
+/* One certificate as a byte sequence of structured fields, ":base64:". */
+static bool told_value(struct bytes value, struct cert **ret, struct err *err)
 {
-    unsigned count;
     struct buf der = BUF_INIT(CERTIFICATE_MAX);
-    struct bytes value = bytes_trim(http_header_get(headers, "Client-Cert", &count)), colon, text;
-    if (count == 0)
-        return true;
-    bool ok = count == 1 && value.len > 2 && value.ptr[value.len - 1] == ':' &&
-              bytes_take(&value, 1, &colon) && colon.ptr[0] == ':' &&
-              bytes_take(&value, value.len - 1, &text) &&
+    struct bytes colon, text;
+    value = bytes_trim(value);
+    bool ok = value.len > 2 && value.ptr[value.len - 1] == ':' && bytes_take(&value, 1, &colon) &&
+              colon.ptr[0] == ':' && bytes_take(&value, value.len - 1, &text) &&
               text_base64_decode(text, TEXT_BASE64_STRICT, &der, err) &&
               cert_parse(buf_bytes(&der), ret, err);
     buf_free(&der);
+    return ok;
+}
+
+/* RFC 9440 section 2.2. False: there is something else than one certificate, or none. */
+static bool told_certificate(const struct http_headers *headers, struct cert **ret, struct err *err)
+{
+    unsigned count;
+    struct bytes value = http_header_get(headers, "Client-Cert", &count);
+    return count == 0 || (count == 1 && told_value(value, ret, err));
+}
+
+/* RFC 9440 section 2.3: a list of such, without the client's own. False: there is something else,
+ * or more than we handle. */
+static bool told_chain(const struct http_headers *headers, struct cert **chain, size_t *ret,
+                       struct err *err)
+{
+    unsigned count;
+    struct bytes list = http_header_get(headers, "Client-Cert-Chain", &count), value;
+    bool ok = count <= 1;
+    for (bool more = count == 1; ok && more;) {
+        more = bytes_take_until(&list, ',', &value);
+        ok = *ret < GATE_ALONG_MAX && told_value(value, &chain[*ret], err);
+        *ret += ok;
+    }
     return ok;
 }
 
@@ -154,6 +174,8 @@ static void run_handler(struct http_server *server, struct mg_connection *conn,
     door->handler.handle(door->handler.arg, request, &response);
     permit_give(server->permits);
     request->binding = (struct bytes){0};
+    request->along = NULL;
+    request->along_count = 0;
     request->certificate = NULL; /* it ends with the connection, which ends with the reply */
     response.sent = send_response(conn, lane, &response, head, gate_request->close);
     if (door->handler.done)
@@ -175,15 +197,18 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
     const struct mg_request_info *info = mg_get_request_info(conn);
     struct http_headers headers = {info};
     struct buf body = {.max = server->body_max, .secret = true}, path = {0}, target = {0};
-    struct cert *told = NULL;
+    struct cert *told = NULL, *chain[GATE_ALONG_MAX] = {0};
+    size_t chain_count = 0;
     struct err ignored;
     const char *uri = info->request_uri;
     bool ok = uri && text_percent_decode(bytes_str(uri), &path) && target_add(info, &target) &&
               read_body(conn, &headers, &body);
     int status = !gate_request->door->asks_cert || gate_request->tls ? 0
                  : !gate_request->edge_cert                          ? 403
-                 : !told_certificate(&headers, &told, &ignored)      ? 400
-                                                                     : 0;
+                 : !told_certificate(&headers, &told, &ignored) ||
+                         !told_chain(&headers, chain, &chain_count, &ignored)
+                     ? 400
+                     : 0;
     if (ok && status) {
         struct http_response response = {.status = status};
         ok = send_response(conn, lane, &response, false, true);
@@ -198,12 +223,16 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
             .tls = gate_request->tls,
             /* An edge's own certificate is not the client's. */
             .certificate = gate_request->edge_cert ? told : gate_request->certificate,
+            .along = gate_request->edge_cert ? chain : gate_request->along,
+            .along_count = gate_request->edge_cert ? chain_count : gate_request->along_count,
             .binding = gate_request->binding,
             .headers = &headers,
         };
         run_handler(server, conn, lane, gate_request, &request);
     }
     cert_free(told);
+    for (size_t i = 0; i < chain_count; i++)
+        cert_free(chain[i]);
     buf_free(&path);
     buf_free(&target);
     buf_free(&body);

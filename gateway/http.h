@@ -18,6 +18,8 @@ struct http_request {
     bool tls;
     /* The TLS client's, its key proved to us or to an edge that we believe; or NULL. */
     struct cert *certificate;
+    struct cert *const *along; /* certificates that came with it; prove nothing */
+    size_t along_count;
     struct bytes binding; /* of the TLS connection, if it ends here: see tls_binding_get */
     const struct http_headers *headers;
 };

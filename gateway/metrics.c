@@ -262,3 +262,39 @@ bool metrics_print_lines(struct lines *lines, const struct ra_settings *settings
     }
     return ok;
 }
+
+bool metrics_print_revocation(struct revocation *revocation, struct buf *out)
+{
+    static const char *const kinds[REVOCATION_FETCHED_COUNT] = {
+        [REVOCATION_CRL] = "crl", [REVOCATION_OCSP] = "ocsp"};
+    struct revocation_counts counts;
+    if (!revocation)
+        return true;
+    revocation_counts_get(revocation, &counts);
+    bool ok = buf_add_fmt(
+        out,
+        "# HELP scepter_revocation_kept What is kept: CRLs, their bytes, and OCSP answers.\n"
+        "# TYPE scepter_revocation_kept gauge\n"
+        "scepter_revocation_kept{what=\"crls\"} %zu\n"
+        "scepter_revocation_kept{what=\"crl_bytes\"} %zu\n"
+        "scepter_revocation_kept{what=\"ocsp\"} %zu\n"
+        "# HELP scepter_revocation_allowed_total Certificates that soft_fail let pass unchecked.\n"
+        "# TYPE scepter_revocation_allowed_total counter\n"
+        "scepter_revocation_allowed_total %llu\n"
+        "# HELP scepter_revocation_checks_total Certificates checked, by what was found.\n"
+        "# TYPE scepter_revocation_checks_total counter\n",
+        counts.crls, counts.crl_bytes, counts.answers, (unsigned long long)counts.allowed);
+    for (unsigned i = 0; i < REVOCATION_STATUS_COUNT && ok; i++)
+        ok = buf_add_fmt(out, "scepter_revocation_checks_total{status=\"%s\"} %llu\n",
+                         revocation_status_name((enum revocation_status)i),
+                         (unsigned long long)counts.checks[i]);
+    ok = ok && buf_add_str(out, "# HELP scepter_revocation_fetches_total Fetches, by result.\n"
+                                "# TYPE scepter_revocation_fetches_total counter\n");
+    for (unsigned i = 0; i < REVOCATION_FETCHED_COUNT && ok; i++)
+        ok = buf_add_fmt(out,
+                         "scepter_revocation_fetches_total{kind=\"%s\",result=\"failed\"} %llu\n"
+                         "scepter_revocation_fetches_total{kind=\"%s\",result=\"fine\"} %llu\n",
+                         kinds[i], (unsigned long long)counts.fetches[i][0], kinds[i],
+                         (unsigned long long)counts.fetches[i][1]);
+    return ok;
+}

@@ -28,4 +28,7 @@ bool metrics_print_gate(const struct gate_counts *counts, struct buf *out) MUST_
 bool metrics_print_lines(struct lines *lines, const struct ra_settings *settings,
                          struct buf *out) MUST_USE;
 
+/* What is known of revoked certificates of others. */
+bool metrics_print_revocation(struct revocation *revocation, struct buf *out) MUST_USE;
+
 #endif

@@ -43,7 +43,12 @@ struct tls {
  * the profile to decide, request by request, against its anchors and our inventory. */
 static int accept_any(X509_STORE_CTX *ctx, void *arg)
 {
-    (void)ctx, (void)arg;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    (void)arg;
+    /* A ticket holds the client's own certificate and not what it sent along: who needs that must
+     * shake hands again. (TLS 1.2: see ticket_key.) */
+    if (sk_X509_num(X509_STORE_CTX_get0_untrusted(ctx)) > 1)
+        SSL_set_num_tickets(ssl, 0);
     return 1;
 }
 
@@ -109,15 +114,25 @@ static bool set_identities(SSL_CTX *ctx, const struct cfg_tls *tls, size_t index
     return set_identity(ctx, first);
 }
 
+static bool set_names(SSL_CTX *ctx, const struct cfg_certs *certs)
+{
+    for (size_t i = 0; i < certs->count; i++)
+        if (SSL_CTX_add_client_CA(ctx, cert_x509_get(certs->items[i])) != 1)
+            return false;
+    return true;
+}
+
 /* Names of the anchors: a hint for clients with several certificates. */
 static bool set_hints(SSL_CTX *ctx, const struct cfg *cfg)
 {
-    for (size_t i = 0; i < cfg->profile_count; i++)
-        for (size_t k = 0; k < cfg->profiles[i].trust_certs.count; k++)
-            if (SSL_CTX_add_client_CA(ctx, cert_x509_get(cfg->profiles[i].trust_certs.items[k])) !=
-                1)
-                return false;
-    return true;
+    bool ok = true;
+    for (size_t i = 0; i < cfg->profile_count && ok; i++) {
+        const struct cfg_profile *profile = &cfg->profiles[i];
+        ok = set_names(ctx, &profile->trust_certs);
+        for (size_t k = 0; k < profile->anchor_count && ok; k++)
+            ok = set_names(ctx, &profile->anchors[k].certificates);
+    }
+    return ok;
 }
 
 /* The OCSP response for the certificate that was chosen, if there is one. */
@@ -281,6 +296,8 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 {
     struct tls *tls = SSL_get_app_data(ssl);
     struct ticket_key key;
+    if (seal && SSL_version(ssl) < TLS1_3_VERSION && sk_X509_num(SSL_get_peer_cert_chain(ssl)) > 0)
+        return 0; /* an empty ticket (RFC 5077 section 3.3): see accept_any */
     OSSL_PARAM params[] = {OSSL_PARAM_octet_string(OSSL_MAC_PARAM_KEY, key.hmac, sizeof key.hmac),
                            OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 6),
                            OSSL_PARAM_END};

@@ -1,6 +1,7 @@
 #include "ra/prove.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "ra/challenge/challenge.h"
 #include "ra/drive.h"
 
@@ -12,7 +13,7 @@
 
 struct ra_authorization {
     enum ra_op op;
-    const char *by;
+    char by[RA_DETAIL_MAX];
     char renews[2 * RA_DIGEST_LEN + 1];
     bool spends;
     uint8_t digest[RA_DIGEST_LEN];
@@ -28,19 +29,40 @@ void ra_refuse(struct ra_outcome *outcome, enum ra_reason reason, const char *fm
     va_end(args);
 }
 
+/* Among the registrars, and asks for another device. */
+static bool is_listed(const struct ra_request *request)
+{
+    const struct cfg_certs *all = &request->profile->registrars;
+    for (size_t i = 0; request->op == RA_ENROLL && i < all->count; i++)
+        if (bytes_equal(cert_der_get(all->items[i]), cert_der_get(request->evidence.holder)))
+            return true;
+    return false;
+}
+
 bool ra_case_open(struct ra_case *c, struct err *err)
 {
     const struct cert *holder = c->request->evidence.holder;
     struct ra_held *held = &c->held;
     *held = (struct ra_held){0};
+    c->foreign = (struct ra_foreign){.standing = RA_STRANGER};
     if (!holder)
         return true;
     if (!c->store->vt->cert_find(c->store, cert_fingerprint_get(holder), &held->cert, &held->found,
                                  err))
         return false;
-    if (held->found && strcmp(held->cert.profile, c->request->profile->name) != 0)
+    held->revoked = held->found && held->cert.revoked_at;
+    held->elsewhere = held->found && strcmp(held->cert.profile, c->request->profile->name) != 0;
+    if (held->elsewhere)
         ra_case_clear(c);
+    if (!held->revoked)
+        ra_foreign_judge(c->request, held->found || is_listed(c->request), &c->foreign);
     return true;
+}
+
+bool ra_case_barred(const struct ra_case *c)
+{
+    return c->held.revoked || c->foreign.standing == RA_REVOKED ||
+           c->foreign.standing == RA_UNCHECKED;
 }
 
 void ra_case_clear(struct ra_case *c)
@@ -66,44 +88,101 @@ static bool chains(const struct ra_request *request, const struct store_cert *he
     return trust_check(request->profile->trust, request->evidence.holder, &terms, err);
 }
 
-/* Every rule of renewal by possession. Leaves outcome untouched if they all hold. */
-static void judge_renewal(const struct ra_request *request, const struct ra_held *held,
-                          struct ra_outcome *outcome)
+/* What a renewal is asked for, by which certificate, and when. */
+static void judge_asked(const struct ra_request *request, struct ra_outcome *outcome)
 {
     const struct cfg_renewal *rule = &request->profile->renewal;
     const struct cert *holder = request->evidence.holder;
-    int64_t now = clock_now(), end = held->cert.not_after;
+    const char *serial = cert_serial_get(holder), *subject = cert_names_get(holder)->subject_text;
+    int64_t now = clock_now(), end = cert_not_after_get(holder);
+    if (now < cert_not_before_get(holder))
+        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s is not valid yet", serial);
+    else if (now > end + rule->grace_after_expiry)
+        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s has expired", serial);
+    else if (rule->window && now < end - rule->window)
+        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s may not be renewed yet", serial);
+    else if (!names_subject_equal(cert_names_get(holder), csr_names_get(request->csr)))
+        ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for the subject \"%s\"",
+                  subject, csr_names_get(request->csr)->subject_text);
+    else if (!names_san_equal(cert_names_get(holder), csr_names_get(request->csr)))
+        ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for other SANs", subject);
+    else if (rule->same_key == CFG_SAME_KEY_REFUSE &&
+             spki_equal(cert_spki_get(holder), csr_spki_get(request->csr)))
+        ra_refuse(outcome, RA_BAD_KEY, "renewal with the same key is not allowed");
+}
+
+/* Every rule of renewal by possession. Leaves outcome untouched if they all hold. */
+static void judge_renewal(const struct ra_case *c, struct ra_outcome *outcome)
+{
+    const struct ra_held *held = &c->held;
     struct err err;
     if (held->cert.revoked_at)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s has been revoked", held->cert.serial);
     else if (held->cert.heir_revoked)
         ra_refuse(outcome, RA_BAD_RENEWAL, "what certificate %s was renewed to has been revoked",
                   held->cert.serial);
-    else if (now < held->cert.not_before)
-        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s is not valid yet", held->cert.serial);
-    else if (now > end + rule->grace_after_expiry)
-        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s has expired", held->cert.serial);
-    else if (rule->window && now < end - rule->window)
-        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s may not be renewed yet",
-                  held->cert.serial);
-    else if (!chains(request, &held->cert, &err))
+    else if (c->foreign.standing == RA_REVOKED)
+        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s %s", held->cert.serial,
+                  c->foreign.detail);
+    else if (!chains(c->request, &held->cert, &err))
         ra_refuse(outcome, RA_BAD_RENEWAL, "%s", err.text);
-    else if (!names_subject_equal(cert_names_get(holder), csr_names_get(request->csr)))
-        ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for the subject \"%s\"",
-                  held->cert.subject, csr_names_get(request->csr)->subject_text);
-    else if (!names_san_equal(cert_names_get(holder), csr_names_get(request->csr)))
-        ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for other SANs",
-                  held->cert.subject);
-    else if (rule->same_key == CFG_SAME_KEY_REFUSE &&
-             spki_equal(cert_spki_get(holder), csr_spki_get(request->csr)))
-        ra_refuse(outcome, RA_BAD_KEY, "renewal with the same key is not allowed");
+    else
+        judge_asked(c->request, outcome);
+}
+
+/* By a certificate that an anchor of the profile stands for: a renewal if it is of the profile's
+ * own CA, else an enrollment. Leaves outcome untouched if all rules hold. False: could not decide.
+ */
+static bool judge_foreign(const struct ra_case *c, struct ra_outcome *outcome, struct err *err)
+{
+    const struct ra_foreign *foreign = &c->foreign;
+    const struct ra_request *request = c->request;
+    const struct cert *holder = request->evidence.holder;
+    const char *serial = cert_serial_get(holder);
+    bool barred = false;
+    struct err why;
+    if (!c->store->vt->heir_revoked(c->store, cert_fingerprint_get(holder), request->profile->name,
+                                    &barred, err))
+        return false;
+    if (foreign->standing == RA_REVOKED)
+        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s %s", serial, foreign->detail);
+    else if (barred)
+        ra_refuse(outcome, RA_BAD_RENEWAL,
+                  "what certificate %s was used to ask for has been revoked", serial);
+    else if (foreign->anchor->class == CFG_ANCHOR_EXPLICIT && c->held.elsewhere)
+        ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s was issued for another profile", serial);
+    else if (foreign->anchor->class == CFG_ANCHOR_EXPLICIT)
+        judge_asked(request, outcome);
+    else if (request->op == RA_RENEW)
+        ra_refuse(outcome, RA_BAD_RENEWAL,
+                  "certificate %s is of an implicit anchor: it may enroll, "
+                  "and renew nothing",
+                  serial);
+    else if (!ra_anchor_names_fit(foreign->anchor, holder, request->csr, &why))
+        ra_refuse(outcome, RA_NAMES_CHANGED, "%s", why.text);
+    return true;
 }
 
 static struct ra_authorization *authorize(enum ra_op op, const char *by)
 {
     struct ra_authorization *authorization = mem_zalloc(sizeof *authorization);
     authorization->op = op;
-    authorization->by = by;
+    snprintf(authorization->by, sizeof authorization->by, "%s", by);
+    return authorization;
+}
+
+/* Remembers by what it came. */
+static struct ra_authorization *authorize_foreign(const struct ra_case *c)
+{
+    const struct ra_foreign *foreign = &c->foreign;
+    const struct cert *holder = c->request->evidence.holder;
+    bool renews = foreign->anchor->class == CFG_ANCHOR_EXPLICIT;
+    struct ra_authorization *authorization = authorize(renews ? RA_RENEW : RA_ENROLL, "");
+    snprintf(authorization->by, sizeof authorization->by,
+             "certificate %.66s of the %s anchor \"%.100s\"%s", cert_serial_get(holder),
+             ra_anchor_class_name(foreign->anchor), cert_names_get(foreign->root)->subject_text,
+             foreign->detail[0] ? ", revocation unchecked" : "");
+    text_hex(bytes_of(cert_fingerprint_get(holder), RA_DIGEST_LEN), authorization->renews);
     return authorization;
 }
 
@@ -124,16 +203,67 @@ static bool prove_challenge(struct store *store, const struct ra_request *reques
     return true;
 }
 
-/* Another RA, by one of the certificates that the profile lists. */
-static bool is_registrar(const struct ra_request *request)
+/* Another RA, by one of the certificates that the profile lists. id-kp-cmcRA in a certificate makes
+ * nobody one (RFC 7030 section 3.7 asks for it besides). */
+static bool is_registrar(const struct ra_case *c)
 {
-    const struct cfg_certs *all = &request->profile->registrars;
-    const struct cert *holder = request->evidence.holder;
+    const struct cert *holder = c->request->evidence.holder;
     int64_t now = clock_now();
-    for (size_t i = 0; holder && i < all->count; i++)
-        if (bytes_equal(cert_der_get(all->items[i]), cert_der_get(holder)))
-            return now >= cert_not_before_get(holder) && now <= cert_not_after_get(holder);
-    return false;
+    return holder && is_listed(c->request) && !c->held.revoked &&
+           c->foreign.standing != RA_REVOKED && now >= cert_not_before_get(holder) &&
+           now <= cert_not_after_get(holder);
+}
+
+/* By the certificate alone. *ret if it authorizes; else *outcome says why not, RA_ISSUED if there
+ * is nothing to say of it. */
+static bool prove_holder(const struct ra_case *c, struct ra_authorization **ret,
+                         struct ra_outcome *outcome, struct err *err)
+{
+    const struct ra_request *request = c->request;
+    *outcome = (struct ra_outcome){.status = RA_ISSUED};
+    if (c->held.found) {
+        judge_renewal(c, outcome);
+        if (outcome->status == RA_REFUSED)
+            return true;
+        *ret = authorize(RA_RENEW, "renewal");
+        snprintf((*ret)->renews, sizeof(*ret)->renews, "%s", c->held.cert.fingerprint);
+    } else if (c->foreign.standing != RA_STRANGER) {
+        if (!judge_foreign(c, outcome, err))
+            return false;
+        if (outcome->status != RA_REFUSED)
+            *ret = authorize_foreign(c);
+    } else if (request->op == RA_RENEW) {
+        ra_refuse(outcome, RA_BAD_RENEWAL,
+                  "the certificate presented is not one that was issued for this profile%s%.150s",
+                  c->foreign.detail[0] ? ": " : "", c->foreign.detail);
+    }
+    return true;
+}
+
+/* Without a certificate that counts: by what the message carries. */
+static bool prove_carried(const struct ra_case *c, struct ra_authorization **ret,
+                          struct ra_outcome *outcome, struct err *err)
+{
+    const struct ra_evidence *evidence = &c->request->evidence;
+    if (evidence->principal) {
+        *ret = authorize(RA_ENROLL, "user");
+        return true;
+    }
+    if (evidence->challenge.len)
+        return prove_challenge(c->store, c->request, ret, outcome, err);
+    if (evidence->over_cms)
+        ra_refuse(outcome, RA_BAD_CHALLENGE, "there is no challenge");
+    else
+        ra_refuse(outcome, RA_NO_EVIDENCE, "nothing that authorizes an enrollment%s%.150s",
+                  c->foreign.detail[0] ? ": " : "", c->foreign.detail);
+    return true;
+}
+
+/* "Could not check" is another answer than "no". */
+static bool unchecked(const struct ra_case *c, struct err *err)
+{
+    return err_set(err, ERR_UPSTREAM, "certificate %s: %.250s",
+                   cert_serial_get(c->request->evidence.holder), c->foreign.detail);
 }
 
 bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcome *outcome,
@@ -141,44 +271,36 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
 {
     const struct ra_request *request = c->request;
     const struct ra_evidence *evidence = &request->evidence;
-    const struct ra_held *held = &c->held;
+    struct ra_outcome by_holder;
     *ret = NULL;
-    if (request->op == RA_ENROLL && is_registrar(request)) {
+    if (is_registrar(c)) {
+        if (c->foreign.standing == RA_UNCHECKED)
+            return unchecked(c, err);
         *ret = authorize(RA_ENROLL, "registrar");
         return true;
     }
-    if (held->found) {
-        struct ra_outcome renewal = {.status = RA_ISSUED};
-        judge_renewal(request, held, &renewal);
-        if (renewal.status != RA_REFUSED) {
-            *ret = authorize(RA_RENEW, "renewal");
-            snprintf((*ret)->renews, sizeof(*ret)->renews, "%s", held->cert.fingerprint);
-            return true;
-        }
-        if (request->op == RA_RENEW || (!evidence->principal && !evidence->challenge.len)) {
-            *outcome = renewal;
-            return true;
-        }
-    } else if (request->op == RA_RENEW) {
-        ra_refuse(outcome, RA_BAD_RENEWAL,
-                  "the certificate presented is not one that was issued for this profile");
+    if (!prove_holder(c, ret, &by_holder, err))
+        return false;
+    bool carried = request->op != RA_RENEW && (evidence->principal || evidence->challenge.len);
+    bool wrong_key = !c->held.found && evidence->holder && evidence->over_cms &&
+                     !spki_equal(cert_spki_get(evidence->holder), csr_spki_get(request->csr));
+    if (*ret && c->foreign.standing == RA_UNCHECKED) {
+        ra_authorization_free(*ret);
+        *ret = NULL;
+        if (!carried || wrong_key)
+            return unchecked(c, err);
+    }
+    if (*ret)
         return true;
-    } else if (evidence->holder && evidence->over_cms &&
-               !spki_equal(cert_spki_get(evidence->holder), csr_spki_get(request->csr))) {
+    if (by_holder.status == RA_REFUSED && !carried) {
+        *outcome = by_holder;
+        return true;
+    }
+    if (wrong_key) {
         ra_refuse(outcome, RA_BAD_KEY, "the message is signed with another key than the CSR's");
         return true;
     }
-    if (evidence->principal) {
-        *ret = authorize(RA_ENROLL, "user");
-        return true;
-    }
-    if (evidence->challenge.len)
-        return prove_challenge(c->store, request, ret, outcome, err);
-    if (evidence->over_cms)
-        ra_refuse(outcome, RA_BAD_CHALLENGE, "there is no challenge");
-    else
-        ra_refuse(outcome, RA_NO_EVIDENCE, "nothing that authorizes an enrollment");
-    return true;
+    return prove_carried(c, ret, outcome, err);
 }
 
 void ra_authorization_free(struct ra_authorization *authorization)
@@ -213,14 +335,23 @@ void ra_authorization_spend(struct ra_authorization *authorization,
     memcpy(authorization->digest, digest, RA_DIGEST_LEN);
 }
 
-bool ra_may_repeat(struct store *store, const struct ra_request *request, const char *id, bool *ret,
-                   struct err *err)
+bool ra_may_repeat(const struct ra_case *c, const char *id, bool *ret, struct err *err)
 {
+    struct store *store = c->store;
+    const struct ra_request *request = c->request;
     const struct ra_evidence *evidence = &request->evidence;
     struct challenge_verdict verdict;
     uint8_t digest[RA_DIGEST_LEN];
     *ret = true;
-    if ((evidence->holder && !evidence->both) || evidence->principal)
+    bool barred = ra_case_barred(c);
+    if (evidence->both && barred) {
+        *ret = false;
+        return true;
+    }
+    if ((evidence->holder && !evidence->both && !barred) || evidence->principal)
+        return true;
+    *ret = evidence->challenge.len;
+    if (!*ret)
         return true;
     SHA256(evidence->challenge.ptr, evidence->challenge.len, digest);
     if (!store->vt->challenge_spent_by(store, digest, id, ret, err))

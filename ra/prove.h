@@ -3,14 +3,17 @@
 #ifndef RA_PROVE_H
 #define RA_PROVE_H
 
+#include "ra/anchor.h"
 #include "ra/ra.h"
 
 struct ra_authorization;
 
-/* The holder's certificate as the inventory knows it. found: it is there and of this profile. */
+/* The holder's certificate as the inventory knows it. */
 struct ra_held {
-    bool found;
-    struct store_cert cert;
+    bool found;             /* it is there and of this profile */
+    bool elsewhere;         /* it is there and of another */
+    bool revoked;           /* it is there, and revoked */
+    struct store_cert cert; /* if found */
 };
 
 /* A request that is being decided. */
@@ -18,9 +21,14 @@ struct ra_case {
     struct store *store;
     const struct ra_request *request;
     struct ra_held held;
+    struct ra_foreign foreign;
 };
-/* Fills c->held; ra_case_clear frees it. */
+/* Looks at the holder's certificate, in the inventory and by the profile's anchors; ra_case_clear
+ * frees it. */
 bool ra_case_open(struct ra_case *c, struct err *err) MUST_USE;
+/* The holder's certificate has been revoked, or whether it has cannot be learnt: by it nothing is
+ * told, not even what was told before. */
+bool ra_case_barred(const struct ra_case *c);
 void ra_case_clear(struct ra_case *c);
 
 /* *ret is the authorization, which the caller frees, or NULL: then outcome is a refusal with its
@@ -40,11 +48,10 @@ const uint8_t *ra_authorization_spends(const struct ra_authorization *authorizat
 void ra_authorization_spend(struct ra_authorization *authorization,
                             const uint8_t digest[RA_DIGEST_LEN]);
 
-/* Whether whoever repeats a request whose row is `id` may hear its answer. With a proved key or
- * user the deduplication key has shown it; a mere challenge is judged again, or must be the one
- * that this row spent. */
-bool ra_may_repeat(struct store *store, const struct ra_request *request, const char *id, bool *ret,
-                   struct err *err) MUST_USE;
+/* Whether whoever repeats a request whose row is `id` may hear its answer. With a proved key,
+ * unless it is barred, or a user the deduplication key has shown it; a mere challenge is judged
+ * again, or must be the one that this row spent. */
+bool ra_may_repeat(const struct ra_case *c, const char *id, bool *ret, struct err *err) MUST_USE;
 
 /* A refusal, with its detail for the operator. */
 void ra_refuse(struct ra_outcome *outcome, enum ra_reason reason, const char *fmt, ...)

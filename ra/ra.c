@@ -49,6 +49,7 @@ void ra_apply(struct ra *ra, struct ra_settings *settings)
     pthread_mutex_unlock(&ra->mutex);
     work_recall(ra, settings);
     lines_configure(ra->lines, settings);
+    ra_anchors_watch(settings);
 }
 
 struct store *ra_store_get(struct ra *ra)
@@ -116,12 +117,19 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
     return ok;
 }
 
-static bool submit_poll(struct ra *ra, const struct ra_request *request, struct ra_outcome *outcome,
+static bool submit_poll(struct ra *ra, const struct ra_case *c, struct ra_outcome *outcome,
                         struct err *err)
 {
+    const struct ra_request *request = c->request;
     struct store_request row = {0};
     uint8_t prover[RA_DIGEST_LEN];
     struct store_txn_key key = {request->profile->name, request->txn, prover};
+    if (c->foreign.standing == RA_UNCHECKED)
+        return err_set(err, ERR_UPSTREAM, "%s", c->foreign.detail);
+    if (ra_case_barred(c)) {
+        ra_refuse(outcome, RA_BAD_RENEWAL, "the certificate presented has been revoked");
+        return true;
+    }
     if (request->txn.len && ra_request_prover(request, prover) &&
         !ra->store->vt->request_by_txn(ra->store, &key, &row, err))
         return false;
@@ -342,11 +350,20 @@ static bool find_repeated(const struct ra_case *c, const uint8_t *dedup, char id
     *id = 0;
     if (!c->store->vt->request_by_dedup(c->store, dedup, since, &row, err))
         return false;
-    bool ok = !row.id[0] || ra_may_repeat(c->store, request, row.id, &may, err);
+    bool ok = !row.id[0] || ra_may_repeat(c, row.id, &may, err);
     if (ok && may)
         memcpy(id, row.id, sizeof row.id);
     store_request_clear(&row);
     return ok;
+}
+
+/* Of a soft_fail, for the operator's log. */
+static void note_unchecked(const struct ra_case *c, struct ra_outcome *outcome)
+{
+    size_t len = strlen(outcome->detail);
+    if (c->foreign.standing == RA_TRUSTED && c->foreign.detail[0] && outcome->status != RA_REFUSED)
+        snprintf(outcome->detail + len, sizeof outcome->detail - len, "; %.150s",
+                 c->foreign.detail);
 }
 
 /* Proves, judges and orders what is not a repetition. */
@@ -361,9 +378,10 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
         .request = c->request, .authorization = authorization, .dedup = dedup};
     bool ok = true;
     if (authorization) {
-        if (*ra_authorization_renews(authorization))
+        if (c->held.found && *ra_authorization_renews(authorization))
             ordering.lineage = c->held.cert.upstream;
         ok = judge_and_order(ra, &ordering, outcome, err);
+        note_unchecked(c, outcome);
     } else if (outcome->reason == RA_BAD_CHALLENGE) {
         /* The same request, a moment ago, may have spent the challenge since we looked. */
         ok = find_repeated(c, dedup, id, err);
@@ -385,8 +403,13 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     *outcome = (struct ra_outcome){.status = RA_PENDING};
     c.store = ra->store;
     c.request = request;
-    if (request->op == RA_POLL)
-        return submit_poll(ra, request, outcome, err);
+    if (request->op == RA_POLL) {
+        if (!ra_case_open(&c, err))
+            return false;
+        bool polled = submit_poll(ra, &c, outcome, err);
+        ra_case_clear(&c);
+        return polled;
+    }
     if (!ra_request_prover(request, prover)) {
         ra_refuse(outcome, RA_NO_EVIDENCE, "neither a certificate nor a secret was presented");
         return true;

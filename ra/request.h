@@ -3,6 +3,7 @@
 #define RA_REQUEST_H
 
 #include "base/csr.h"
+#include "base/revocation.h"
 #include "config/config.h"
 #include "ra/upstream.h"
 
@@ -13,6 +14,7 @@ enum ra_op { RA_ENROLL = 0, RA_RENEW, RA_POLL, RA_OP_COUNT };
 #define RA_ID_LEN 32   /* hex of 16 random bytes: a request's id */
 #define RA_TXN_MAX 256 /* octets of a transactionID */
 #define RA_DETAIL_MAX 256
+#define RA_ALONG_MAX 8 /* certificates that come along with one */
 
 /* What is in force: one generation of the configuration with its connectors. Counted, immutable; a
  * reload makes a new one and requests in flight keep theirs. */
@@ -20,14 +22,19 @@ struct ra_settings {
     atomic_int count;
     uint64_t generation;
     struct cfg *cfg;
-    struct upstream **upstreams; /* parallel to cfg->upstreams */
+    struct upstream **upstreams;   /* parallel to cfg->upstreams */
+    struct revocation *revocation; /* borrowed; NULL: nothing can be checked */
 };
 
 /* What the door has proved and what the message merely carries. */
 struct ra_evidence {
-    struct cert *holder;    /* whoever sent this holds the key of this certificate (TLS or CMS
-                               signature verified); NULL if nothing was proved */
-    bool over_cms;          /* proved by a CMS signature, else by TLS */
+    struct cert *holder; /* whoever sent this holds the key of this certificate (TLS or CMS
+                            signature verified); NULL if nothing was proved */
+    bool over_cms;       /* proved by a CMS signature, else by TLS */
+    /* What came along with the holder's certificate: a chain may pass through these. They prove
+     * nothing themselves. */
+    struct cert *const *along;
+    size_t along_count;
     struct bytes challenge; /* challengePassword or Basic password; a secret; may be empty */
     struct bytes user;      /* Basic user name; may be empty */
     bool both; /* a holder's certificate authorizes only with a challenge or a principal besides */

@@ -228,6 +228,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
                          .challenge = csr_challenge_get(csr)},
             .origin = op->call->origin,
         };
+        request.evidence.along = scep_msg_along_get(op->msg, &request.evidence.along_count);
         snprintf(op->reply->note.subject, sizeof op->reply->note.subject, "%s",
                  csr_names_get(csr)->subject_text);
         submit(op, &request);
@@ -252,6 +253,7 @@ static void poll_txn(struct pkiop *op)
         .evidence = {.holder = scep_msg_signer_get(op->msg), .over_cms = true},
         .origin = op->call->origin,
     };
+    request.evidence.along = scep_msg_along_get(op->msg, &request.evidence.along_count);
     submit(op, &request);
 }
 

@@ -20,6 +20,8 @@ struct scep_msg {
     int type, status, fail;
     struct scep_algs algs;
     struct cert *signer;
+    struct cert *along[SCEP_CERTS_MAX];
+    size_t along_count;
 };
 
 /* The one certificate that the SignerInfo names, of a bag or of those that are known. */
@@ -38,27 +40,24 @@ static bool take_signer(const struct scep_signed *found, struct cert *cert, stru
 /* Of the bag, whose other certificates need not be well-formed; if it is not there, of those that
  * are known. */
 static bool find_signer(const struct scep_signed *found, const struct scep_known *known,
-                        struct cert **ret, struct err *err)
+                        struct scep_msg *msg, struct err *err)
 {
-    struct cert *signer = NULL;
     bool ok = true;
     for (size_t i = 0; i < found->cert_count && ok; i++) {
         struct cert *cert;
         struct err ignored;
         if (!cert_parse(found->certs[i], &cert, &ignored))
             continue;
-        ok = take_signer(found, cert, &signer, err);
+        ok = take_signer(found, cert, &msg->signer, err);
+        if (ok && msg->signer != cert)
+            msg->along[msg->along_count++] = cert_ref(cert);
         cert_free(cert);
     }
-    bool in_bag = signer;
+    bool in_bag = msg->signer;
     for (size_t i = 0; !in_bag && i < known->count && ok; i++)
-        ok = take_signer(found, known->certs[i], &signer, err);
-    if (ok && signer) {
-        *ret = signer;
-        return true;
-    }
-    cert_free(signer);
-    return ok ? err_set(err, ERR_PEER, "the signer's certificate is not in the message") : false;
+        ok = take_signer(found, known->certs[i], &msg->signer, err);
+    return ok && (msg->signer ||
+                  err_set(err, ERR_PEER, "the signer's certificate is not in the message"));
 }
 
 /* The attribute has to name the type of the content (RFC 5652 section 11.1); OpenSSL only looks
@@ -169,8 +168,7 @@ static bool parse(struct bytes der, const struct scep_known *known, struct scep_
     }
     if (!content_type_fine(found.attributes))
         return err_set(err, ERR_PEER, "a message whose contentType attribute is not data");
-    return find_signer(&found, known, &msg->signer, err) &&
-           verify(der, msg->signer, &msg->content, err);
+    return find_signer(&found, known, msg, err) && verify(der, msg->signer, &msg->content, err);
 }
 
 bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
@@ -209,6 +207,8 @@ void scep_msg_free(struct scep_msg *msg)
     buf_free(&msg->fail_text);
     buf_free(&msg->hresult);
     cert_free(msg->signer);
+    for (size_t i = 0; i < msg->along_count; i++)
+        cert_free(msg->along[i]);
     free(msg);
 }
 
@@ -230,6 +230,12 @@ struct bytes scep_msg_nonce_get(const struct scep_msg *msg)
 struct cert *scep_msg_signer_get(const struct scep_msg *msg)
 {
     return msg->signer;
+}
+
+struct cert *const *scep_msg_along_get(const struct scep_msg *msg, size_t *count)
+{
+    *count = msg->along_count;
+    return msg->along;
 }
 
 struct scep_algs scep_msg_algs_get(const struct scep_msg *msg)

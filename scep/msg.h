@@ -41,6 +41,8 @@ struct bytes scep_msg_txn_get(const struct scep_msg *msg); /* opaque, 1 to SCEP_
 struct bytes scep_msg_nonce_get(
     const struct scep_msg *msg); /* senderNonce, 8 to 64 bytes or empty */
 struct cert *scep_msg_signer_get(const struct scep_msg *msg); /* borrowed */
+/* The other certificates of the bag, of those that can be read; borrowed. They prove nothing. */
+struct cert *const *scep_msg_along_get(const struct scep_msg *msg, size_t *count);
 struct scep_algs scep_msg_algs_get(const struct scep_msg *msg);
 struct bytes scep_msg_content_get(const struct scep_msg *msg); /* the EnvelopedData, or empty */
 int scep_msg_status_get(const struct scep_msg *msg);           /* CertRep only; -1 otherwise */

@@ -22,7 +22,7 @@ struct store_request {
     struct buf csr;                     /* DER */
     struct buf handle;                  /* of the connector, from prepare */
     struct buf cookie;                  /* of the connector, from submit or poll */
-    char renews[2 * RA_DIGEST_LEN + 1]; /* fingerprint of the certificate being renewed, or "" */
+    char renews[2 * RA_DIGEST_LEN + 1]; /* fingerprint of the certificate it came by, or "" */
     char origin[64];
     char subject[512];
     char reason[RA_DETAIL_MAX];

@@ -275,6 +275,12 @@ static bool cert_by_serial(struct store *store, const struct store_serial *key,
     WITH_READER(store, err, db_cert_by_serial(db, key, each, arg, err));
 }
 
+static bool heir_revoked(struct store *store, const uint8_t *fingerprint, const char *profile,
+                         bool *ret, struct err *err)
+{
+    WITH_READER(store, err, db_heir_revoked(db, fingerprint, profile, ret, err));
+}
+
 static bool cert_list(struct store *store, const struct store_filter *filter,
                       bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                       struct err *err)
@@ -494,6 +500,7 @@ const struct store_vt store_sqlite = {
     .request_counts = request_counts,
     .cert_find = cert_find,
     .cert_by_serial = cert_by_serial,
+    .heir_revoked = heir_revoked,
     .cert_list = cert_list,
     .challenge_find = challenge_find,
     .challenge_spent_by = challenge_spent_by,

@@ -57,6 +57,8 @@ bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct er
 bool db_cert_by_serial(struct db *db, const struct store_serial *key,
                        bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                        struct err *err) MUST_USE;
+bool db_heir_revoked(struct db *db, const uint8_t *fingerprint, const char *profile, bool *ret,
+                     struct err *err);
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
                   struct err *err);
 bool db_cert_list(struct db *db, const struct store_filter *filter,

@@ -233,7 +233,8 @@ static bool cert_row(sqlite3_stmt *stmt, struct store_cert *row)
 
 /* Whoever revokes the newest certificate of a device means the device, which may keep older ones.
  */
-static bool heir_revoked(struct db *db, const char *fingerprint, bool *ret, struct err *err)
+static bool heir_revoked(struct db *db, const char *fingerprint, const char *profile, bool *ret,
+                         struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(
         db,
@@ -241,15 +242,25 @@ static bool heir_revoked(struct db *db, const char *fingerprint, bool *ret, stru
         "JOIN request r ON r.renews = h.fingerprint AND r.renews != '' "
         "JOIN cert c ON c.request = r.id) "
         "SELECT 1 FROM heir h JOIN cert c ON c.fingerprint = h.fingerprint "
-        "WHERE h.fingerprint != ?1 AND c.revoked_at != 0 AND c.revoked_reason != ?2 LIMIT 1",
+        "WHERE h.fingerprint != ?1 AND c.revoked_at != 0 AND c.revoked_reason != ?2 "
+        "AND c.profile = ?3 LIMIT 1",
         err);
     if (!stmt)
         return false;
     db_bind_text(stmt, 1, fingerprint);
     sqlite3_bind_int(stmt, 2, REASON_SUPERSEDED);
+    db_bind_text(stmt, 3, profile);
     bool ok = db_step(db, stmt, ret, err);
     sqlite3_reset(stmt);
     return ok;
+}
+
+bool db_heir_revoked(struct db *db, const uint8_t *fingerprint, const char *profile, bool *ret,
+                     struct err *err)
+{
+    char hex[2 * RA_DIGEST_LEN + 1];
+    text_hex(bytes_of(fingerprint, RA_DIGEST_LEN), hex);
+    return heir_revoked(db, hex, profile, ret, err);
 }
 
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
@@ -270,7 +281,7 @@ bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *
     sqlite3_reset(stmt);
     if (!ok)
         return err_set(err, ERR_LOCAL, "store: certificate %s cannot be read", hex);
-    if (!heir_revoked(db, hex, &row.heir_revoked, err)) {
+    if (!heir_revoked(db, hex, row.profile, &row.heir_revoked, err)) {
         store_cert_clear(&row);
         return false;
     }

@@ -40,6 +40,10 @@ struct store_vt {
     bool (*cert_by_serial)(struct store *store, const struct store_serial *key,
                            bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                            struct err *err);
+    /* Whether what a certificate that is not in the inventory was used to ask for in this profile,
+     * or a renewal of that, has been revoked, not as superseded. */
+    bool (*heir_revoked)(struct store *store, const uint8_t *fingerprint, const char *profile,
+                         bool *ret, struct err *err);
     /* Calls each until it returns false. Newest first. No each, here or below, may use the store:
      * it holds one of a few connections, and all of them could wait for another. */
     bool (*cert_list)(struct store *store, const struct store_filter *filter,

@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_clear(&text);
     (void)cert_is_self_signed(cert);
     struct trust *trust = trust_new(NULL, 0);
-    struct trust_terms terms = {&cert, 1, cert_not_before_get(cert), true};
+    struct trust_terms terms = {&cert, 1, cert_not_before_get(cert), true, false};
     if (trust_check(trust, cert, &terms, &err))
         abort();
     trust_free(trust);

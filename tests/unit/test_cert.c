@@ -111,7 +111,7 @@ static bool trusted(struct cert *anchor, const struct cert *cert, struct cert *e
                     bool ignore)
 {
     struct trust *trust = trust_new(&anchor, 1);
-    struct trust_terms terms = {&extra, extra != NULL, at, ignore};
+    struct trust_terms terms = {&extra, extra != NULL, at, ignore, false};
     struct err err;
     bool ok = trust_check(trust, cert, &terms, &err);
     trust_free(trust);
@@ -212,7 +212,7 @@ static void test_no_anchor(void **state)
 {
     struct fixture *f = *state;
     struct trust *trust = trust_new(NULL, 0), *second = trust_ref(trust);
-    struct trust_terms terms = {&f->ca_cert, 1, NOW, true};
+    struct trust_terms terms = {&f->ca_cert, 1, NOW, true, false};
     struct cert *cert = leaf(f, NOW - 10, NOW + YEAR);
     struct err err = {0};
     assert_ptr_equal(trust, second);

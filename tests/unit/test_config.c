@@ -42,6 +42,11 @@ static const char full[] =
     "      - {match: {label: ''}, upstream: [lab]}\n"
     "      - {upstream: [plant]}\n"
     "    trust: [ca.pem, tls.pem]\n"
+    "    anchors:\n"
+    "      - {certificates: [ca.pem], class: explicit, revocation: none}\n"
+    "      - {certificates: [ca.pem, ca.pem], intermediates: [ca.pem], class: implicit,\n"
+    "         names: serial, revocation: soft_fail, crl: ['http://pki.example/a.crl'],\n"
+    "         crl_under: ['http://pki.example/crl/'], ocsp: 'https://ocsp.example', refresh: 5m}\n"
     "    keys: {rsa: 2048-3072, ec: [P-384], ed25519: yes}\n"
     "    subject: {CN: 'a|b', 2.5.4.10: \"^Example$\", 1.2.3.4: 'x{2}'}\n"
     "    san: {dns: ['*.vpn.example.com'], ip: [10.0.0.0/8, '2001:db8::1'], email: ['*'],\n"
@@ -159,6 +164,33 @@ static void test_full_top(void **state)
     assert_non_null(lab->key);
     assert_int_equal(lab->validity, 90 * DAY);
     assert_int_equal(plant->validity, 30 * DAY);
+    cfg_free(cfg);
+}
+
+/* Anchors arrive in their order, each certificate as an anchor of its own. */
+static void test_full_anchors(void **state)
+{
+    (void)state;
+    struct cfg *cfg = load(full);
+    const struct cfg_profile *p = cfg_profile_get(cfg, "vpn");
+    assert_int_equal(p->anchor_count, 2);
+    const struct cfg_anchor *first = &p->anchors[0], *other = &p->anchors[1];
+    assert_int_equal(first->class, CFG_ANCHOR_EXPLICIT);
+    assert_int_equal(first->names, CFG_ANCHOR_SAME);
+    assert_int_equal(first->revocation, CFG_REVOCATION_NONE);
+    assert_int_equal(first->refresh, 3600);
+    assert_null(first->ocsp);
+    assert_int_equal(other->class, CFG_ANCHOR_IMPLICIT);
+    assert_int_equal(other->names, CFG_ANCHOR_SERIAL);
+    assert_int_equal(other->revocation, CFG_REVOCATION_SOFT_FAIL);
+    assert_int_equal(other->certificates.count, 2);
+    assert_int_equal(other->intermediates.count, 1);
+    assert_ptr_not_equal(other->trusts[0], other->trusts[1]);
+    assert_strings(&other->crl, "http://pki.example/a.crl");
+    assert_strings(&other->crl_under, "http://pki.example/crl/");
+    assert_string_equal(other->ocsp, "https://ocsp.example");
+    assert_int_equal(other->refresh, 300);
+    assert_int_equal(cfg_profile_get(cfg, "wifi")->anchor_count, 0);
     cfg_free(cfg);
 }
 
@@ -500,6 +532,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_top),
+        cmocka_unit_test(test_full_anchors),
         cmocka_unit_test(test_full_rules),
         cmocka_unit_test(test_full_doors),
         cmocka_unit_test(test_defaults),
