@@ -92,7 +92,8 @@ struct buf make_crl(const struct crl_spec *spec)
         MUST(extension && X509_CRL_add_ext(crl, extension, -1));
         X509_EXTENSION_free(extension);
     }
-    MUST(X509_CRL_sort(crl) && X509_CRL_sign(crl, spec->key, spec->md ? spec->md : usual_md(spec->key)));
+    MUST(X509_CRL_sort(crl) &&
+         X509_CRL_sign(crl, spec->key, spec->md ? spec->md : usual_md(spec->key)));
     unsigned char *der = NULL;
     int len = i2d_X509_CRL(crl, &der);
     X509_NAME_free(issuer);
@@ -139,8 +140,8 @@ struct buf make_ocsp(const struct ocsp_spec *spec)
         MUST(OCSP_BASICRESP_add_ext(basic, extension, -1));
         X509_EXTENSION_free(extension);
     }
-    MUST(OCSP_basic_sign(basic, spec->signer ? spec->signer : spec->issuer, spec->key, usual_md(spec->key),
-                         NULL, 0) == 1);
+    MUST(OCSP_basic_sign(basic, spec->signer ? spec->signer : spec->issuer, spec->key,
+                         usual_md(spec->key), NULL, 0) == 1);
     OCSP_RESPONSE *response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
     unsigned char *der = NULL;
     int len = i2d_OCSP_RESPONSE(response, &der);
