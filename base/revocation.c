@@ -102,7 +102,8 @@ static void await(struct check *c, struct item *item)
 {
     struct revocation *r = c->r;
     struct site *site = item->site;
-    if (is_fresh(item) || site->blocked_until > clock_mono_ms() ||
+    int64_t now = clock_mono_ms();
+    if (is_fresh(item) || site->blocked_until > now || item->blocked_until > now ||
         (site->failures && site->running))
         return;
     if (!item->running) {
@@ -231,11 +232,13 @@ enum revocation_status revocation_check(struct revocation *r,
 
 void revocation_watch(struct revocation *r, const struct revocation_source *source, X509 *issuer)
 {
+    int64_t now = clock_mono_ms();
     pthread_mutex_lock(&r->mutex);
     for (size_t i = 0; i < source->crl_count; i++) {
         struct wanted wanted = {REVOCATION_CRL, source->crl[i], issuer, NULL, source->refresh};
         struct item *item = revocation_item_get(r, &wanted);
-        if (item && !item->crl && !item->running && item->site->blocked_until <= clock_mono_ms())
+        if (item && !item->crl && !item->running && item->blocked_until <= now &&
+            item->site->blocked_until <= now)
             item->due = 0;
     }
     pthread_cond_broadcast(&r->work);

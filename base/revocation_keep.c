@@ -9,6 +9,7 @@
 #define CRL_BYTES_MAX ((size_t)64 << 20)
 #define UNUSED_MS (INT64_C(24) * 3600 * 1000) /* without it a CRL is no longer fetched */
 #define BACKOFF_MS 5000
+#define HTTP_TOO_MANY 429
 #define BACKOFF_MAX_MS 300000
 
 static struct site *site_take(struct revocation *r, const char *url)
@@ -132,8 +133,8 @@ struct item *revocation_item_get(struct revocation *r, const struct wanted *want
 /* Fetching */
 
 /* What one fetch brought. */
-struct catch
-{
+struct haul {
+    bool reached; /* the server works, whatever it says */
     bool ok, other;
     struct crl *crl;
     struct ocsp_answer answer;
@@ -141,30 +142,30 @@ struct catch
 };
 
 static bool get(struct revocation *r, struct httpc_call *call, struct httpc_reply *reply,
-                struct err *err)
+                struct haul *haul)
 {
     call->deadline = clock_mono_ms() + FETCH_MS;
-    if (httpc_run(r->httpc, call, reply, err) != HTTPC_DONE)
+    if (httpc_run(r->httpc, call, reply, &haul->err) != HTTPC_DONE)
         return false;
+    haul->reached = reply->status < 500 && reply->status != HTTP_TOO_MANY;
     return reply->status == 200 ||
-           err_set(err, ERR_UPSTREAM, "%s answers %d", call->url, reply->status);
+           err_set(&haul->err, ERR_UPSTREAM, "%s answers %d", call->url, reply->status);
 }
 
-static void fetch_crl(struct revocation *r, const struct item *item, struct catch *catch)
+static void fetch_crl(struct revocation *r, const struct item *item, struct haul *haul)
 {
     struct httpc_call call = {.method = "GET", .url = item->site->url, .reply_max = CRL_MAX};
     struct httpc_reply reply = {0};
     struct crl_terms terms = {item->issuer, clock_now()};
-    if (get(r, &call, &reply, &catch->err)) {
+    if (get(r, &call, &reply, haul)) {
         pthread_mutex_lock(&r->parsing);
-        catch->ok =
-            crl_parse(buf_bytes(&reply.body), &terms, &catch->crl, &catch->other, &catch->err);
+        haul->ok = crl_parse(buf_bytes(&reply.body), &terms, &haul->crl, &haul->other, &haul->err);
         pthread_mutex_unlock(&r->parsing);
     }
     httpc_reply_clear(&reply);
 }
 
-static void fetch_answer(struct revocation *r, const struct item *item, struct catch *catch)
+static void fetch_answer(struct revocation *r, const struct item *item, struct haul *haul)
 {
     static const char *const headers[] = {"Content-Type: application/ocsp-request",
                                           "Accept: application/ocsp-response", NULL};
@@ -174,12 +175,12 @@ static void fetch_answer(struct revocation *r, const struct item *item, struct c
                               .url = item->site->url,
                               .headers = headers,
                               .reply_max = OCSP_RESPONSE_MAX};
-    catch->ok = ocsp_question_new(item->subject, item->issuer, &question, &catch->err);
-    if (catch->ok) {
+    haul->ok = ocsp_question_new(item->subject, item->issuer, &question, &haul->err);
+    if (haul->ok) {
         call.body = ocsp_question_der(question);
-        catch->ok = get(r, &call, &reply, &catch->err) &&
-                    ocsp_response_read(buf_bytes(&reply.body), question, clock_now(),
-                                       &catch->answer, &catch->err);
+        haul->ok = get(r, &call, &reply, haul) &&
+                   ocsp_response_read(buf_bytes(&reply.body), question, clock_now(), &haul->answer,
+                                      &haul->err);
     }
     httpc_reply_clear(&reply);
     ocsp_question_free(question);
@@ -197,69 +198,90 @@ static int64_t due_after(const struct item *item)
 }
 
 /* A list that is older than the one we have is a replay: the newer one stays. */
-static void keep_crl(struct revocation *r, struct item *item, struct catch *catch)
+static void keep_crl(struct revocation *r, struct item *item, struct haul *haul)
 {
-    if (item->crl && crl_this_update(catch->crl) < crl_this_update(item->crl)) {
-        catch->ok = err_set(&catch->err, ERR_PEER, "a CRL that is older than the one before");
+    if (item->crl && crl_this_update(haul->crl) < crl_this_update(item->crl)) {
+        haul->ok = err_set(&haul->err, ERR_PEER, "a CRL that is older than the one before");
         return;
     }
     item_drop_crl(r, item);
-    while (r->crl_bytes + crl_size(catch->crl) > CRL_BYTES_MAX)
+    while (r->crl_bytes + crl_size(haul->crl) > CRL_BYTES_MAX)
         if (!make_room(r)) {
-            catch->ok = err_set(&catch->err, ERR_LOCAL, "no room for a CRL");
+            haul->ok = err_set(&haul->err, ERR_LOCAL, "no room for a CRL");
             return;
         }
-    item->crl = catch->crl;
-    catch->crl = NULL;
+    item->crl = haul->crl;
+    haul->crl = NULL;
     r->crl_bytes += crl_size(item->crl);
     r->counts.crls++;
     item->due = due_after(item);
 }
 
-static int64_t backoff(const struct site *site)
+/* When to try again after so many failures in a row. */
+static int64_t backoff(unsigned failures)
 {
-    unsigned doublings = site->failures > 7 ? 6 : site->failures - 1;
+    unsigned doublings = failures > 7 ? 6 : failures - 1;
     int64_t ms = (int64_t)BACKOFF_MS << doublings;
-    return ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
+    return clock_mono_ms() + (ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms);
+}
+
+static void item_block(struct item *item, int64_t until, const struct haul *haul)
+{
+    snprintf(item->why, sizeof item->why, "%.190s", haul->err.text);
+    item->due = item->kind == REVOCATION_CRL ? until : REVOCATION_NEVER;
 }
 
 /* What else is asked of the site is not tried now either. */
-static void item_failed(struct revocation *r, struct item *failed, const struct catch *catch)
+static void site_failed(struct revocation *r, struct site *site, const struct haul *haul)
 {
-    struct site *site = failed->site;
     site->failures++;
-    site->blocked_until = clock_mono_ms() + backoff(site);
-    failed->due = 0;
+    site->blocked_until = backoff(site->failures);
     for (struct link *link = r->items.next; link != &r->items; link = link->next) {
         struct item *item = LINK_OWNER(link, struct item, link);
-        if (item->site != site || item->due)
-            continue;
-        snprintf(item->why, sizeof item->why, "%.190s", catch->err.text);
-        item->due = item->kind == REVOCATION_CRL ? site->blocked_until : REVOCATION_NEVER;
+        if (item->site == site && item->due == 0)
+            item_block(item, site->blocked_until, haul);
     }
 }
 
-static void item_fetched(struct revocation *r, struct item *item, struct catch *catch)
+/* A site that does not answer keeps everybody waiting, a useless answer only who asked for it: else
+ * one certificate that the responder does not know would shut out all. */
+static void item_failed(struct revocation *r, struct item *item, const struct haul *haul)
 {
-    item->other = catch->other;
-    item->fetched = clock_mono_ms();
-    if (catch->ok && item->kind == REVOCATION_CRL) {
-        keep_crl(r, item, catch);
-    } else if (catch->ok) {
-        r->counts.answers += !item->answered;
-        item->answered = true;
-        item->answer = catch->answer;
-    }
-    r->counts.fetches[item->kind][catch->ok || catch->other]++;
-    if (!catch->ok && !catch->other) {
-        item_failed(r, item, catch);
+    if (!haul->reached) {
+        item->due = 0;
+        site_failed(r, item->site, haul);
         return;
     }
     item->site->failures = 0;
     item->site->blocked_until = 0;
+    item->failures++;
+    item->blocked_until = backoff(item->failures);
+    item_block(item, item->blocked_until, haul);
+}
+
+static void item_fetched(struct revocation *r, struct item *item, struct haul *haul)
+{
+    item->other = haul->other;
+    item->fetched = clock_mono_ms();
+    if (haul->ok && item->kind == REVOCATION_CRL) {
+        keep_crl(r, item, haul);
+    } else if (haul->ok) {
+        r->counts.answers += !item->answered;
+        item->answered = true;
+        item->answer = haul->answer;
+    }
+    r->counts.fetches[item->kind][haul->ok || haul->other]++;
+    if (!haul->ok && !haul->other) {
+        item_failed(r, item, haul);
+        return;
+    }
+    item->site->failures = 0;
+    item->site->blocked_until = 0;
+    item->failures = 0;
+    item->blocked_until = 0;
     item->why[0] = 0;
-    if (catch->other) { /* the URL works, and is for another of the anchor's CAs */
-        snprintf(item->why, sizeof item->why, "%.190s", catch->err.text);
+    if (haul->other) { /* the URL works, and is for another of the anchor's CAs */
+        snprintf(item->why, sizeof item->why, "%.190s", haul->err.text);
         item->due = item->fetched + item->refresh_ms;
     }
 }
@@ -294,7 +316,7 @@ void revocation_wait(struct revocation *r, pthread_cond_t *cond, int64_t until)
 
 static void run(struct revocation *r, struct item *item)
 {
-    struct catch catch = {0};
+    struct haul haul = {0};
     char url[1100];
     item->running = true; /* keeps it in place */
     item->site->running++;
@@ -302,19 +324,19 @@ static void run(struct revocation *r, struct item *item)
     snprintf(url, sizeof url, "%s", item->site->url);
     pthread_mutex_unlock(&r->mutex);
     if (item->kind == REVOCATION_CRL)
-        fetch_crl(r, item, &catch);
+        fetch_crl(r, item, &haul);
     else
-        fetch_answer(r, item, &catch);
+        fetch_answer(r, item, &haul);
     pthread_mutex_lock(&r->mutex);
-    item_fetched(r, item, &catch);
+    item_fetched(r, item, &haul);
     item->running = false;
     item->site->running--;
     pthread_cond_broadcast(&r->done);
     bool stop = r->stop;
     pthread_mutex_unlock(&r->mutex);
-    if (!catch.ok && !catch.other && !stop && r->told)
-        r->told(url, &catch.err);
-    crl_free(catch.crl);
+    if (!haul.ok && !haul.other && !stop && r->told)
+        r->told(url, &haul.err);
+    crl_free(haul.crl);
     pthread_mutex_lock(&r->mutex);
 }
 

@@ -39,6 +39,8 @@ struct item {
     int64_t due;  /* when to fetch it; REVOCATION_NEVER: not by itself */
     int64_t fetched;
     bool running;
+    unsigned failures; /* useless answers in a row */
+    int64_t blocked_until;
     unsigned waiting;
     bool other;      /* what the URL has is not this issuer's */
     struct crl *crl; /* or NULL */

@@ -550,35 +550,6 @@ static void test_unchecked_known(void **state)
     maker_close(m);
 }
 
-/* Once its certificate is revoked, a device is not told again what it was told before, neither on
- * repeating itself nor on polling. */
-static void test_revoked_since(void **state)
-{
-    struct world *w = *state;
-    struct csr *csr = world_csr("CN=d1", NULL, w->key),
-               *next = world_csr("CN=d1", NULL, w->other_key);
-    struct ra_request enroll = world_enroll(w, csr);
-    struct cert *held = world_issue(w, &enroll);
-    struct ra_request renewal = world_request(w, next);
-    char id[RA_ID_LEN + 1];
-    renewal.op = RA_RENEW;
-    renewal.evidence.holder = held;
-    renewal.evidence.over_cms = true;
-    renewal.txn = bytes_str("txn");
-    w->ca[0].submit = UP_PENDING;
-    world_pending(w, &renewal, id);
-    struct ra_request poll = renewal;
-    poll.op = RA_POLL;
-    poll.csr = NULL;
-    world_pending(w, &poll, id);
-    revoke(w, held, 1);
-    world_refused(w, &poll, RA_BAD_RENEWAL);
-    world_refused(w, &renewal, RA_BAD_RENEWAL);
-    csr_free(csr);
-    csr_free(next);
-    cert_free(held);
-}
-
 /* A certificate is known by all of its bytes: one of the same name and serial by another CA is
  * another. */
 static void test_same_serial(void **state)
@@ -615,11 +586,11 @@ static void test_same_serial(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_implicit),        TEST(test_implicit_cms),  TEST(test_serial),
-        TEST(test_explicit),        TEST(test_validity),      TEST(test_same_name),
-        TEST(test_along),           TEST(test_purpose),       TEST(test_registrar),
-        TEST(test_other_profile),   TEST(test_heir_revoked),  TEST(test_unchecked),
-        TEST(test_unchecked_known), TEST(test_revoked_since), TEST(test_same_serial),
+        TEST(test_implicit),        TEST(test_implicit_cms), TEST(test_serial),
+        TEST(test_explicit),        TEST(test_validity),     TEST(test_same_name),
+        TEST(test_along),           TEST(test_purpose),      TEST(test_registrar),
+        TEST(test_other_profile),   TEST(test_heir_revoked), TEST(test_unchecked),
+        TEST(test_unchecked_known), TEST(test_same_serial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

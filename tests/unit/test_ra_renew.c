@@ -255,6 +255,35 @@ static void test_revoked(void **state)
     device_close(&d);
 }
 
+/* Once its certificate is revoked, a device is not told again what it was told before, neither on
+ * repeating itself nor on polling. */
+static void test_revoked_since(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=d1", NULL, w->key),
+               *next = world_csr("CN=d1", NULL, w->other_key);
+    struct ra_request enroll = world_enroll(w, csr);
+    struct cert *held = world_issue(w, &enroll);
+    struct ra_request renewal = world_request(w, next);
+    char id[RA_ID_LEN + 1];
+    renewal.op = RA_RENEW;
+    renewal.evidence.holder = held;
+    renewal.evidence.over_cms = true;
+    renewal.txn = bytes_str("txn");
+    w->ca[0].submit = UP_PENDING;
+    world_pending(w, &renewal, id);
+    struct ra_request poll = renewal;
+    poll.op = RA_POLL;
+    poll.csr = NULL;
+    world_pending(w, &poll, id);
+    revoke(w, held);
+    world_refused(w, &poll, RA_BAD_RENEWAL);
+    world_refused(w, &renewal, RA_BAD_RENEWAL);
+    csr_free(csr);
+    csr_free(next);
+    cert_free(held);
+}
+
 /* A renewal is for the same subject and the same set of SANs. */
 static void test_names(void **state)
 {
@@ -528,6 +557,7 @@ int main(void)
         TEST(test_last_second),
         TEST(test_not_yet),
         TEST(test_revoked),
+        TEST(test_revoked_since),
         TEST(test_names),
         TEST(test_same_key),
         TEST(test_other_profile),

@@ -351,6 +351,26 @@ static void test_ocsp(void **state)
     assert_int_equal(counts.answers, 1);
 }
 
+/* An answer that is of no use keeps nobody waiting but who asked: the responder works. */
+static void test_ocsp_useless(void **state)
+{
+    struct site *site = *state;
+    struct revocation_source source = {.ocsp = site->ocsp, .refresh = 60};
+    struct revocation_pair other = {site->other, site->ca}; /* it answers about site->cert */
+    struct err why;
+    site->status = V_OCSP_CERTSTATUS_GOOD;
+    assert_int_equal(
+        revocation_check(site->revocation, &source, &other, clock_mono_ms() + WAIT_MS, &why),
+        REVOCATION_UNKNOWN);
+    assert_non_null(strstr(why.text, "about another certificate"));
+    assert_int_equal(
+        revocation_check(site->revocation, &source, &other, clock_mono_ms() + WAIT_MS, &why),
+        REVOCATION_UNKNOWN);
+    assert_int_equal(site->ocsp_asked, 1);
+    assert_int_equal(check(site, &source), REVOCATION_GOOD);
+    assert_int_equal(site->ocsp_asked, 2);
+}
+
 /* Any source that says revoked is believed; when the responder is gone, a CRL will do. */
 static void test_both(void **state)
 {
@@ -422,9 +442,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_crl),  TEST(test_watch),  TEST(test_bad_lists),
-        TEST(test_kept), TEST(test_points), TEST(test_ocsp),
-        TEST(test_both), TEST(test_hang),   TEST(test_threads),
+        TEST(test_crl),    TEST(test_watch),   TEST(test_bad_lists),    TEST(test_kept),
+        TEST(test_points), TEST(test_ocsp),    TEST(test_ocsp_useless), TEST(test_both),
+        TEST(test_hang),   TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
