@@ -539,7 +539,7 @@ class Injection(ScepTest):
 class Size(ScepTest):
     """Huge, deep and slow to compute. The body limit is out of the way, so that the parsers see what comes."""
 
-    PATIENCE = 5  # seconds, with sanitizers on a busy machine
+    PATIENCE = 10  # seconds, with sanitizers on a busy machine
 
     @classmethod
     def configure(cls, gw):
