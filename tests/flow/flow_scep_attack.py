@@ -13,6 +13,7 @@ from forgeries import BMP_STRING, GenerousCa, csr_with_challenge, lookalike, rsa
 from gateway import run, text
 from scep_wire import ENVELOPED, TYPE, CertRep, Party, ScepTest, connect, post
 
+EXT_REQUEST, MS_EXT_REQUEST = "1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14"
 UPN = "1.3.6.1.4.1.311.20.2.3"
 SID = "S-1-5-21-1111111111-2222222222-3333333333-500"
 
@@ -139,6 +140,24 @@ class Names(Watched):
             if trace:
                 self.assertNotIn(trace, saw, extension)
 
+    def test_two_lists(self):
+        """What stands in a second list of extensions, in either attribute for them, is not passed by: two lists are refused."""
+        before = self.marks()
+        fine = der.write(der.SEQUENCE, der.oid("2.5.29.15"), der.write(der.OCTET_STRING, b"\x03\x02\x07\x80"))
+        evil = der.write(der.SEQUENCE, der.oid("2.5.29.19"), der.write(der.OCTET_STRING, b"\x30\x03\x01\x01\xff"))
+        for number, types in enumerate(((EXT_REQUEST, MS_EXT_REQUEST), (MS_EXT_REQUEST, EXT_REQUEST),
+                                        (EXT_REQUEST, EXT_REQUEST), (EXT_REQUEST,), (MS_EXT_REQUEST,))):
+            values = [der.write(der.SEQUENCE, fine), der.write(der.SEQUENCE, evil)]
+            attributes = [der.write(der.SEQUENCE, der.oid(kind), der.write(der.SET, value))
+                          for kind, value in zip(types, values)]
+            if len(types) == 1:
+                attributes = [der.write(der.SEQUENCE, der.oid(types[0]), der.write(der.SET, *values))]
+            self.party.csr(f"/CN=lists-{number}", self.gw.challenge())
+            csr = der.resign(self.party.dir, self.party.load("csr.der"), attributes=attributes)
+            self.party.keep("csr.der", csr)
+            self.assert_refused(self.party.forge("csr=csr.der"), ("badMessageCheck",), types)
+        self.assertEqual(self.marks(), before)
+
     def test_the_ca_would(self):
         """What the CA is asked for, it grants: its silence above is the gateway's doing."""
         before = self.marks()
@@ -202,6 +221,20 @@ class Evidence(ScepTest):
             self.assert_nothing(self.attacker, "csr=csr.der", outcomes=("badRequest", "badMessageCheck"))
         good = der.write(BMP_STRING, self.gw.challenge().encode("utf-16-be"))
         self.attacker.keep("csr.der", csr_with_challenge(self.attacker, "/CN=empty-good", good))
+        self.assertEqual(self.attacker.forge("csr=csr.der").outcome, "SUCCESS")
+
+    def test_two_challenges(self):
+        """A right challenge beside a wrong one, as a second attribute or a second value, is none, and is not spent."""
+        secret = self.gw.challenge()
+        right, wrong = (der.write(der.UTF8, text.encode()) for text in (secret, "NOTACHALLENGE2222222"))
+        kind = der.oid("1.2.840.113549.1.9.7")
+        for sets in ([[right], [wrong]], [[wrong], [right]], [[right, wrong]], [[right], [right]], [[right, right]], [[]]):
+            self.attacker.csr("/CN=two-1")
+            attributes = [der.write(der.SEQUENCE, kind, der.write(der.SET, *values)) for values in sets]
+            csr = der.resign(self.attacker.dir, self.attacker.load("csr.der"), attributes=attributes)
+            self.attacker.keep("csr.der", csr)
+            self.assert_nothing(self.attacker, "csr=csr.der", outcomes=("badMessageCheck",))
+        self.attacker.csr("/CN=two-1", secret)
         self.assertEqual(self.attacker.forge("csr=csr.der").outcome, "SUCCESS")
 
     def test_empty_fixed_challenge(self):
@@ -506,7 +539,7 @@ class Injection(ScepTest):
 class Size(ScepTest):
     """Huge, deep and slow to compute. The body limit is out of the way, so that the parsers see what comes."""
 
-    PATIENCE = 5  # seconds, with sanitizers on a busy machine
+    PATIENCE = 10  # seconds, with sanitizers on a busy machine
 
     @classmethod
     def configure(cls, gw):
