@@ -403,7 +403,7 @@ static void test_no_thread(void **state)
 static void test_slow_rate(void **state)
 {
     struct ca *ca = *state;
-    ca->conf->rate = (struct cfg_rate){1, 3600};
+    ca->conf->rate = (struct rate){1, 3600};
     lines_configure(ca->lines, ca->settings);
     add(ca, 0, 2);
     WAIT_FOR(ca->runs == 1);
