@@ -13,6 +13,7 @@ enum cfg_challenge_kind {
     CFG_CHALLENGE_ONE_TIME,
     CFG_CHALLENGE_KIND_COUNT
 };
+enum cfg_revoke { CFG_REVOKE_LOCAL = 0, CFG_REVOKE_UPSTREAM };
 enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
 enum cfg_change { CFG_CHANGE_REFUSE = 0, CFG_CHANGE_ALLOW };
 
@@ -85,8 +86,9 @@ struct cfg_profile {
     struct cfg_renewal renewal;
     struct rate rate;         /* of requests, from anywhere */
     struct rate quota_device; /* of certificates that one device may ask for */
-    bool migrate;             /* renewals go to migrate_to, whoever issued */
-    size_t migrate_to;        /* index into cfg.upstreams */
+    enum cfg_revoke revoke;
+    bool migrate;      /* renewals go to migrate_to, whoever issued */
+    size_t migrate_to; /* index into cfg.upstreams */
     bool scep_enabled;
     struct cfg_scep scep;
     struct cfg_est est;

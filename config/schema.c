@@ -222,6 +222,9 @@ static const struct cfg_key owner_keys[] = {
     {0},
 };
 
+static const char *const revoke_words[] = {
+    [CFG_REVOKE_LOCAL] = "local", [CFG_REVOKE_UPSTREAM] = "upstream", NULL};
+
 static const struct cfg_key profile_keys[] = {
     {.name = "routes",
      .type = CFG_LIST,
@@ -239,6 +242,15 @@ static const struct cfg_key profile_keys[] = {
      .meaning = "The upstream CA that renewals go to; left out: the one that issued.",
      .form = "the name of an upstream",
      .json = "{\"type\": \"string\"}"},
+    {.name = "revoke",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_profile, revoke),
+     .words = revoke_words,
+     .def = "local",
+     .meaning =
+         "What has to hear of a revocation: local, the inventory, after which a certificate "
+         "renews no more, and the CA if it can be told; upstream, the CA as well, so only CAs "
+         "that can be told may be asked."},
     {.name = "trust",
      .type = CFG_CERT_FILES,
      .offset = offsetof(struct cfg_profile, trust_certs),

@@ -278,8 +278,11 @@ static int tell_ca(struct cli *cli, const struct store_cert *row, int reason)
     if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
         return complain(cli, &err);
     struct upstream *up = upstream_of(settings, row->upstream);
-    bool ok = true;
-    if (!up || !(up->vt->caps & UP_REVOKE))
+    const struct cfg_profile *profile = cfg_profile_get(cli->cfg, row->profile);
+    bool ok = true, cannot = !up || !(up->vt->caps & UP_REVOKE);
+    if (cannot && profile && profile->revoke == CFG_REVOKE_UPSTREAM)
+        ok = err_set(&err, ERR_UPSTREAM, "it is not configured any more, or was changed");
+    else if (cannot)
         printf("upstream %s is not told: revoke it there as well\n", row->upstream);
     else if (!(up->vt->caps & UP_INLINE))
         ok = cert_parse(buf_bytes(&row->der), &cert, &err) &&

@@ -65,16 +65,35 @@ static bool check_trust(const struct ra_settings *settings, const struct cfg_pro
                       profile->name);
 }
 
+/* A profile whose revocations have to reach the CA goes to CAs that can be told. */
+static bool check_revoke(const struct ra_settings *settings, const struct cfg_profile *profile,
+                         size_t upstream, struct err *err)
+{
+    const struct upstream *up = settings->upstreams[upstream];
+    return profile->revoke != CFG_REVOKE_UPSTREAM || (up->vt->caps & (UP_REVOKE | UP_INLINE)) ||
+           err_set(err, ERR_CONFIG,
+                   "profile %s says revoke: upstream, and upstream %s cannot be told of a "
+                   "revocation (type %s)",
+                   profile->name, up->name, up->vt->type);
+}
+
+static bool check_upstream(const struct ra_settings *settings, const struct cfg_profile *profile,
+                           size_t upstream, struct err *err)
+{
+    return check_trust(settings, profile, upstream, err) &&
+           check_revoke(settings, profile, upstream, err);
+}
+
 static bool check_profile(const struct ra_settings *settings, const struct cfg_profile *profile,
                           struct err *err)
 {
     for (size_t r = 0; r < profile->route_count; r++)
         for (size_t i = 0; i < profile->routes[r].pool_count; i++)
-            if (!check_trust(settings, profile, profile->routes[r].pool[i], err))
+            if (!check_upstream(settings, profile, profile->routes[r].pool[i], err))
                 return false;
     const struct cfg_next *next = &profile->scep.next;
-    return (!profile->migrate || check_trust(settings, profile, profile->migrate_to, err)) &&
-           (!next->upstream_given || check_trust(settings, profile, next->upstream, err)) &&
+    return (!profile->migrate || check_upstream(settings, profile, profile->migrate_to, err)) &&
+           (!next->upstream_given || check_upstream(settings, profile, next->upstream, err)) &&
            wire_challenge_check(settings, profile, err);
 }
 

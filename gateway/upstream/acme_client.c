@@ -265,7 +265,8 @@ static enum httpc_result post_once(struct acme_client *client, const struct acme
     if (result != HTTPC_DONE)
         return result;
     nonce_keep(client, &answer->http);
-    if (httpc_is_type(&answer->http, "application/json") ||
+    /* A problem counts whatever it is called: badNonce taken for a refusal would end a request. */
+    if (answer->http.status / 100 != 2 || httpc_is_type(&answer->http, "application/json") ||
         httpc_is_type(&answer->http, "application/problem+json"))
         (void)!json_parse(buf_bytes(&answer->http.body), &answer->body, &ignored);
     read_problem(answer);

@@ -203,6 +203,14 @@ class UpstreamAcme(AcmeTest):
             self.ask(what)
             self.collect(what)
 
+    def test_untyped_problem(self):
+        """A problem without a media type is one: a nonce that is rejected in this way ends no request."""
+        def untyped(_, headers, body):
+            return 400, [(n, v) for n, v in headers if n.lower() != "content-type"], b'{"type":"urn:ietf:params:acme:error:badNonce"}'
+        self.ca.proxy.plan_at(FINALIZE, changed("untyped", untyped))
+        self.ask("untyped")
+        self.collect("untyped")
+
     def test_kill(self):
         """kill -9 while the CA makes the order, reads it, finalizes it or hands out the certificate: after the restart the
         request goes on, and the CA issues once."""

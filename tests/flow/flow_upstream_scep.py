@@ -166,6 +166,19 @@ class ToSecondGateway(UpstreamTest):
         self.assertEqual(result.returncode, 1)
         self.assertIn(b"takes it for its own secret", result.stderr)
 
+    def test_revoke_nowhere(self):
+        """A profile whose revocations must reach the CA is not routed to a kind of CA that cannot be told; to one that can, it
+        is."""
+        for gw, code, text in ((self.gw, 1, b"cannot be told of a revocation (type scep)"), (self.ca.gw, 0, b"")):
+            with open(gw.conf, encoding="utf-8") as file:
+                old = file.read()
+            gw.edit(r"^    keys: ", "    revoke: upstream\n    keys: ")
+            result = gw.cli("check", check=False)
+            with open(gw.conf, "w", encoding="utf-8") as file:
+                file.write(old)
+            self.assertEqual(result.returncode, code, result.stderr)
+            self.assertIn(text, result.stderr)
+
     def test_refused(self):
         """A device that the upstream's profile does not allow is refused there, and so here."""
         self.ca.gw.edit(r"^    san: ", '    subject: {CN: "^[a-z-]+$"}\n    san: ')
