@@ -9,8 +9,10 @@
 /* In the order of enum cfg_scep_chain and enum cfg_scep_legacy. */
 static const char *const chain_words[] = {
     [CFG_CHAIN_LEAF] = "leaf", [CFG_CHAIN_ISSUER] = "issuer", [CFG_CHAIN_FULL] = "full", NULL};
-static const char *const legacy_words[] = {
-    [CFG_LEGACY_NONE] = "none", [CFG_LEGACY_DES3_SHA1] = "des3-sha1", NULL};
+static const char *const legacy_words[] = {[CFG_LEGACY_NONE] = "none",
+                                           [CFG_LEGACY_DES3_SHA1] = "des3-sha1",
+                                           [CFG_LEGACY_DES_MD5] = "des-md5",
+                                           NULL};
 
 static const struct cfg_key encryption_keys[] = {
     {.name = "certificate",
@@ -112,6 +114,7 @@ const struct cfg_key cfg_scep_keys[] = {
      .offset = offsetof(struct cfg_scep, legacy),
      .def = "none",
      .words = legacy_words,
-     .meaning = "Whether devices that know only triple DES and SHA-1 are served."},
+     .meaning = "Whether devices are served that know only triple DES and SHA-1, or only single "
+                "DES and MD5. Each use is logged and counted."},
     {0},
 };

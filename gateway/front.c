@@ -254,6 +254,7 @@ static void log_request(const struct http_request *request, const struct http_re
     log_str(&line, "outcome", note->outcome);
     log_str(&line, "reason", note->reason);
     log_str(&line, "detail", note->detail[0] ? note->detail : NULL);
+    log_str(&line, "legacy", note->legacy);
     log_num(&line, "status", response->status);
     log_num(&line, "ms", milliseconds);
     if (!response->sent)

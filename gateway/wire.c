@@ -10,6 +10,7 @@
 #include "gateway/upstream/scep.h"
 #include "gateway/upstream/vault.h"
 #include "gateway/wire_challenge.h"
+#include "scep/door.h"
 
 #include <string.h>
 
@@ -100,7 +101,7 @@ bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **re
             return false;
         }
     }
-    if (!check_profiles(settings, err)) {
+    if (!check_profiles(settings, err) || !scep_door_check(cfg, err)) {
         ra_settings_free(settings);
         return false;
     }

@@ -134,8 +134,11 @@ bool scep_signed_take(struct bytes der, struct scep_signed *ret, struct err *err
     return true;
 }
 
-bool scep_signed_algs_known(const struct scep_signed *found)
+bool scep_signed_algs_known(const struct scep_signed *found, bool md5)
 {
+    if (md5 && found->digest == NID_md5)
+        return found->signature == NID_rsaEncryption ||
+               found->signature == NID_md5WithRSAEncryption;
     return on_list(digests, sizeof digests / sizeof digests[0], found->digest) &&
            on_list(signatures, sizeof signatures / sizeof signatures[0], found->signature);
 }
@@ -144,7 +147,7 @@ bool scep_check_signed(struct bytes der, struct err *err)
 {
     struct scep_signed found = {0};
     return scep_signed_take(der, &found, err) &&
-           (scep_signed_algs_known(&found) ||
+           (scep_signed_algs_known(&found, false) ||
             err_set(err, ERR_PEER, "a message signed with an algorithm that is not allowed"));
 }
 

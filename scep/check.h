@@ -19,8 +19,8 @@ struct scep_signed {
 };
 /* False: not of that shape; algorithms are only named, not judged. */
 bool scep_signed_take(struct bytes der, struct scep_signed *ret, struct err *err) MUST_USE;
-/* Whether both algorithms are on our list. */
-bool scep_signed_algs_known(const struct scep_signed *found);
+/* Whether both algorithms are on our list; md5: MD5 with RSA is, too. */
+bool scep_signed_algs_known(const struct scep_signed *found, bool md5);
 
 #define SCEP_RECIPIENTS_MAX 8
 struct scep_recipient {

@@ -1,13 +1,16 @@
 #include "scep/door.h"
 
 #include "base/pem.h"
+#include "scep/algs.h"
 #include "scep/answer.h"
 #include "scep/ca.h"
+#include "scep/check.h"
 #include "scep/keys.h"
 #include "scep/msg.h"
 #include "scep/outcome.h"
 #include "scep/query.h"
 #include "scep/sealing.h"
+#include "scep/terms.h"
 
 #include <openssl/objects.h>
 #include <openssl/rand.h>
@@ -133,23 +136,27 @@ static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
     }
 }
 
-/* Fine but for 3DES: not a secret, and worth telling a device. */
-static bool is_only_des3(const struct scep_msg *msg)
+/* The cipher, if the envelope is fine but for that: not a secret, and worth telling a device. */
+static int refused_cipher(const struct pkiop *op)
 {
-    struct bytes content = scep_msg_content_get(msg);
+    struct bytes content = scep_msg_content_get(op->msg);
+    struct scep_enveloped found;
     struct err ignored;
-    return !scep_check_enveloped(content, false, &ignored) &&
-           scep_check_enveloped(content, true, &ignored);
+    return !scep_enveloped_take(content, op->sealing.opener.ciphers, &found, &ignored) &&
+                   scep_enveloped_take(content, SCEP_CIPHERS_DES, &found, &ignored)
+               ? found.cipher
+               : NID_undef;
 }
 
 /* The same failure whichever way the content could not be read: see scep_msg_open. content NULL: it
  * is not decrypted. */
 static bool open_content(struct pkiop *op, struct buf *content)
 {
-    bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
     struct err err = {0};
-    if (!legacy && is_only_des3(op->msg)) {
-        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "3DES needs scep.legacy");
+    int refused = refused_cipher(op);
+    if (refused != NID_undef) {
+        err_set(&err, ERR_PEER, "%s needs scep.legacy", OBJ_nid2sn(refused));
+        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
         return false;
     }
     bool ok = scep_sealing_open(&op->sealing, content, &err);
@@ -158,6 +165,7 @@ static bool open_content(struct pkiop *op, struct buf *content)
     const struct scep_key *key = scep_msg_key(op->msg, &op->sealing.opener);
     op->at = key ? (size_t)(key - op->keys.open) : 0;
     bool elsewhere = !key && op->sealing.cipher != NID_undef && !scep_msg_by_password(op->msg);
+    op->reply->note.legacy = scep_terms_old(op->algs);
     if (!ok)
         answer_failure(op, SCEP_BAD_MESSAGE_CHECK, elsewhere ? "wrong-recipient" : "bad-envelope",
                        err.text);
@@ -234,19 +242,20 @@ static void poll_txn(struct pkiop *op)
 
 static void dispatch(struct pkiop *op)
 {
-    bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
+    const struct cfg_scep *conf = &op->call->profile->scep;
     int type = scep_msg_type_get(op->msg);
     struct err err = {0};
     op->reply->note.operation = scep_type_name(type);
-    if (scep_msg_algs_get(op->msg).digest == NID_sha1 && !legacy) {
+    if (!scep_terms_digest(conf, scep_msg_algs_get(op->msg).digest)) {
         answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "SHA-1 needs scep.legacy");
         return;
     }
     op->algs.digest = scep_msg_algs_get(op->msg).digest;
+    op->reply->note.legacy = scep_terms_old(op->algs);
     op->sealing = (struct scep_sealing){
         .profile = op->call->profile,
         .msg = op->msg,
-        .opener = {op->keys.open, op->keys.count, legacy ? SCEP_CIPHERS_DES3 : SCEP_CIPHERS_AES},
+        .opener = {op->keys.open, op->keys.count, scep_terms_ciphers(conf)},
     };
     if (!scep_sealing_possible(&op->sealing, &err)) {
         answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
@@ -280,7 +289,9 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
     enum scep_fail fail;
     bool partial;
     scep_keys_take(call, &op.keys);
-    bool ok = scep_msg_parse(der, &op.msg, &partial, &fail, &err);
+    bool ok = call->profile->scep.legacy == CFG_LEGACY_DES_MD5
+                  ? scep_msg_parse_md5(der, &op.msg, &partial, &fail, &err)
+                  : scep_msg_parse(der, &op.msg, &partial, &fail, &err);
     if (ok || partial) {
         struct bytes txn = scep_msg_txn_get(op.msg);
         snprintf(reply->note.txn, sizeof reply->note.txn, "%.*s", (int)txn.len,
@@ -308,6 +319,17 @@ static void get_pki_operation(struct ra *ra, const struct scep_call *call, struc
         scep_answer_http(reply, 400, "not a SCEP message\n");
     }
     buf_free(&der);
+}
+
+bool scep_door_check(const struct cfg *cfg, struct err *err)
+{
+    for (size_t i = 0; i < cfg->profile_count; i++)
+        if (cfg->profiles[i].scep.legacy == CFG_LEGACY_DES_MD5 && !scep_legacy_get())
+            return err_set(err, ERR_CONFIG,
+                           "profile \"%s\" has scep.legacy des-md5, and OpenSSL's legacy provider, "
+                           "which knows single DES, cannot be loaded",
+                           cfg->profiles[i].name);
+    return true;
 }
 
 void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_reply *reply)
