@@ -61,16 +61,6 @@ static bool find_signer(const struct scep_signed *found, const struct scep_known
     return ok ? err_set(err, ERR_PEER, "the signer's certificate is not in the message") : false;
 }
 
-/* The attribute has to name the type of the content (RFC 5652 section 11.1); OpenSSL only looks
- * whether it is there. */
-static bool content_type_fine(struct bytes attributes)
-{
-    const ASN1_OBJECT *data = OBJ_nid2obj(NID_pkcs7_data);
-    struct bytes oid;
-    return scep_attr_find(attributes, SCEP_ATTR_CONTENT_TYPE, &oid) &&
-           bytes_equal(oid, bytes_of(OBJ_get0_data(data), OBJ_length(data)));
-}
-
 /* The signer's certificate with a key that CMS can use, alone in a list; the list is empty if
  * OpenSSL finds fault with it. */
 static STACK_OF(X509) * signer_list(const struct cert *signer)
@@ -173,8 +163,10 @@ static bool parse(struct bytes der, const struct terms *terms, struct scep_msg *
         return err_set(err, ERR_PEER, "a message signed with %s and %s, which is not allowed",
                        OBJ_nid2sn(found.digest), OBJ_nid2sn(found.signature));
     }
-    if (!content_type_fine(found.attributes))
-        return err_set(err, ERR_PEER, "a message whose contentType attribute is not data");
+    if (!scep_signed_attributes_fine(&found))
+        return err_set(err, ERR_PEER,
+                       "a message whose contentType attribute is not data, or whose messageDigest "
+                       "is not one");
     return find_signer(&found, &terms->known, &msg->signer, err) &&
            verify(der, msg->signer, &msg->content, err);
 }
