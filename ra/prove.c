@@ -163,7 +163,7 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
         ra_refuse(outcome, RA_BAD_RENEWAL,
                   "the certificate presented is not one that was issued for this profile");
         return true;
-    } else if (evidence->holder && evidence->over_cms &&
+    } else if (evidence->holder && evidence->over_cms && !evidence->other_key &&
                !spki_equal(cert_spki_get(evidence->holder), csr_spki_get(request->csr))) {
         ra_refuse(outcome, RA_BAD_KEY, "the message is signed with another key than the CSR's");
         return true;

@@ -2,6 +2,7 @@
 
 #include "base/pem.h"
 #include "scep/answer.h"
+#include "scep/family.h"
 #include "scep/terms.h"
 
 #include <openssl/cms.h>
@@ -72,8 +73,11 @@ void scep_ca_cert(const struct scep_call *call, struct scep_reply *reply)
         scep_answer_fault(reply, &err);
         return;
     }
+    const struct scep_family *family = scep_family_of(call, NULL, reply);
     bag_add_ra(&bag, ra_get(call, call->profile->scep.ra[0]));
-    bag_add_all(&bag, chain);
+    for (size_t i = 0; i < chain->count; i++)
+        if (i == 0 || scep_family_lists(&call->profile->scep, family, chain->items[i]))
+            bag_add(&bag, chain->items[i]);
     reply->status = 200;
     reply->content_type =
         bag.count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";

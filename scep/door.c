@@ -5,6 +5,7 @@
 #include "scep/answer.h"
 #include "scep/ca.h"
 #include "scep/check.h"
+#include "scep/family.h"
 #include "scep/keys.h"
 #include "scep/msg.h"
 #include "scep/outcome.h"
@@ -30,6 +31,7 @@ struct pkiop {
     size_t at; /* the pair that the message was encrypted to; 0 as long as that is not known */
     struct scep_algs algs;
     struct scep_sealing sealing; /* once there is a msg */
+    const struct scep_family *family;
 };
 
 /* A CertRep with everything that mirrors the request filled in. */
@@ -66,8 +68,13 @@ static void answer_status(struct pkiop *op, enum scep_status status, enum scep_f
         scep_answer_http(op->reply, 503, "try again later\n");
         return;
     }
+    char text[64];
     struct scep_out out = cert_rep(op, status, nonce);
     out.fail = fail;
+    snprintf(text, sizeof text, "the log has the reason under id %s",
+             op->call->id ? op->call->id : "");
+    if (op->call->id && scep_family_fail_text(&op->call->profile->scep, op->family))
+        out.fail_text = text;
     answer(op, &out);
 }
 
@@ -82,7 +89,7 @@ static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *re
 static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
                           struct bytes certs[SCEP_CHAIN_MAX], size_t *count, struct err *err)
 {
-    enum cfg_scep_chain want = op->call->profile->scep.chain;
+    enum cfg_scep_chain want = scep_family_chain(&op->call->profile->scep, op->family);
     const struct cfg_certs *chain;
     certs[0] = cert_der_get(outcome->cert);
     *count = 1;
@@ -119,6 +126,19 @@ static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
     buf_free(&bag);
 }
 
+static void answer_refused(struct pkiop *op, const struct ra_outcome *outcome)
+{
+    struct err text = {0};
+    bool named = scep_family_other_signer(&op->call->profile->scep);
+    if (outcome->reason == RA_BAD_KEY && op->family->other_signer && !named)
+        err_set(&text, ERR_PEER, "%s (scep.client: %s lets that pass)", outcome->detail,
+                op->family->name);
+    else
+        err_set(&text, ERR_PEER, "%s", outcome->detail);
+    answer_failure(op, scep_outcome_fail(outcome->reason), ra_reason_name(outcome->reason),
+                   text.text);
+}
+
 static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
 {
     memcpy(op->reply->note.request_id, outcome->request_id, sizeof outcome->request_id);
@@ -131,9 +151,19 @@ static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
         answer_status(op, SCEP_PENDING, SCEP_BAD_REQUEST);
         break;
     default:
-        answer_failure(op, scep_outcome_fail(outcome->reason), ra_reason_name(outcome->reason),
-                       outcome->detail);
+        answer_refused(op, outcome);
     }
+}
+
+static void refuse_algorithm(struct pkiop *op, int nid)
+{
+    struct err text = {0};
+    if (op->family->needs > op->call->profile->scep.legacy)
+        err_set(&text, ERR_PEER, "%s needs scep.legacy, as devices of the family %s do",
+                OBJ_nid2sn(nid), op->family->name);
+    else
+        err_set(&text, ERR_PEER, "%s needs scep.legacy", OBJ_nid2sn(nid));
+    answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", text.text);
 }
 
 /* The cipher, if the envelope is fine but for that: not a secret, and worth telling a device. */
@@ -155,8 +185,7 @@ static bool open_content(struct pkiop *op, struct buf *content)
     struct err err = {0};
     int refused = refused_cipher(op);
     if (refused != NID_undef) {
-        err_set(&err, ERR_PEER, "%s needs scep.legacy", OBJ_nid2sn(refused));
-        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
+        refuse_algorithm(op, refused);
         return false;
     }
     bool ok = scep_sealing_open(&op->sealing, content, &err);
@@ -210,6 +239,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
             .next = op->at == op->keys.next && op->call->profile->scep.next.upstream_given,
             .evidence = {.holder = scep_msg_signer_get(op->msg),
                          .over_cms = true,
+                         .other_key = scep_family_other_signer(&op->call->profile->scep),
                          .challenge = csr_challenge_get(csr)},
             .origin = op->call->origin,
         };
@@ -247,7 +277,7 @@ static void dispatch(struct pkiop *op)
     struct err err = {0};
     op->reply->note.operation = scep_type_name(type);
     if (!scep_terms_digest(conf, scep_msg_algs_get(op->msg).digest)) {
-        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "SHA-1 needs scep.legacy");
+        refuse_algorithm(op, scep_msg_algs_get(op->msg).digest);
         return;
     }
     op->algs.digest = scep_msg_algs_get(op->msg).digest;
@@ -297,6 +327,7 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
         snprintf(reply->note.txn, sizeof reply->note.txn, "%.*s", (int)txn.len,
                  (const char *)txn.ptr);
     }
+    op.family = scep_family_of(call, ok ? scep_msg_signer_get(op.msg) : NULL, reply);
     if (ok) {
         dispatch(&op);
     } else if (partial) {

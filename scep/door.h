@@ -11,8 +11,10 @@ struct scep_call {
     const struct cfg_profile *profile;
     struct bytes query; /* raw query string, as in the request line */
     bool post;
-    struct bytes body;  /* of a POST */
-    const char *origin; /* peer address */
+    struct bytes body;       /* of a POST */
+    const char *origin;      /* peer address */
+    struct bytes user_agent; /* or empty */
+    const char *id;          /* of the call, which a device may be told; or NULL */
 };
 
 struct scep_reply {

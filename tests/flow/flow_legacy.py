@@ -34,9 +34,9 @@ class Legacy(FlowTest):
             before = self.use(words) if words else self.use("[^\"]*")
             self.gw.scep_client("--subject", f"/CN=old-{digest}-{cipher}", "--digest", digest, "--cipher", cipher,
                                 secret=self.gw.challenge())
+            line = self.gw.log_line(f"old-{digest}-{cipher}", "PKCSReq")
             after = self.use(words) if words else self.use("[^\"]*")
             self.assertEqual(after - before, 1 if words else 0)
-            line = [line for line in self.gw.log().splitlines() if f"old-{digest}-{cipher}" in line and "PKCSReq" in line][-1]
             if words:
                 self.assertRegex(line, rf'legacy="?{words}"?')
             else:

@@ -24,7 +24,7 @@
 struct asked {
     unsigned calls;
     enum ra_op op;
-    bool over_cms, principal, label, next;
+    bool over_cms, other_key, principal, label, next;
     char challenge[CSR_CHALLENGE_MAX + 1], txn[64], origin[64];
     struct buf holder, csr; /* DER; csr is empty if there was none */
     bool fails;             /* could not decide */
