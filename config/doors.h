@@ -4,8 +4,21 @@
 
 #include "base/cert.h"
 
-enum cfg_scep_chain { CFG_CHAIN_LEAF = 0, CFG_CHAIN_ISSUER, CFG_CHAIN_FULL };
-enum cfg_scep_legacy { CFG_LEGACY_NONE = 0, CFG_LEGACY_DES3_SHA1 };
+enum cfg_scep_chain { CFG_CHAIN_LEAF = 0, CFG_CHAIN_ISSUER, CFG_CHAIN_FULL, CFG_CHAIN_CLIENT };
+/* Families of SCEP clients (scep/family.c); CLIENT above and below: as the family has it. */
+enum cfg_scep_client {
+    CFG_CLIENT_AUTO = 0, /* the one that shows */
+    CFG_CLIENT_GENERIC,
+    CFG_CLIENT_APPLE,
+    CFG_CLIENT_WINDOWS,
+    CFG_CLIENT_CISCO_IOS,
+    CFG_CLIENT_CISCO_VPN,
+    CFG_CLIENT_JUNIPER,
+    CFG_CLIENT_MIKROTIK,
+    CFG_CLIENT_COUNT,
+};
+enum cfg_choice { CFG_CHOICE_CLIENT = 0, CFG_CHOICE_YES, CFG_CHOICE_NO };
+enum cfg_scep_legacy { CFG_LEGACY_NONE = 0, CFG_LEGACY_DES3_SHA1, CFG_LEGACY_DES_MD5 };
 enum cfg_require { CFG_REQUIRE_ANY = 0, CFG_REQUIRE_ALL };
 enum cfg_binding { CFG_BINDING_NONE = 0, CFG_BINDING_OPTIONAL, CFG_BINDING_REQUIRED };
 enum cfg_password { CFG_PASSWORD_BINDING = 0, CFG_PASSWORD_SECRET, CFG_PASSWORD_REFUSE };
@@ -44,6 +57,9 @@ struct cfg_scep {
     struct cfg_next next;
     enum cfg_scep_chain chain;
     enum cfg_scep_legacy legacy;
+    enum cfg_scep_client client;
+    enum cfg_choice root;      /* GetCACert names the root */
+    enum cfg_choice fail_text; /* a FAILURE holds failInfoText */
 };
 
 /* Hashes of HTTP Digest (RFC 7616 section 3.3), strongest first. */

@@ -7,10 +7,15 @@
 #include <stddef.h>
 
 /* In the order of enum cfg_scep_chain and enum cfg_scep_legacy. */
-static const char *const chain_words[] = {
-    [CFG_CHAIN_LEAF] = "leaf", [CFG_CHAIN_ISSUER] = "issuer", [CFG_CHAIN_FULL] = "full", NULL};
-static const char *const legacy_words[] = {
-    [CFG_LEGACY_NONE] = "none", [CFG_LEGACY_DES3_SHA1] = "des3-sha1", NULL};
+static const char *const chain_words[] = {[CFG_CHAIN_LEAF] = "leaf",
+                                          [CFG_CHAIN_ISSUER] = "issuer",
+                                          [CFG_CHAIN_FULL] = "full",
+                                          [CFG_CHAIN_CLIENT] = "client",
+                                          NULL};
+static const char *const legacy_words[] = {[CFG_LEGACY_NONE] = "none",
+                                           [CFG_LEGACY_DES3_SHA1] = "des3-sha1",
+                                           [CFG_LEGACY_DES_MD5] = "des-md5",
+                                           NULL};
 
 static const struct cfg_key encryption_keys[] = {
     {.name = "certificate",
@@ -73,6 +78,21 @@ static const struct cfg_key next_keys[] = {
      .json = "{\"type\": \"string\"}"},
     {0},
 };
+static const char *const client_words[] = {[CFG_CLIENT_AUTO] = "auto",
+                                           [CFG_CLIENT_GENERIC] = "generic",
+                                           [CFG_CLIENT_APPLE] = "apple",
+                                           [CFG_CLIENT_WINDOWS] = "windows",
+                                           [CFG_CLIENT_CISCO_IOS] = "cisco-ios",
+                                           [CFG_CLIENT_CISCO_VPN] = "cisco-vpn",
+                                           [CFG_CLIENT_JUNIPER] = "juniper",
+                                           [CFG_CLIENT_MIKROTIK] = "mikrotik",
+                                           NULL};
+static const char *const root_words[] = {[CFG_CHOICE_CLIENT] = "client",
+                                         [CFG_CHOICE_YES] = "include",
+                                         [CFG_CHOICE_NO] = "exclude",
+                                         NULL};
+static const char *const text_words[] = {
+    [CFG_CHOICE_CLIENT] = "client", [CFG_CHOICE_YES] = "on", [CFG_CHOICE_NO] = "off", NULL};
 
 const struct cfg_key cfg_scep_keys[] = {
     {.name = "paths",
@@ -103,15 +123,37 @@ const struct cfg_key cfg_scep_keys[] = {
     {.name = "chain",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, chain),
-     .def = "leaf",
+     .def = "client",
      .words = chain_words,
-     .meaning = "How much a reply holds: the certificate alone, with its issuer, or with the "
-                "whole chain."},
+     .meaning = "How much a reply holds: the certificate alone, with its issuer, with the "
+                "whole chain, or what the client's family wants: the certificate alone but for "
+                "cisco-vpn, which wants the issuer."},
+    {.name = "client",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_scep, client),
+     .def = "auto",
+     .words = client_words,
+     .meaning = "The family of the profile's devices, or auto: what each request shows. windows "
+                "also lets a request be signed with another key than its CSR's."},
+    {.name = "root",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_scep, root),
+     .def = "client",
+     .words = root_words,
+     .meaning = "Whether GetCACert names the root CA behind the issuing one; every family does."},
+    {.name = "fail_text",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_scep, fail_text),
+     .def = "client",
+     .words = text_words,
+     .meaning = "Whether a refusal tells people the id under which the log has the reason "
+                "(failInfoText); by default only generic clients are told."},
     {.name = "legacy",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, legacy),
      .def = "none",
      .words = legacy_words,
-     .meaning = "Whether devices that know only triple DES and SHA-1 are served."},
+     .meaning = "Whether devices are served that know only triple DES and SHA-1, or only single "
+                "DES and MD5. Each use is logged and counted."},
     {0},
 };

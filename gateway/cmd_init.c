@@ -66,7 +66,7 @@ static const char configuration[] =
     "    eku: [clientAuth, ikeIntermediate]\n"
     "    challenge: {kinds: [one-time], ttl: 1h, uses: 1}\n"
     "    renewal: {grace_after_expiry: 0d, same_key: allow}\n"
-    "    scep: {paths: [/scep/default, /cgi-bin/pkiclient.exe], ra: [main], chain: leaf}\n"
+    "    scep: {paths: [/scep/default, /cgi-bin/pkiclient.exe], ra: [main]}\n"
     "    est: {labels: [\"\", default], auth: [certificate, basic]}\n";
 
 struct init {

@@ -161,6 +161,8 @@ static void scep_handle(void *arg, const struct http_request *request,
             .post = strcmp(request->method, "POST") == 0,
             .body = request->body,
             .origin = request->peer,
+            .user_agent = http_header_get(request->headers, "User-Agent", NULL),
+            .id = current.id,
         };
         memcpy(current.profile, profile->name, strnlen(profile->name, 64));
         scep_door_handle(front->ra, &call, reply);
@@ -256,6 +258,8 @@ static void log_request(const struct http_request *request, const struct http_re
     log_str(&line, "outcome", note->outcome);
     log_str(&line, "reason", note->reason);
     log_str(&line, "detail", note->detail[0] ? note->detail : NULL);
+    log_str(&line, "family", note->family);
+    log_str(&line, "legacy", note->legacy);
     log_num(&line, "status", response->status);
     log_num(&line, "ms", milliseconds);
     if (!response->sent)

@@ -7,6 +7,7 @@
 
 #define SERIES_MAX 256 /* doors x operations x outcomes x reasons that occur */
 #define BUCKETS 8
+#define LEGACY_MAX 16 /* sets of old algorithms */
 
 static const int bounds_ms[BUCKETS] = {5, 10, 25, 50, 100, 500, 2000, 10000};
 
@@ -22,6 +23,10 @@ struct metrics {
     uint64_t buckets[BUCKETS + 1];
     uint64_t total_ms, total;
     uint64_t lenient[EST_LENIENT_COUNT];
+    struct {
+        const char *algorithms; /* static text */
+        uint64_t count;
+    } legacy[LEGACY_MAX];
     uint64_t reloads[2]; /* failed, done */
 };
 
@@ -59,6 +64,17 @@ static struct series *series_of(struct metrics *metrics, const struct series *ke
     return &metrics->series[metrics->series_count++];
 }
 
+static void count_legacy(struct metrics *metrics, const char *algorithms)
+{
+    for (size_t i = 0; algorithms && i < LEGACY_MAX; i++) {
+        if (metrics->legacy[i].algorithms && strcmp(metrics->legacy[i].algorithms, algorithms) != 0)
+            continue;
+        metrics->legacy[i].algorithms = algorithms;
+        metrics->legacy[i].count++;
+        return;
+    }
+}
+
 void metrics_count(struct metrics *metrics, const char *door, const struct ra_note *note,
                    int64_t milliseconds)
 {
@@ -71,6 +87,7 @@ void metrics_count(struct metrics *metrics, const char *door, const struct ra_no
     struct series *series = series_of(metrics, &key);
     if (series)
         series->count++;
+    count_legacy(metrics, note->legacy);
     metrics->buckets[bucket]++;
     metrics->total++;
     metrics->total_ms += (uint64_t)milliseconds;
@@ -116,6 +133,19 @@ static bool print_lenient(const struct metrics *metrics, struct buf *out)
         ok = buf_add_fmt(out, "scepter_est_lenient_total{kind=\"%s\"} %llu\n",
                          est_lenient_name((enum est_lenient)i),
                          (unsigned long long)metrics->lenient[i]);
+    return ok;
+}
+
+static bool print_legacy(const struct metrics *metrics, struct buf *out)
+{
+    bool ok =
+        buf_add_str(out, "# HELP scepter_scep_legacy_total SCEP requests with old algorithms that "
+                         "their profile takes.\n"
+                         "# TYPE scepter_scep_legacy_total counter\n");
+    for (size_t i = 0; ok && i < LEGACY_MAX && metrics->legacy[i].algorithms; i++)
+        ok = buf_add_fmt(out, "scepter_scep_legacy_total{algorithms=\"%s\"} %llu\n",
+                         metrics->legacy[i].algorithms,
+                         (unsigned long long)metrics->legacy[i].count);
     return ok;
 }
 
@@ -199,7 +229,7 @@ bool metrics_print(struct metrics *metrics, struct store *store, const struct ra
                           (unsigned long long)metrics->reloads[0],
                           (unsigned long long)metrics->reloads[1]) &&
               print_requests(metrics, out) && print_lenient(metrics, out) &&
-              print_durations(metrics, out);
+              print_legacy(metrics, out) && print_durations(metrics, out);
     pthread_mutex_unlock(&metrics->mutex);
     return ok && print_states(store, out) && print_ends(settings, out);
 }

@@ -11,6 +11,7 @@
 #include "gateway/upstream/stepca.h"
 #include "gateway/upstream/vault.h"
 #include "gateway/wire_challenge.h"
+#include "scep/door.h"
 
 #include <string.h>
 
@@ -121,7 +122,7 @@ bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **re
             return false;
         }
     }
-    if (!check_profiles(settings, err)) {
+    if (!check_profiles(settings, err) || !scep_door_check(cfg, err)) {
         ra_settings_free(settings);
         return false;
     }

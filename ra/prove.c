@@ -283,6 +283,7 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
         return false;
     bool carried = request->op != RA_RENEW && (evidence->principal || evidence->challenge.len);
     bool wrong_key = !c->held.found && evidence->holder && evidence->over_cms &&
+                     !evidence->other_key &&
                      !spki_equal(cert_spki_get(evidence->holder), csr_spki_get(request->csr));
     if (*ret && c->foreign.standing == RA_UNCHECKED) {
         ra_authorization_free(*ret);

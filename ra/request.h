@@ -38,6 +38,7 @@ struct ra_evidence {
     struct bytes challenge; /* challengePassword or Basic password; a secret; may be empty */
     struct bytes user;      /* Basic user name; may be empty */
     bool both; /* a holder's certificate authorizes only with a challenge or a principal besides */
+    bool other_key;        /* the CSR's may be another one than the holder's, over CMS */
     const char *principal; /* user of the profile's users file whose password was right */
 };
 

@@ -22,6 +22,10 @@ static const struct {
     [SCEP_ATTR_CONTENT_TYPE] = {{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3}, 9, DER_OID},
     /* 1.3.6.1.4.1.311.21.33; its value is "-2147024809" or the like */
     [SCEP_ATTR_HRESULT] = {{0x2b, 6, 1, 4, 1, 0x82, 0x37, 0x15, 0x21}, 9, DER_PRINTABLE_STRING},
+    /* id-messageDigest 1.2.840.113549.1.9.4 */
+    [SCEP_ATTR_MESSAGE_DIGEST] = {{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4},
+                                  9,
+                                  DER_OCTET_STRING},
 };
 
 struct bytes scep_attr_oid(enum scep_attr attr)

@@ -12,8 +12,9 @@ enum scep_attr {
     SCEP_ATTR_RECIPIENT_NONCE,
     SCEP_ATTR_TXN,
     SCEP_ATTR_FAIL_TEXT,
-    SCEP_ATTR_CONTENT_TYPE, /* of CMS itself (RFC 5652 section 11.1) */
-    SCEP_ATTR_HRESULT,      /* Microsoft's szOID_ENROLL_SCEP_ERROR, of NDES in a FAILURE */
+    SCEP_ATTR_CONTENT_TYPE,   /* of CMS itself (RFC 5652 section 11.1) */
+    SCEP_ATTR_MESSAGE_DIGEST, /* the same, section 11.2 */
+    SCEP_ATTR_HRESULT,        /* Microsoft's szOID_ENROLL_SCEP_ERROR, of NDES in a FAILURE */
     SCEP_ATTR_COUNT,
 };
 

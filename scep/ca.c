@@ -2,6 +2,8 @@
 
 #include "base/pem.h"
 #include "scep/answer.h"
+#include "scep/family.h"
+#include "scep/terms.h"
 
 #include <openssl/cms.h>
 
@@ -27,18 +29,13 @@ static const struct cfg_identity *ra_get(const struct scep_call *call, size_t ra
     return &call->settings->cfg->ras[ra];
 }
 
-/* RFC 8894 section 3.5.2. SHA-384 is no keyword of it: strongSwan 5.9 uses AES only if it is there.
- */
 void scep_ca_caps(const struct scep_call *call, struct scep_reply *reply)
 {
-    static const char *const always =
-        "POSTPKIOperation\nRenewal\nSHA-256\nSHA-384\nSHA-512\nAES\nSCEPStandard\n";
-    bool legacy = call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
+    const struct cfg_scep *conf = &call->profile->scep;
     reply->status = 200;
     reply->content_type = "text/plain";
-    if (buf_add_str(&reply->body, always) &&
-        (!call->profile->scep.next.given || buf_add_str(&reply->body, "GetNextCACert\n")) &&
-        (!legacy || buf_add_str(&reply->body, "DES3\nSHA-1\n")))
+    if (buf_add_str(&reply->body, scep_terms_caps(conf)) &&
+        (!conf->next.given || buf_add_str(&reply->body, "GetNextCACert\n")))
         ra_note_set(&reply->note, "answered", NULL, "%s", "");
 }
 
@@ -76,8 +73,11 @@ void scep_ca_cert(const struct scep_call *call, struct scep_reply *reply)
         scep_answer_fault(reply, &err);
         return;
     }
+    const struct scep_family *family = scep_family_of(call, NULL, reply);
     bag_add_ra(&bag, ra_get(call, call->profile->scep.ra[0]));
-    bag_add_all(&bag, chain);
+    for (size_t i = 0; i < chain->count; i++)
+        if (i == 0 || scep_family_lists(&call->profile->scep, family, chain->items[i]))
+            bag_add(&bag, chain->items[i]);
     reply->status = 200;
     reply->content_type =
         bag.count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";

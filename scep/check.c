@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "scep/algs.h"
+#include "scep/attrs.h"
 #include "scep/msg.h"
 
 #include <openssl/err.h>
@@ -134,17 +135,31 @@ bool scep_signed_take(struct bytes der, struct scep_signed *ret, struct err *err
     return true;
 }
 
-bool scep_signed_algs_known(const struct scep_signed *found)
+bool scep_signed_algs_known(const struct scep_signed *found, bool md5)
 {
+    if (md5 && found->digest == NID_md5)
+        return found->signature == NID_rsaEncryption ||
+               found->signature == NID_md5WithRSAEncryption;
     return on_list(digests, sizeof digests / sizeof digests[0], found->digest) &&
            on_list(signatures, sizeof signatures / sizeof signatures[0], found->signature);
+}
+
+bool scep_signed_attributes_fine(const struct scep_signed *found)
+{
+    const ASN1_OBJECT *data = OBJ_nid2obj(NID_pkcs7_data);
+    struct bytes oid, digest;
+    return scep_attr_find(found->attributes, SCEP_ATTR_CONTENT_TYPE, &oid) &&
+           bytes_equal(oid, bytes_of(OBJ_get0_data(data), OBJ_length(data))) &&
+           scep_attr_find(found->attributes, SCEP_ATTR_MESSAGE_DIGEST, &digest) && digest.len > 0;
 }
 
 bool scep_check_signed(struct bytes der, struct err *err)
 {
     struct scep_signed found = {0};
     return scep_signed_take(der, &found, err) &&
-           (scep_signed_algs_known(&found) ||
+           (scep_signed_attributes_fine(&found) ||
+            err_set(err, ERR_PEER, "a message without the signed attributes of data")) &&
+           (scep_signed_algs_known(&found, false) ||
             err_set(err, ERR_PEER, "a message signed with an algorithm that is not allowed"));
 }
 

@@ -19,8 +19,12 @@ struct scep_signed {
 };
 /* False: not of that shape; algorithms are only named, not judged. */
 bool scep_signed_take(struct bytes der, struct scep_signed *ret, struct err *err) MUST_USE;
-/* Whether both algorithms are on our list. */
-bool scep_signed_algs_known(const struct scep_signed *found);
+/* Whether both algorithms are on our list; md5: MD5 with RSA is, too. */
+bool scep_signed_algs_known(const struct scep_signed *found, bool md5);
+/* Whether the attributes of CMS itself are there once, of their types, and say that the content is
+ * data (RFC 5652 sections 11.1 and 11.2). OpenSSL does not look at what contentType says, and its
+ * PKCS#7 half has taken the type of messageDigest on trust. */
+bool scep_signed_attributes_fine(const struct scep_signed *found);
 
 #define SCEP_RECIPIENTS_MAX 8
 struct scep_recipient {

@@ -3,13 +3,17 @@
 #include "base/clock.h"
 #include "base/pem.h"
 #include "ra/lookup.h"
+#include "scep/algs.h"
 #include "scep/answer.h"
 #include "scep/ca.h"
+#include "scep/check.h"
+#include "scep/family.h"
 #include "scep/keys.h"
 #include "scep/msg.h"
 #include "scep/outcome.h"
 #include "scep/query.h"
 #include "scep/sealing.h"
+#include "scep/terms.h"
 
 #include <openssl/objects.h>
 #include <openssl/rand.h>
@@ -31,6 +35,7 @@ struct pkiop {
     size_t at; /* the pair that the message was encrypted to; 0 as long as that is not known */
     struct scep_algs algs;
     struct scep_sealing sealing; /* once there is a msg */
+    const struct scep_family *family;
 };
 
 /* A CertRep with everything that mirrors the request filled in. */
@@ -67,8 +72,13 @@ static void answer_status(struct pkiop *op, enum scep_status status, enum scep_f
         scep_answer_http(op->reply, 503, "try again later\n");
         return;
     }
+    char text[64];
     struct scep_out out = cert_rep(op, status, nonce);
     out.fail = fail;
+    snprintf(text, sizeof text, "the log has the reason under id %s",
+             op->call->id ? op->call->id : "");
+    if (op->call->id && scep_family_fail_text(&op->call->profile->scep, op->family))
+        out.fail_text = text;
     answer(op, &out);
 }
 
@@ -93,7 +103,7 @@ static void answer_closed(struct pkiop *op, const char *reason, const char *deta
 static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
                           struct bytes certs[SCEP_CHAIN_MAX], size_t *count, struct err *err)
 {
-    enum cfg_scep_chain want = op->call->profile->scep.chain;
+    enum cfg_scep_chain want = scep_family_chain(&op->call->profile->scep, op->family);
     const struct cfg_certs *chain;
     certs[0] = cert_der_get(outcome->cert);
     *count = 1;
@@ -140,6 +150,19 @@ static void answer_issued(struct pkiop *op, const struct ra_outcome *outcome)
     buf_free(&bag);
 }
 
+static void answer_refused(struct pkiop *op, const struct ra_outcome *outcome)
+{
+    struct err text = {0};
+    bool named = scep_family_other_signer(&op->call->profile->scep);
+    if (outcome->reason == RA_BAD_KEY && op->family->other_signer && !named)
+        err_set(&text, ERR_PEER, "%s (scep.client: %s lets that pass)", outcome->detail,
+                op->family->name);
+    else
+        err_set(&text, ERR_PEER, "%s", outcome->detail);
+    answer_failure(op, scep_outcome_fail(outcome->reason), ra_reason_name(outcome->reason),
+                   text.text);
+}
+
 static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
 {
     memcpy(op->reply->note.request_id, outcome->request_id, sizeof outcome->request_id);
@@ -152,28 +175,41 @@ static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
         answer_status(op, SCEP_PENDING, SCEP_BAD_REQUEST);
         break;
     default:
-        answer_failure(op, scep_outcome_fail(outcome->reason), ra_reason_name(outcome->reason),
-                       outcome->detail);
+        answer_refused(op, outcome);
     }
 }
 
-/* Fine but for 3DES: not a secret, and worth telling a device. */
-static bool is_only_des3(const struct scep_msg *msg)
+static void refuse_algorithm(struct pkiop *op, int nid)
 {
-    struct bytes content = scep_msg_content_get(msg);
+    struct err text = {0};
+    if (op->family->needs > op->call->profile->scep.legacy)
+        err_set(&text, ERR_PEER, "%s needs scep.legacy, as devices of the family %s do",
+                OBJ_nid2sn(nid), op->family->name);
+    else
+        err_set(&text, ERR_PEER, "%s needs scep.legacy", OBJ_nid2sn(nid));
+    answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", text.text);
+}
+
+/* The cipher, if the envelope is fine but for that: not a secret, and worth telling a device. */
+static int refused_cipher(const struct pkiop *op)
+{
+    struct bytes content = scep_msg_content_get(op->msg);
+    struct scep_enveloped found;
     struct err ignored;
-    return !scep_check_enveloped(content, false, &ignored) &&
-           scep_check_enveloped(content, true, &ignored);
+    return !scep_enveloped_take(content, op->sealing.opener.ciphers, &found, &ignored) &&
+                   scep_enveloped_take(content, SCEP_CIPHERS_DES, &found, &ignored)
+               ? found.cipher
+               : NID_undef;
 }
 
 /* The same failure whichever way the content could not be read: see scep_msg_open. content NULL: it
  * is not decrypted. */
 static bool open_content(struct pkiop *op, struct buf *content)
 {
-    bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
     struct err err = {0};
-    if (!legacy && is_only_des3(op->msg)) {
-        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "3DES needs scep.legacy");
+    int refused = refused_cipher(op);
+    if (refused != NID_undef) {
+        refuse_algorithm(op, refused);
         return false;
     }
     bool ok = scep_sealing_open(&op->sealing, content, &err);
@@ -182,6 +218,7 @@ static bool open_content(struct pkiop *op, struct buf *content)
     const struct scep_key *key = scep_msg_key(op->msg, &op->sealing.opener);
     op->at = key ? (size_t)(key - op->keys.open) : 0;
     bool elsewhere = !key && op->sealing.cipher != NID_undef && !scep_msg_by_password(op->msg);
+    op->reply->note.legacy = scep_terms_old(op->algs);
     if (!ok)
         answer_closed(op, elsewhere ? "wrong-recipient" : "bad-envelope", err.text);
     return ok;
@@ -225,6 +262,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
             .next = op->at == op->keys.next && op->call->profile->scep.next.upstream_given,
             .evidence = {.holder = scep_msg_signer_get(op->msg),
                          .over_cms = true,
+                         .other_key = scep_family_other_signer(&op->call->profile->scep),
                          .challenge = csr_challenge_get(csr)},
             .origin = op->call->origin,
         };
@@ -348,19 +386,20 @@ static void look_up_for(struct pkiop *op)
 
 static void dispatch(struct pkiop *op)
 {
-    bool legacy = op->call->profile->scep.legacy == CFG_LEGACY_DES3_SHA1;
+    const struct cfg_scep *conf = &op->call->profile->scep;
     int type = scep_msg_type_get(op->msg);
     struct err err = {0};
     op->reply->note.operation = scep_type_name(type);
-    if (scep_msg_algs_get(op->msg).digest == NID_sha1 && !legacy) {
-        answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", "SHA-1 needs scep.legacy");
+    if (!scep_terms_digest(conf, scep_msg_algs_get(op->msg).digest)) {
+        refuse_algorithm(op, scep_msg_algs_get(op->msg).digest);
         return;
     }
     op->algs.digest = scep_msg_algs_get(op->msg).digest;
+    op->reply->note.legacy = scep_terms_old(op->algs);
     op->sealing = (struct scep_sealing){
         .profile = op->call->profile,
         .msg = op->msg,
-        .opener = {op->keys.open, op->keys.count, legacy ? SCEP_CIPHERS_DES3 : SCEP_CIPHERS_AES},
+        .opener = {op->keys.open, op->keys.count, scep_terms_ciphers(conf)},
     };
     if (!scep_sealing_possible(&op->sealing, &err)) {
         answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", err.text);
@@ -399,12 +438,15 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
     enum scep_fail fail;
     bool partial;
     scep_keys_take(call, &op.keys);
-    bool ok = scep_msg_parse(der, &op.msg, &partial, &fail, &err);
+    bool ok = call->profile->scep.legacy == CFG_LEGACY_DES_MD5
+                  ? scep_msg_parse_md5(der, &op.msg, &partial, &fail, &err)
+                  : scep_msg_parse(der, &op.msg, &partial, &fail, &err);
     if (ok || partial) {
         struct bytes txn = scep_msg_txn_get(op.msg);
         snprintf(reply->note.txn, sizeof reply->note.txn, "%.*s", (int)txn.len,
                  (const char *)txn.ptr);
     }
+    op.family = scep_family_of(call, ok ? scep_msg_signer_get(op.msg) : NULL, reply);
     if (ok) {
         dispatch(&op);
     } else if (partial) {
@@ -427,6 +469,17 @@ static void get_pki_operation(struct ra *ra, const struct scep_call *call, struc
         scep_answer_http(reply, 400, "not a SCEP message\n");
     }
     buf_free(&der);
+}
+
+bool scep_door_check(const struct cfg *cfg, struct err *err)
+{
+    for (size_t i = 0; i < cfg->profile_count; i++)
+        if (cfg->profiles[i].scep.legacy == CFG_LEGACY_DES_MD5 && !scep_legacy_get())
+            return err_set(err, ERR_CONFIG,
+                           "profile \"%s\" has scep.legacy des-md5, and OpenSSL's legacy provider, "
+                           "which knows single DES, cannot be loaded",
+                           cfg->profiles[i].name);
+    return true;
 }
 
 void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_reply *reply)

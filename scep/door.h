@@ -11,8 +11,10 @@ struct scep_call {
     const struct cfg_profile *profile;
     struct bytes query; /* raw query string, as in the request line */
     bool post;
-    struct bytes body;  /* of a POST */
-    const char *origin; /* peer address */
+    struct bytes body;       /* of a POST */
+    const char *origin;      /* peer address */
+    struct bytes user_agent; /* or empty */
+    const char *id;          /* of the call, which a device may be told; or NULL */
 };
 
 struct scep_reply {
@@ -23,6 +25,9 @@ struct scep_reply {
         delivers[RA_ID_LEN + 1]; /* request whose certificate this is: ra_delivered after sending */
     struct ra_note note;
 };
+
+/* Whether what the profiles ask of OpenSSL is there: at the start, not at the first request. */
+bool scep_door_check(const struct cfg *cfg, struct err *err) MUST_USE;
 
 /* Always fills *reply; the caller clears it. */
 void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_reply *reply);

@@ -60,16 +60,6 @@ static bool find_signer(const struct scep_signed *found, const struct scep_known
                   err_set(err, ERR_PEER, "the signer's certificate is not in the message"));
 }
 
-/* The attribute has to name the type of the content (RFC 5652 section 11.1); OpenSSL only looks
- * whether it is there. */
-static bool content_type_fine(struct bytes attributes)
-{
-    const ASN1_OBJECT *data = OBJ_nid2obj(NID_pkcs7_data);
-    struct bytes oid;
-    return scep_attr_find(attributes, SCEP_ATTR_CONTENT_TYPE, &oid) &&
-           bytes_equal(oid, bytes_of(OBJ_get0_data(data), OBJ_length(data)));
-}
-
 /* The signer's certificate with a key that CMS can use, alone in a list; the list is empty if
  * OpenSSL finds fault with it. */
 static STACK_OF(X509) * signer_list(const struct cert *signer)
@@ -144,8 +134,14 @@ static bool take_address(struct bytes attributes, struct scep_msg *msg)
     return true;
 }
 
+/* What is taken beyond what every message has to be. */
+struct terms {
+    struct scep_known known;
+    bool md5;
+};
+
 /* As scep_msg_parse says it, with *ret set whenever the message could be read. */
-static bool parse(struct bytes der, const struct scep_known *known, struct scep_msg **ret,
+static bool parse(struct bytes der, const struct terms *terms, struct scep_msg **ret,
                   enum scep_fail *fail, struct err *err)
 {
     struct scep_signed found;
@@ -161,22 +157,37 @@ static bool parse(struct bytes der, const struct scep_known *known, struct scep_
     }
     msg->algs.digest = found.digest;
     *ret = msg;
-    if (!scep_signed_algs_known(&found)) {
+    if (!scep_signed_algs_known(&found, terms->md5)) {
         *fail = SCEP_BAD_ALG;
         return err_set(err, ERR_PEER, "a message signed with %s and %s, which is not allowed",
                        OBJ_nid2sn(found.digest), OBJ_nid2sn(found.signature));
     }
-    if (!content_type_fine(found.attributes))
-        return err_set(err, ERR_PEER, "a message whose contentType attribute is not data");
-    return find_signer(&found, known, msg, err) && verify(der, msg->signer, &msg->content, err);
+    if (!scep_signed_attributes_fine(&found))
+        return err_set(err, ERR_PEER,
+                       "a message whose contentType attribute is not data, or whose messageDigest "
+                       "is not one");
+    return find_signer(&found, &terms->known, msg, err) &&
+           verify(der, msg->signer, &msg->content, err);
 }
 
 bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
                     struct err *err)
 {
-    const struct scep_known nobody = {0};
+    const struct terms terms = {.md5 = false};
     struct scep_msg *msg;
-    bool ok = parse(der, &nobody, &msg, fail, err);
+    bool ok = parse(der, &terms, &msg, fail, err);
+    *partial = msg;
+    if (msg)
+        *ret = msg;
+    return ok;
+}
+
+bool scep_msg_parse_md5(struct bytes der, struct scep_msg **ret, bool *partial,
+                        enum scep_fail *fail, struct err *err)
+{
+    const struct terms terms = {.md5 = true};
+    struct scep_msg *msg;
+    bool ok = parse(der, &terms, &msg, fail, err);
     *partial = msg;
     if (msg)
         *ret = msg;
@@ -186,9 +197,10 @@ bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum
 bool scep_reply_parse(struct bytes der, const struct scep_known *known, struct scep_msg **ret,
                       struct err *err)
 {
+    const struct terms terms = {.known = *known};
     struct scep_msg *msg;
     enum scep_fail fail;
-    if (parse(der, known, &msg, &fail, err)) {
+    if (parse(der, &terms, &msg, &fail, err)) {
         *ret = msg;
         return true;
     }

@@ -33,6 +33,9 @@ struct scep_known {
 };
 bool scep_reply_parse(struct bytes der, const struct scep_known *known, struct scep_msg **ret,
                       struct err *err) MUST_USE;
+/* The same, where MD5 is taken as well. */
+bool scep_msg_parse_md5(struct bytes der, struct scep_msg **ret, bool *partial,
+                        enum scep_fail *fail, struct err *err) MUST_USE;
 void scep_msg_free(struct scep_msg *msg);
 
 /* -1 if absent or not exactly one decimal number; unknown numbers are returned as they are. */

@@ -17,8 +17,7 @@ static const char *const names[] = {
     [SCEP_OP_UNKNOWN] = "-",
 };
 
-/* The raw value of the first parameter of that name. */
-static bool find(struct bytes query, const char *name, struct bytes *ret)
+bool scep_query_value(struct bytes query, const char *name, struct bytes *ret)
 {
     while (query.len) {
         struct bytes pair, key;
@@ -34,7 +33,7 @@ static bool find(struct bytes query, const char *name, struct bytes *ret)
 enum scep_operation scep_query_operation(struct bytes query)
 {
     struct bytes value;
-    if (!find(query, "operation", &value))
+    if (!scep_query_value(query, "operation", &value))
         return SCEP_OP_NONE;
     for (int i = SCEP_OP_GETCACAPS; i < SCEP_OP_UNKNOWN; i++)
         if (bytes_equal_str(value, names[i]))
@@ -59,7 +58,7 @@ bool scep_query_message(struct bytes query, struct buf *der, struct err *err)
 {
     struct bytes value;
     struct buf text = BUF_INIT(VALUE_MAX);
-    if (!find(query, "message", &value) || value.len == 0)
+    if (!scep_query_value(query, "message", &value) || value.len == 0)
         return err_set(err, ERR_PEER, "a PKIOperation without a message");
     if (!buf_set(&text, value))
         return err_set(err, ERR_PEER, "a message= of %zu characters", value.len);

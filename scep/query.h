@@ -16,6 +16,9 @@ enum scep_operation {
 enum scep_operation scep_query_operation(struct bytes query);
 const char *scep_operation_name(enum scep_operation operation);
 
+/* The raw value of the first parameter of that name. */
+bool scep_query_value(struct bytes query, const char *name, struct bytes *ret) MUST_USE;
+
 /* The message of a GET PKIOperation as bytes, however the client escaped its base64: RFC 4648
  * section 4 then percent-encoded, or twice, or not at all, or with the URL alphabet. False if it is
  * not there or not base64. */

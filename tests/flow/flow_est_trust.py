@@ -4,12 +4,10 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import time
-import unittest
 
+import rows
 from est_wire import Tls12, basic, make_csr, read_reply, request
-from flow_est_conformance import Rows
 from gateway import FlowTest, free_ports, run, text
 from http_corpus import wait_until
 from pki import Ca, Web
@@ -399,4 +397,4 @@ class Edge(FlowTest):
 
 
 if __name__ == "__main__":
-    sys.exit(unittest.main(testRunner=unittest.TextTestRunner(resultclass=Rows, verbosity=0), exit=True))
+    rows.main()

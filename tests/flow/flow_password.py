@@ -60,7 +60,7 @@ class Password(FlowTest):
         self.assertIn(b"status=FAILURE fail=badMessageCheck", sealed.stdout)
         shown = self.device("--subject", "/CN=once-1", secret=secret, by_password=False, check=False)
         self.assertIn(b"status=FAILURE fail=badAlg", shown.stdout)
-        self.assertIn("use EST", self.gw.log())
+        self.gw.log_line("once-1", "use EST")
         self.gw.scep_client("--subject", "/CN=once-1", secret=secret)
 
     def test_rsa_unhindered(self):
@@ -80,7 +80,7 @@ class NoFixed(FlowTest):
         refused = self.gw.scep_client("--subject", "/CN=none-1", "--key-type", "p256", "--by-password",
                                       secret=self.gw.challenge(), check=False)
         self.assertIn(b"status=FAILURE fail=badAlg", refused.stdout)
-        self.assertIn("use EST, or a fixed challenge", self.gw.log())
+        self.gw.log_line("PKCSReq", "use EST, or a fixed challenge")
 
 
 if __name__ == "__main__":

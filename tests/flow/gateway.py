@@ -153,6 +153,15 @@ class Gateway:
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
+    def log_line(self, *words):
+        """The last line that holds all of these. It is written once the reply is sent, so it may take a moment."""
+        for _ in range(100):
+            lines = [line for line in self.log().splitlines() if all(word in line for word in words)]
+            if lines:
+                return lines[-1]
+            time.sleep(0.05)
+        raise AssertionError(f"no line with {words} in the log:\n{self.log()[-5000:]}")
+
     def cli(self, *words, check=True, **options):
         """A subcommand with -c; what it printed."""
         return run(SCEPTER, *words, "-c", self.conf, check=check, **options)

@@ -24,6 +24,7 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     asked.calls++;
     asked.op = request->op;
     asked.over_cms = evidence->over_cms;
+    asked.other_key = evidence->other_key;
     asked.principal = evidence->principal || evidence->user.len;
     asked.label = request->label;
     asked.next = request->next;

@@ -24,8 +24,8 @@
 struct asked {
     unsigned calls;
     enum ra_op op;
-    bool over_cms, principal, label, next;
-    char challenge[64], txn[64], origin[64];
+    bool over_cms, other_key, principal, label, next;
+    char challenge[CSR_CHALLENGE_MAX + 1], txn[64], origin[64];
     struct buf holder, csr; /* DER; csr is empty if there was none */
     bool fails;             /* could not decide */
     bool chain_fails;       /* the CA cannot give its chain */

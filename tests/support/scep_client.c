@@ -347,12 +347,15 @@ static bool take_algorithm(const char *name, const char *value, struct scep_algs
     static const struct {
         const char *name;
         int nid;
-    } digests[] = {{"sha1", NID_sha1},
+    } digests[] = {{"md5", NID_md5},
+                   {"sha1", NID_sha1},
                    {"sha256", NID_sha256},
                    {"sha384", NID_sha384},
                    {"sha512", NID_sha512}},
-      ciphers[] = {
-          {"aes128", NID_aes_128_cbc}, {"aes256", NID_aes_256_cbc}, {"des3", NID_des_ede3_cbc}};
+      ciphers[] = {{"aes128", NID_aes_128_cbc},
+                   {"aes256", NID_aes_256_cbc},
+                   {"des3", NID_des_ede3_cbc},
+                   {"des", NID_des_cbc}};
     for (size_t i = 0; strcmp(name, "--digest") == 0 && i < sizeof digests / sizeof digests[0]; i++)
         if (strcmp(value, digests[i].name) == 0) {
             algs->digest = digests[i].nid;

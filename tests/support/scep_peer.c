@@ -311,7 +311,7 @@ static bool known_signer(const struct peer_ca *ca, const struct cert *signer)
 static bool open_reply(const struct scep_msg *msg, const struct peer_device *device,
                        struct buf *bag, int *cipher, struct err *err)
 {
-    struct scep_opener opener = {&device->signer, 1, true};
+    struct scep_opener opener = {&device->signer, 1, SCEP_CIPHERS_DES};
     struct buf secret = BUF_SECRET(0);
     struct scep_passwords passwords = {&secret, 1, SCEP_CIPHERS_DES3};
     struct scep_opened opened = {.content = bag};
@@ -384,8 +384,8 @@ static bool take_reply(const struct peer_talk *talk, struct bytes request, struc
     enum scep_fail fail;
     struct err ignored;
     bool partial, unused;
-    bool ok = scep_msg_parse(body, &msg, &partial, &fail, err);
-    if (talk->device && !scep_msg_parse(request, &sent, &unused, &fail, &ignored))
+    bool ok = scep_msg_parse_md5(body, &msg, &partial, &fail, err);
+    if (talk->device && !scep_msg_parse_md5(request, &sent, &unused, &fail, &ignored))
         ok = ok && err_set(err, ERR_BUG, "our own request: %s", ignored.text);
     ok = ok && check_reply(msg, talk->ca, talk->device,
                            sent ? scep_msg_nonce_get(sent) : (struct bytes){0}, err);

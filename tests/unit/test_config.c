@@ -60,7 +60,8 @@ static const char full[] =
     "              change_names: allow}\n"
     "    approval: {quorum: 0}\n"
     "    scep: {paths: [/scep/vpn, /cgi-bin/pkiclient.exe], ra: [main, old], chain: full,\n"
-    "           next: {upstream: plant, certificates: [ca.pem], ra: split}, legacy: des3-sha1}\n"
+    "           next: {upstream: plant, certificates: [ca.pem], ra: split}, legacy: des3-sha1,\n"
+    "           client: cisco-vpn, root: exclude, fail_text: off}\n"
     "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7',\n"
     "          insecure_digest_md5: true, binding: none, keygen: off}\n"
     "    owner: {contact: pki@example.com, technical: noc@example.com}\n"
@@ -267,6 +268,9 @@ static void test_full_doors(void **state)
     assert_int_equal(p->scep.next.certificates.count, 1);
     assert_int_equal(p->scep.chain, CFG_CHAIN_FULL);
     assert_int_equal(p->scep.legacy, CFG_LEGACY_DES3_SHA1);
+    assert_int_equal(p->scep.client, CFG_CLIENT_CISCO_VPN);
+    assert_int_equal(p->scep.root, CFG_CHOICE_NO);
+    assert_int_equal(p->scep.fail_text, CFG_CHOICE_NO);
     assert_true(p->est.enabled);
     assert_strings(&p->est.labels, "phones ");
     assert_false(p->est.auth_certificate);
@@ -330,8 +334,11 @@ static void test_defaults(void **state)
     assert_int_equal(p->renewal.grace_after_expiry, 0);
     assert_int_equal(p->renewal.same_key, CFG_SAME_KEY_ALLOW);
     assert_int_equal(p->renewal.change_names, CFG_CHANGE_REFUSE);
-    assert_int_equal(p->scep.chain, CFG_CHAIN_LEAF);
+    assert_int_equal(p->scep.chain, CFG_CHAIN_CLIENT);
     assert_int_equal(p->scep.legacy, CFG_LEGACY_NONE);
+    assert_int_equal(p->scep.client, CFG_CLIENT_AUTO);
+    assert_int_equal(p->scep.root, CFG_CHOICE_CLIENT);
+    assert_int_equal(p->scep.fail_text, CFG_CHOICE_CLIENT);
     assert_false(p->est.enabled);
     assert_null(p->owner_contact);
     assert_null(p->owner_technical);

@@ -84,6 +84,32 @@ static void test_requests(void **state)
     metrics_free(metrics);
 }
 
+/* Requests with old algorithms are counted by these, and no others. */
+static void test_legacy(void **state)
+{
+    struct fixture *f = *state;
+    struct metrics *metrics = metrics_new();
+    struct ra_note modern = {.operation = "PKCSReq", .outcome = "issued"};
+    struct ra_note old = modern, older = modern;
+    struct buf text = {0};
+    old.legacy = "sha1 des3", older.legacy = "md5 des";
+    metrics_count(metrics, "scep", &modern, 4);
+    metrics_count(metrics, "scep", &old, 4);
+    metrics_count(metrics, "scep", &older, 4);
+    metrics_count(metrics, "scep", &older, 4);
+    assert_true(metrics_print(metrics, f->store, &f->settings, &text));
+    assert_true(has_line(&text, "scepter_scep_legacy_total{algorithms=\"sha1 des3\"} 1"));
+    assert_true(has_line(&text, "scepter_scep_legacy_total{algorithms=\"md5 des\"} 2"));
+    const char *first = strstr(buf_str(&text), "scepter_scep_legacy_total{");
+    assert_non_null(first);
+    unsigned lines = 0;
+    for (; first; first = strstr(first + 1, "scepter_scep_legacy_total{"))
+        lines++;
+    assert_int_equal(lines, 2);
+    buf_free(&text);
+    metrics_free(metrics);
+}
+
 /* States, reloads, the generation and the ends of our certificates are there. */
 static void test_gauges(void **state)
 {
@@ -108,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_legacy),
         cmocka_unit_test(test_gauges),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

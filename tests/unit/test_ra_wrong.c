@@ -172,13 +172,39 @@ static void test_old_cert(void **state)
     device_close(&d);
 }
 
+/* Where the door says that this client signs with a key of its own (Windows), the challenge
+ * decides; it never renews that way, and without a challenge nothing is issued. */
+static void test_other_key(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct make_spec spec = {.subject = "CN=SCEP Protocol Certificate"};
+    struct cert *signer = make_cert(&spec, w->other_key, NULL, NULL);
+    struct ra_request request = world_enroll(w, csr);
+    request.evidence.holder = signer;
+    request.evidence.over_cms = true;
+    world_refused(w, &request, RA_BAD_KEY);
+    request.evidence.other_key = true;
+    request.op = RA_RENEW;
+    world_refused(w, &request, RA_BAD_RENEWAL);
+    request.op = RA_ENROLL;
+    struct bytes challenge = request.evidence.challenge;
+    request.evidence.challenge = (struct bytes){0};
+    world_refused(w, &request, RA_BAD_CHALLENGE);
+    request.evidence.challenge = challenge;
+    cert_free(world_issue(w, &request));
+    cert_free(signer);
+    csr_free(csr);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_unconfirmed_wrong), TEST(test_wrong_stays), TEST(test_confirm_again),
-        TEST(test_wrong_cert),        TEST(test_serial_seen), TEST(test_old_cert),
+        TEST(test_other_key),     TEST(test_unconfirmed_wrong), TEST(test_wrong_stays),
+        TEST(test_confirm_again), TEST(test_wrong_cert),        TEST(test_serial_seen),
+        TEST(test_old_cert),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

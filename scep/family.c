@@ -1,0 +1,93 @@
+#include "scep/family.h"
+
+#include "scep/query.h"
+
+#include <string.h>
+
+/* Where a row has no note, nothing else than its name was seen to matter. */
+static const struct scep_family families[CFG_CLIENT_COUNT] = {
+    [CFG_CLIENT_GENERIC] = {"generic", CFG_CHAIN_LEAF, CFG_LEGACY_NONE, true, true, false},
+    /* Pairs the first certificate of a CertRep with its key; nonces of 8 octets once. */
+    [CFG_CLIENT_APPLE] = {"apple", CFG_CHAIN_LEAF, CFG_LEGACY_DES3_SHA1, true, false, false},
+    /* Signs with a key of its own for each attempt, whatever RFC 8894 section 2.3 says, and with
+     * SHA-1. */
+    [CFG_CLIENT_WINDOWS] = {"windows", CFG_CHAIN_LEAF, CFG_LEGACY_DES3_SHA1, true, false, true},
+    [CFG_CLIENT_CISCO_IOS] = {"cisco-ios", CFG_CHAIN_LEAF, CFG_LEGACY_DES_MD5, true, false, false},
+    /* Wants its CA in the CertRep. */
+    [CFG_CLIENT_CISCO_VPN] = {"cisco-vpn", CFG_CHAIN_ISSUER, CFG_LEGACY_DES_MD5, true, false,
+                              false},
+    /* Rejects a CertRep that holds a CA's certificate. */
+    [CFG_CLIENT_JUNIPER] = {"juniper", CFG_CHAIN_LEAF, CFG_LEGACY_DES_MD5, true, false, false},
+    [CFG_CLIENT_MIKROTIK] = {"mikrotik", CFG_CHAIN_LEAF, CFG_LEGACY_DES_MD5, true, false, false},
+};
+
+/* Signers as these clients make them for their first enrollment, and other signs. */
+static const struct {
+    enum cfg_scep_client client;
+    const char *agent;   /* somewhere in User-Agent */
+    const char *message; /* the value of message= */
+    const char *signer;  /* the subject of the self-signed certificate */
+} signs_of[] = {
+    {CFG_CLIENT_APPLE, NULL, NULL, "CN=MDM SCEP SIGNER,C=US"},
+    {CFG_CLIENT_WINDOWS, NULL, NULL, "CN=SCEP Protocol Certificate"},
+    {CFG_CLIENT_CISCO_IOS, "Cisco PKI", NULL, NULL},
+    {CFG_CLIENT_MIKROTIK, NULL, "DummyCAIdentity", NULL},
+};
+
+static bool shows(size_t row, const struct scep_signs *signs)
+{
+    const char *agent = signs_of[row].agent, *message = signs_of[row].message;
+    const char *signer = signs_of[row].signer;
+    struct bytes value;
+    if (agent && signs->user_agent.len &&
+        memmem(signs->user_agent.ptr, signs->user_agent.len, agent, strlen(agent)))
+        return true;
+    if (message && scep_query_value(signs->query, "message", &value) &&
+        bytes_equal_str(value, message))
+        return true;
+    return signer && signs->signer &&
+           strcmp(cert_names_get(signs->signer)->subject_text, signer) == 0;
+}
+
+const struct scep_family *scep_family_find(const struct cfg_scep *conf,
+                                           const struct scep_signs *signs)
+{
+    if (conf->client != CFG_CLIENT_AUTO)
+        return &families[conf->client];
+    for (size_t i = 0; i < sizeof signs_of / sizeof signs_of[0]; i++)
+        if (shows(i, signs))
+            return &families[signs_of[i].client];
+    return &families[CFG_CLIENT_GENERIC];
+}
+
+const struct scep_family *scep_family_of(const struct scep_call *call, const struct cert *signer,
+                                         struct scep_reply *reply)
+{
+    struct scep_signs signs = {call->user_agent, call->query, signer};
+    const struct scep_family *family = scep_family_find(&call->profile->scep, &signs);
+    reply->note.family = family->name;
+    return family;
+}
+
+enum cfg_scep_chain scep_family_chain(const struct cfg_scep *conf, const struct scep_family *family)
+{
+    return conf->chain == CFG_CHAIN_CLIENT ? family->chain : conf->chain;
+}
+
+bool scep_family_fail_text(const struct cfg_scep *conf, const struct scep_family *family)
+{
+    return conf->fail_text == CFG_CHOICE_CLIENT ? family->fail_text
+                                                : conf->fail_text == CFG_CHOICE_YES;
+}
+
+bool scep_family_lists(const struct cfg_scep *conf, const struct scep_family *family,
+                       const struct cert *cert)
+{
+    bool root = conf->root == CFG_CHOICE_CLIENT ? family->root : conf->root == CFG_CHOICE_YES;
+    return root || !bytes_equal(cert_issuer_get(cert), buf_bytes(&cert_names_get(cert)->subject));
+}
+
+bool scep_family_other_signer(const struct cfg_scep *conf)
+{
+    return conf->client != CFG_CLIENT_AUTO && families[conf->client].other_signer;
+}

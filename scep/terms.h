@@ -1,0 +1,17 @@
+/* Which algorithms a profile takes, and which of them are old. Internal to scep/. */
+#ifndef SCEP_TERMS_H
+#define SCEP_TERMS_H
+
+#include "config/doors.h"
+#include "scep/scep.h"
+
+/* Content ciphers up to this one. */
+enum scep_ciphers scep_terms_ciphers(const struct cfg_scep *conf);
+/* Whether a message may be signed with this digest. */
+bool scep_terms_digest(const struct cfg_scep *conf, int digest);
+/* Capabilities (RFC 8894 section 3.5.2), a line each: nothing that is not taken. Static text. */
+const char *scep_terms_caps(const struct cfg_scep *conf);
+/* The old algorithms among these, as static text: "sha1 des3", ...; NULL: none. */
+const char *scep_terms_old(struct scep_algs algs);
+
+#endif

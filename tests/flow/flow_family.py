@@ -1,0 +1,75 @@
+"""Families of SCEP clients: what they show, what they are told, and what only a profile that names them allows."""
+import os
+import re
+import unittest
+import urllib.request
+
+from gateway import FlowTest, run
+
+
+def windows_signer(work):
+    """A certificate as Windows makes it for each attempt, with a key of its own."""
+    paths = os.path.join(work, "signer.pem"), os.path.join(work, "signer.key")
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=SCEP Protocol Certificate", "-days", "365",
+        "-addext", "authorityKeyIdentifier=critical,keyid:always", "-out", paths[0], "-keyout", paths[1])
+    return paths
+
+
+class Family(FlowTest):
+    def test_user_agent(self):
+        """User-Agent and message= tell the family, which stands in the log."""
+        for query, agent, family in (("GetCACert&message=r1", "Mozilla/4.0 (compatible; MSIE 5.0; Cisco PKI)", "cisco-ios"),
+                                     ("GetCACert&message=DummyCAIdentity", None, "mikrotik"),
+                                     ("GetCACert&message=r2", "curl/8", "generic")):
+            request = urllib.request.Request(self.gw.scep_url + "?operation=" + query, headers={"User-Agent": agent or ""})
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                self.assertEqual(reply.headers["Content-Type"], "application/x-x509-ca-ra-cert")
+            self.gw.log_line(f'operation="GetCACert" outcome="answered" family="{family}"')
+
+    def test_fail_text(self):
+        """A refused device is told the id of its request, under which the log has the reason."""
+        work = self.gw.work("text")
+        self.gw.scep_client("--subject", "/CN=text-1", "--save-request", "request", "--no-send", secret="WRONGWRONG234567",
+                            cwd=work)
+        with open(os.path.join(work, "request"), "rb") as file:
+            request = urllib.request.Request(self.gw.scep_url + "?operation=PKIOperation", data=file.read())
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            told = re.search(rb"the log has the reason under id ([0-9a-f]{16})", reply.read())
+        self.assertTrue(told)
+        self.gw.log_line(f'id="{told.group(1).decode()}"', 'reason="bad-challenge"')
+
+    def test_windows_unnamed(self):
+        """Whoever looks like Windows may not sign with another key than the CSR's: the challenge is left, and the log says
+        what would let it pass."""
+        work = self.gw.work("windows")
+        secret = self.gw.challenge()
+        cert, key = windows_signer(work)
+        refused = self.gw.scep_client("--subject", "/CN=windows-1", "--renew", cert, key, "--type", "19", secret=secret,
+                                      check=False)
+        self.assertIn(b"status=FAILURE fail=badRequest", refused.stdout)
+        self.gw.log_line("windows-1", "scep.client: windows")
+        self.gw.scep_client("--subject", "/CN=windows-1", secret=secret)
+
+
+class Windows(FlowTest):
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"ra: \[main\]\}", "ra: [main], client: windows, legacy: des3-sha1}")
+
+    def test_enroll(self):
+        """A profile for Windows issues to the CSR's key though another one signed with SHA-1, repeats it, and renews."""
+        work = self.gw.work("windows")
+        secret = self.gw.challenge()
+        cert, key = windows_signer(work)
+        flags = ("--subject", "/CN=windows-2", "--renew", cert, key, "--type", "19", "--digest", "sha1")
+        first = self.gw.scep_client(*flags, "--key-out", "key.pem", "--out", "first.pem", secret=secret, cwd=work)
+        again = self.gw.scep_client(*flags, "--key", "key.pem", "--out", "again.pem", secret=secret, cwd=work)
+        self.assertEqual(first.stdout, again.stdout)
+        self.gw.verify(os.path.join(work, "first.pem"))
+        self.gw.scep_client("--subject", "/CN=windows-2", "--renew", "first.pem", "key.pem", "--out", "next.pem", cwd=work)
+        unpaid = self.gw.scep_client(*flags[:-2], "--txn", "other", check=False, cwd=work)
+        self.assertIn(b"status=FAILURE fail=badRequest", unpaid.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
