@@ -169,7 +169,7 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
         return true;
     }
     if (evidence->principal) {
-        *ret = authorize(RA_ENROLL, "user");
+        *ret = authorize(RA_ENROLL, request->profile->own ? "gateway" : "user");
         return true;
     }
     if (evidence->challenge.len)
