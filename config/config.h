@@ -5,24 +5,12 @@
 
 #include "base/net.h"
 #include "base/rate.h"
+#include "config/identity.h"
 #include "config/profile.h"
 
 struct cfg_key;
 struct cfg_node;
 struct cfg_faults;
-
-/* A certificate (chain: leaf first) and its key; loaded, and known to match each other. */
-struct cfg_pair {
-    struct cfg_certs chain;
-    EVP_PKEY *key;
-};
-struct cfg_identity {
-    char *name; /* of the ra entry; NULL for tls */
-    struct cfg_certs chain;
-    EVP_PKEY *key;
-    struct cfg_pair encryption; /* ra only: what devices encrypt to, if that is another one */
-    char *staple; /* tls only: path of an OCSP response for the certificate, or NULL */
-};
 
 /* scheme://address:port or scheme://unix:path */
 struct cfg_url {

@@ -182,8 +182,22 @@ static void resolve_next(struct cfg_scep *scep, const struct cfg_node *node,
         cfg_fault_value(faults, ra, "is among the RAs of today", "another entry of ra");
 }
 
+/* The CAs that RAs ask for their own certificates. */
+static void resolve_renewals(struct cfg *cfg, const struct cfg_node *root,
+                             struct cfg_faults *faults)
+{
+    const struct cfg_node *ras = cfg_node_get(root, "ra");
+    const struct cfg_node *upstreams = cfg_node_get(root, "upstreams");
+    for (size_t i = 0; i < cfg->ra_count; i++) {
+        const struct cfg_node *at = cfg_node_get(cfg_node_get(ras->items[i], "renew"), "upstream");
+        if (at && upstreams && upstreams->kind == CFG_NODE_MAP && upstreams->count)
+            (void)resolve_upstream(upstreams, at, &cfg->ras[i].renew.upstream, faults);
+    }
+}
+
 void cfg_cross_resolve(struct cfg *cfg, const struct cfg_node *root, struct cfg_faults *faults)
 {
+    resolve_renewals(cfg, root, faults);
     const struct cfg_node *profiles = cfg_node_get(root, "profiles");
     const struct cfg_node *upstreams = cfg_node_get(root, "upstreams");
     for (size_t i = 0; i < cfg->profile_count; i++) {

@@ -1,6 +1,7 @@
 #include "config/judge.h"
 
 #include "config/config.h"
+#include "config/renewed.h"
 #include "config/table.h"
 
 #include <openssl/x509v3.h>
@@ -37,6 +38,13 @@ void cfg_judge_ra(void *field, struct cfg_faults *faults, const struct cfg_node 
     const struct cfg_identity *ra = field;
     const struct cfg_pair pair = {ra->chain, ra->key};
     judge_pair(&pair, cfg_node_get(node, "encryption") ? &signs : &both, node, faults);
+    if (!cfg_node_get(node, "renew"))
+        return;
+    if (cfg_node_get(node, "encryption"))
+        cfg_fault(faults, cfg_node_get(node, "renew"),
+                  "is for an RA of one pair; expected no encryption beside it");
+    else if (ra->chain.count && ra->key)
+        cfg_renewed_take(field, faults, node);
 }
 
 void cfg_judge_encryption(void *field, struct cfg_faults *faults, const struct cfg_node *node)

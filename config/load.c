@@ -2,6 +2,7 @@
 
 #include "base/pem.h"
 #include "config/cross.h"
+#include "config/renewed.h"
 #include "config/schema.h"
 #include "config/word.h"
 
@@ -135,6 +136,8 @@ bool cfg_load_text(struct bytes text, const char *path, const struct cfg_kinds *
     struct cfg *cfg = cfg_new(path, faults);
     text_read(text, kinds, cfg, faults);
     bool ok = cfg_faults_count(faults) == 0;
+    if (ok)
+        cfg_own_profiles(cfg);
     cfg_faults_print(faults, faults_text);
     cfg_faults_free(faults);
     if (ok)
@@ -200,6 +203,8 @@ void cfg_free(struct cfg *cfg)
         free(cfg->profiles[i].scep.ra);
     }
     upstreams_clear(cfg);
+    for (size_t i = 0; i < cfg->ra_count; i++)
+        cfg_renewed_clear(&cfg->ras[i]);
     cfg_table_clear(cfg_schema, cfg);
     free(cfg->path);
     free(counted);

@@ -32,6 +32,42 @@ static const struct cfg_key encryption_keys[] = {
     {0},
 };
 
+static const struct cfg_key renew_keys[] = {
+    {.name = "upstream",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .required = true,
+     .meaning = "The upstream CA that is asked for the new certificate.",
+     .form = "the name of an upstream",
+     .json = "{\"type\": \"string\"}"},
+    {.name = "trust",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct cfg_renew, trust),
+     .required = true,
+     .min = 1,
+     .meaning = "What the new certificate must chain to."},
+    {.name = "before",
+     .type = CFG_DURATION,
+     .offset = offsetof(struct cfg_renew, before),
+     .min = 60,
+     .max = INT64_C(3650) * 86400,
+     .def = "30d",
+     .meaning = "How long before its end."},
+    {.name = "file",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_renew, file),
+     .required = true,
+     .meaning = "Where the renewed pair is kept, key and certificates in one file of mode 0600; "
+                "written by scepter, with others beside it that begin with its name. Of this pair "
+                "and the configured one, the one that began last is used and the other one "
+                "decrypts.",
+     .form = "the name of a file in a folder that scepter may write to",
+     .json = JSON_FILE,
+     .read = cfg_read_path,
+     .clear = cfg_read_path_clear},
+    {0},
+};
+
 const struct cfg_key cfg_ra_keys[] = {
     {.name = "certificate",
      .type = CFG_CERT_FILE,
@@ -52,6 +88,11 @@ const struct cfg_key cfg_ra_keys[] = {
      .meaning = "A pair of its own for what devices encrypt; left out: one pair signs and "
                 "decrypts.",
      .judge = cfg_judge_encryption},
+    {.name = "renew",
+     .type = CFG_SECTION,
+     .offset = offsetof(struct cfg_identity, renew),
+     .sub = renew_keys,
+     .meaning = "Whether its certificate renews itself before it ends; left out: it does not."},
     {0},
 };
 

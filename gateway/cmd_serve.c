@@ -1,8 +1,11 @@
 #include "base/log.h"
+#include "base/pem.h"
+#include "config/node.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
 #include "gateway/front.h"
 #include "gateway/poller.h"
+#include "gateway/renewal.h"
 #include "gateway/service.h"
 #include "gateway/tls.h"
 #include "gateway/wire.h"
@@ -35,6 +38,7 @@ enum { SERVER_FRONT = 0, SERVER_ADMIN, SERVER_COUNT };
 
 struct gateway {
     const char *conf;
+    struct buf text; /* of the configuration that is in force */
     uint64_t generation;
     struct store *store;
     struct ra *ra;
@@ -44,6 +48,7 @@ struct gateway {
     struct tls *tls[DOOR_COUNT];
     struct http_server *servers[SERVER_COUNT];
     struct poller *poller;
+    struct renewal *renewal;
 };
 
 static void log_faults(struct buf *faults)
@@ -58,14 +63,14 @@ static void log_faults(struct buf *faults)
     }
 }
 
-/* A generation of settings from the file. NULL with the faults logged. */
-static struct ra_settings *load(struct gateway *gateway)
+/* A generation of settings from a configuration's text. NULL with the faults logged. */
+static struct ra_settings *load_text(struct gateway *gateway, struct bytes text)
 {
     struct buf faults = BUF_INIT(FAULTS_MAX);
     struct ra_settings *settings = NULL;
     struct cfg *cfg = NULL;
     struct err err = {0};
-    if (!cfg_load(gateway->conf, wire_kinds(), &cfg, &faults))
+    if (!cfg_load_text(text, gateway->conf, wire_kinds(), &cfg, &faults))
         log_faults(&faults);
     else if (!wire_settings(cfg, ++gateway->generation, &settings, &err))
         log_err(LOG_ERROR, "configuration", &err);
@@ -73,6 +78,17 @@ static struct ra_settings *load(struct gateway *gateway)
         settings->revocation = gateway->revocation;
     buf_free(&faults);
     return settings;
+}
+
+/* The same from the file, whose text the caller frees. */
+static struct ra_settings *load(struct gateway *gateway, struct buf *text)
+{
+    struct err err = {0};
+    *text = BUF_INIT(CFG_FILE_MAX);
+    if (pem_file_read(gateway->conf, CFG_FILE_MAX, text, &err))
+        return load_text(gateway, buf_bytes(text));
+    log_err(LOG_ERROR, "configuration", &err);
+    return NULL;
 }
 
 static bool urls_equal(const struct cfg_urls *a, const struct cfg_urls *b)
@@ -107,12 +123,15 @@ static bool reload_tls(struct gateway *gateway, const struct cfg *cfg, struct er
     return true;
 }
 
-/* All of the new configuration or nothing of it. */
-static void reload(struct gateway *gateway)
+/* All of the new configuration or nothing of it. afresh: as the file is now; otherwise as it was
+ * read, with what has become of the files that it names (an RA's renewed pair). */
+static void reload(struct gateway *gateway, bool afresh)
 {
     struct err err = {0};
+    struct buf text = {0};
     service_reloading();
-    struct ra_settings *settings = load(gateway);
+    struct ra_settings *settings =
+        afresh ? load(gateway, &text) : load_text(gateway, buf_bytes(&gateway->text));
     if (settings && !reload_tls(gateway, settings->cfg, &err)) {
         log_err(LOG_ERROR, "reload", &err);
         ra_settings_free(settings);
@@ -132,9 +151,15 @@ static void reload(struct gateway *gateway)
                 http_server_reload(gateway->servers[i], settings->cfg);
         ra_apply(gateway->ra, settings);
         front_reload(gateway->front, settings);
+        if (afresh) {
+            buf_free(&gateway->text);
+            gateway->text = text;
+            text = (struct buf){0};
+        }
     } else {
         log_text(LOG_ERROR, "reload", "the configuration before stays in force");
     }
+    buf_free(&text);
     service_notify("READY=1");
 }
 
@@ -217,7 +242,8 @@ static bool start(struct gateway *gateway, struct ra_settings *settings, struct 
     gateway->front = front_new(gateway->ra, gateway->metrics, settings);
     ra_apply(gateway->ra, settings);
     return start_tls(gateway, cfg, err) && start_servers(gateway, cfg, err) &&
-           poller_start(gateway->ra, gateway->front, &gateway->poller, err);
+           poller_start(gateway->ra, gateway->front, &gateway->poller, err) &&
+           renewal_start(gateway->ra, gateway->front, gateway->metrics, &gateway->renewal, err);
 }
 
 static void log_ready(const struct cfg *cfg)
@@ -249,8 +275,8 @@ static void wait_for_end(struct gateway *gateway, const sigset_t *signals)
     for (;;) {
         int signal = sigtimedwait(signals, NULL, &tick);
         service_notify("WATCHDOG=1");
-        if (signal == SIGHUP)
-            reload(gateway);
+        if (signal == SIGHUP || signal == RENEWAL_SIGNAL)
+            reload(gateway, signal == SIGHUP);
         else if (signal > 0)
             return;
     }
@@ -271,6 +297,7 @@ static void stop(struct gateway *gateway)
     for (unsigned i = 0; i < SERVER_COUNT; i++)
         if (gateway->servers[i] && !http_server_drain(gateway->servers[i], limit))
             log_text(LOG_WARN, "stopping", "requests are cut off: limits.drain is over");
+    renewal_stop(gateway->renewal);
     poller_stop(gateway->poller);
     if (gateway->front)
         front_watch(gateway->front, NULL);
@@ -286,6 +313,7 @@ static void stop(struct gateway *gateway)
     store_close(gateway->store);
     revocation_free(gateway->revocation);
     metrics_free(gateway->metrics);
+    buf_free(&gateway->text);
 }
 
 int cmd_serve(int argc, char **argv)
@@ -303,6 +331,7 @@ int cmd_serve(int argc, char **argv)
     /* Blocked before any thread starts: they are taken one at a time below. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, RENEWAL_SIGNAL);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, NULL);
@@ -311,9 +340,10 @@ int cmd_serve(int argc, char **argv)
         log_err(LOG_ERROR, "start", &err);
         return CMD_REFUSED;
     }
-    struct ra_settings *settings = load(&gateway);
+    struct ra_settings *settings = load(&gateway, &gateway.text);
     if (!settings) {
         revocation_free(gateway.revocation);
+        buf_free(&gateway.text);
         return CMD_REFUSED;
     }
     if (!start(&gateway, settings, &err)) {

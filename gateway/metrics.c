@@ -16,6 +16,12 @@ struct series {
     uint64_t count;
 };
 
+/* An RA that renews itself. */
+struct renewing {
+    char *ra;
+    bool failing;
+};
+
 struct metrics {
     pthread_mutex_t mutex;
     struct series series[SERIES_MAX];
@@ -28,6 +34,8 @@ struct metrics {
         uint64_t count;
     } legacy[LEGACY_MAX];
     uint64_t reloads[2]; /* failed, done */
+    struct renewing *renewing;
+    size_t renewing_count;
 };
 
 struct metrics *metrics_new(void)
@@ -42,6 +50,9 @@ void metrics_free(struct metrics *metrics)
     if (!metrics)
         return;
     pthread_mutex_destroy(&metrics->mutex);
+    for (size_t i = 0; i < metrics->renewing_count; i++)
+        free(metrics->renewing[i].ra);
+    free(metrics->renewing);
     free(metrics);
 }
 
@@ -107,6 +118,31 @@ void metrics_reload(struct metrics *metrics, bool ok)
     pthread_mutex_lock(&metrics->mutex);
     metrics->reloads[ok]++;
     pthread_mutex_unlock(&metrics->mutex);
+}
+
+void metrics_renewal(struct metrics *metrics, const char *ra, bool failing)
+{
+    size_t i = 0;
+    pthread_mutex_lock(&metrics->mutex);
+    while (i < metrics->renewing_count && strcmp(metrics->renewing[i].ra, ra) != 0)
+        i++;
+    if (i == metrics->renewing_count) {
+        metrics->renewing = mem_resize(metrics->renewing, i + 1, sizeof *metrics->renewing);
+        metrics->renewing[metrics->renewing_count++].ra = mem_strdup(ra);
+    }
+    metrics->renewing[i].failing = failing;
+    pthread_mutex_unlock(&metrics->mutex);
+}
+
+static bool print_renewals(const struct metrics *metrics, struct buf *out)
+{
+    bool ok = buf_add_str(out, "# HELP scepter_ra_renewal_failing Whether the certificate of an RA "
+                               "is due for renewal and not renewed.\n"
+                               "# TYPE scepter_ra_renewal_failing gauge\n");
+    for (size_t i = 0; i < metrics->renewing_count && ok; i++)
+        ok = buf_add_fmt(out, "scepter_ra_renewal_failing{ra=\"%s\"} %d\n", metrics->renewing[i].ra,
+                         metrics->renewing[i].failing);
+    return ok;
 }
 
 static bool print_requests(const struct metrics *metrics, struct buf *out)
@@ -228,8 +264,9 @@ bool metrics_print(struct metrics *metrics, struct store *store, const struct ra
                           (unsigned long long)settings->generation,
                           (unsigned long long)metrics->reloads[0],
                           (unsigned long long)metrics->reloads[1]) &&
-              print_requests(metrics, out) && print_lenient(metrics, out) &&
-              print_legacy(metrics, out) && print_durations(metrics, out);
+              print_renewals(metrics, out) && print_requests(metrics, out) &&
+              print_lenient(metrics, out) && print_legacy(metrics, out) &&
+              print_durations(metrics, out);
     pthread_mutex_unlock(&metrics->mutex);
     return ok && print_states(store, out) && print_ends(settings, out);
 }

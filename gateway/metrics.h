@@ -18,6 +18,8 @@ void metrics_count(struct metrics *metrics, const char *door, const struct ra_no
                    int64_t milliseconds);
 void metrics_lenient(struct metrics *metrics, const bool lenient[EST_LENIENT_COUNT]);
 void metrics_reload(struct metrics *metrics, bool ok);
+/* Whether the certificate of that RA, which renews itself, is due and not renewed yet. */
+void metrics_renewal(struct metrics *metrics, const char *ra, bool failing);
 
 /* Everything, with the store's counts and the ends of our own certificates. */
 bool metrics_print(struct metrics *metrics, struct store *store, const struct ra_settings *settings,

@@ -246,7 +246,7 @@ static bool prove_carried(const struct ra_case *c, struct ra_authorization **ret
 {
     const struct ra_evidence *evidence = &c->request->evidence;
     if (evidence->principal) {
-        *ret = authorize(RA_ENROLL, "user");
+        *ret = authorize(RA_ENROLL, c->request->profile->own ? "gateway" : "user");
         return true;
     }
     if (evidence->challenge.len)

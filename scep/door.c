@@ -259,7 +259,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
             .op = ra_op,
             .txn = scep_msg_txn_get(op->msg),
             .csr = csr,
-            .next = op->at == op->keys.next && op->call->profile->scep.next.upstream_given,
+            .next = op->at >= op->keys.next && op->call->profile->scep.next.upstream_given,
             .evidence = {.holder = scep_msg_signer_get(op->msg),
                          .over_cms = true,
                          .other_key = scep_family_other_signer(&op->call->profile->scep),

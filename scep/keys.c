@@ -10,6 +10,12 @@ static void add(struct scep_keys *keys, const struct cfg_identity *ra)
     keys->open[keys->count] =
         own->chain.count ? (struct scep_key){own->chain.items[0], own->key} : sign;
     keys->count++;
+    for (size_t i = 0; i < ra->former_count; i++) {
+        const struct cfg_pair *former = &ra->former[i];
+        struct scep_key key = {former->chain.items[0], former->key};
+        keys->sign[keys->count] = keys->open[keys->count] = key;
+        keys->count++;
+    }
 }
 
 void scep_keys_take(const struct scep_call *call, struct scep_keys *ret)

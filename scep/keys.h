@@ -4,11 +4,13 @@
 
 #include "scep/door.h"
 
+#define SCEP_KEYS_MAX ((CFG_SCEP_RAS_MAX + 1) * (CFG_RA_FORMER_MAX + 1))
+
 /* Pair i of `open` decrypts what pair i of `sign` answers. The first is what GetCACert tells. */
 struct scep_keys {
-    struct scep_key open[CFG_SCEP_RAS_MAX + 1], sign[CFG_SCEP_RAS_MAX + 1];
+    struct scep_key open[SCEP_KEYS_MAX], sign[SCEP_KEYS_MAX];
     size_t count;
-    size_t next; /* the one of the CA to come, or SIZE_MAX */
+    size_t next; /* from this one on: of the CA to come; SIZE_MAX if there is none */
 };
 
 /* Borrowed from the call's settings. */

@@ -1,0 +1,327 @@
+#include "gateway/renewal.h"
+
+#include "base/clock.h"
+#include "base/debug.h"
+#include "base/log.h"
+#include "gateway/renewal_files.h"
+#include "ra/drive.h"
+
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PERIOD_SECONDS 1
+#define DAY INT64_C(86400)
+#define AGAIN_FAULT 60     /* after something of ours failed, or the CA asks for time */
+#define AGAIN_REFUSED 3600 /* after a refusal */
+
+/* One RA that renews itself. Kept over reloads, by name. */
+struct item {
+    char name[65];
+    int64_t since;    /* the first attempt at this renewal */
+    int64_t again_at; /* not before */
+    int64_t warned_at;
+};
+
+struct renewal {
+    struct ra *ra;
+    struct front *front;
+    struct metrics *metrics;
+    struct item *items;
+    size_t count;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t stopped;
+    bool stop;
+};
+
+static struct item *item_of(struct renewal *renewal, const char *name)
+{
+    for (size_t i = 0; i < renewal->count; i++)
+        if (strcmp(renewal->items[i].name, name) == 0)
+            return &renewal->items[i];
+    renewal->items = mem_resize(renewal->items, renewal->count + 1, sizeof *renewal->items);
+    struct item *item = &renewal->items[renewal->count++];
+    *item = (struct item){0};
+    memcpy(item->name, name, strnlen(name, sizeof item->name - 1));
+    return item;
+}
+
+static bool add_extension(STACK_OF(X509_EXTENSION) * list, X509_EXTENSION *extension)
+{
+    if (extension && sk_X509_EXTENSION_push(list, extension))
+        return true;
+    X509_EXTENSION_free(extension);
+    return false;
+}
+
+/* The SANs of today's certificate, if it has any, and the usages that SCEP needs. */
+static bool add_extensions(X509_REQ *req, X509 *today)
+{
+    STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
+    int at = X509_get_ext_by_NID(today, NID_subject_alt_name, -1);
+    bool ok =
+        list &&
+        add_extension(list, X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage,
+                                                "critical,digitalSignature,keyEncipherment")) &&
+        (at < 0 || add_extension(list, X509_EXTENSION_dup(X509_get_ext(today, at)))) &&
+        X509_REQ_add_extensions(req, list) == 1;
+    sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
+    return ok;
+}
+
+/* The same key makes the same request: RSASSA-PKCS1-v1_5 has no random part. */
+static bool make_csr(const struct cert *today, EVP_PKEY *key, struct csr **ret, struct err *err)
+{
+    X509 *x509 = cert_x509_get(today);
+    X509_REQ *req = X509_REQ_new();
+    unsigned char *der = NULL;
+    bool ok = req && X509_REQ_set_version(req, X509_REQ_VERSION_1) &&
+              X509_REQ_set_subject_name(req, X509_get_subject_name(x509)) &&
+              X509_REQ_set_pubkey(req, key) && add_extensions(req, x509) &&
+              X509_REQ_sign(req, key, EVP_sha256()) > 0;
+    int len = ok ? i2d_X509_REQ(req, &der) : 0;
+    ok = len > 0 ? csr_parse(bytes_of(der, (size_t)len), ret, err)
+                 : err_openssl(err, ERR_LOCAL, "making a request for the RA");
+    OPENSSL_free(der);
+    X509_REQ_free(req);
+    return ok;
+}
+
+/* One attempt at one RA. */
+struct attempt {
+    struct renewal *renewal;
+    const struct ra_settings *settings;
+    const struct cfg_identity *ra;
+    struct item *item;
+    int64_t now;
+};
+
+/* The alarm: at once, and then daily. */
+static void alarm_of(const struct attempt *attempt, const char *reason)
+{
+    struct log_line line;
+    metrics_renewal(attempt->renewal->metrics, attempt->ra->name, true);
+    if (attempt->item->warned_at && attempt->now < attempt->item->warned_at + DAY &&
+        attempt->now >= attempt->item->warned_at)
+        return;
+    attempt->item->warned_at = attempt->now;
+    log_begin(&line, LOG_WARN, "ra-renewal");
+    log_str(&line, "ra", attempt->ra->name);
+    log_num(&line, "days_left",
+            (cert_not_after_get(attempt->ra->chain.items[0]) - attempt->now) / DAY);
+    log_str(&line, "reason", reason);
+    log_end(&line);
+}
+
+/* What a CA may have made of the request, besides what ra/ has judged. */
+static const char *unsuitable(const struct cfg_identity *ra, const struct cert *cert)
+{
+    const uint32_t need = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT;
+    if ((X509_get_key_usage(cert_x509_get(cert)) & need) != need)
+        return "the new certificate has a keyUsage that does not suit SCEP";
+    if (cert_not_after_get(cert) <= cert_not_after_get(ra->chain.items[0]))
+        return "the new certificate does not last longer than today's";
+    return NULL;
+}
+
+static void install(const struct attempt *attempt, EVP_PKEY *key, const struct ra_outcome *outcome)
+{
+    const struct cfg_identity *ra = attempt->ra;
+    const char *wrong = unsuitable(ra, outcome->cert);
+    const struct cfg_certs *chain = NULL;
+    struct err err = {0};
+    debug_boundary("ra-issued");
+    if (wrong) {
+        /* It would be given again for this key, so the next attempt is with another one. */
+        renewal_key_drop(&ra->renew);
+        attempt->item->again_at = attempt->now + DAY;
+        alarm_of(attempt, wrong);
+        return;
+    }
+    if (outcome->upstream != SIZE_MAX) {
+        struct upstream *up = attempt->settings->upstreams[outcome->upstream];
+        if (up->vt->chain && !up->vt->chain(up, &chain, &err))
+            chain = NULL;
+    }
+    if (!renewal_install(&ra->renew, key, outcome->cert, chain, &err)) {
+        attempt->item->again_at = attempt->now + AGAIN_FAULT;
+        alarm_of(attempt, err.text);
+        return;
+    }
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "ra-renewed");
+    log_str(&line, "ra", ra->name);
+    log_str(&line, "serial", cert_serial_get(outcome->cert));
+    log_str(&line, "file", ra->renew.file);
+    log_end(&line);
+    attempt->item->again_at = attempt->now + AGAIN_FAULT; /* by then it is in force */
+    kill(getpid(), RENEWAL_SIGNAL);
+}
+
+static void judge(const struct attempt *attempt, EVP_PKEY *key, const struct ra_outcome *outcome)
+{
+    switch (outcome->status) {
+    case RA_ISSUED:
+        install(attempt, key, outcome);
+        break;
+    case RA_PENDING:
+        attempt->item->again_at = attempt->now + AGAIN_FAULT;
+        if (attempt->now >= attempt->item->since + DAY)
+            alarm_of(attempt, "the CA has had the request for a day and has not issued");
+        break;
+    default:
+        attempt->item->again_at = attempt->now + AGAIN_REFUSED;
+        alarm_of(attempt, outcome->detail);
+    }
+}
+
+/* A pair that is written and not in force: the settings could not be loaded with it. No second one
+ * is asked for. */
+static bool waits(const struct attempt *attempt, bool *ret, struct err *err)
+{
+    const struct cfg_identity *ra = attempt->ra;
+    if (!renewal_newer(&ra->renew, ra->chain.items[0], ret, err))
+        return false;
+    if (*ret) {
+        attempt->item->again_at = attempt->now + AGAIN_FAULT;
+        alarm_of(attempt, "the renewed pair is written and could not be loaded");
+        kill(getpid(), RENEWAL_SIGNAL);
+    }
+    return true;
+}
+
+/* The gateway asks for itself, as the one user of the profile that was made for this RA. */
+static void renew(const struct attempt *attempt)
+{
+    const struct cfg_identity *ra = attempt->ra;
+    struct ra_outcome outcome = {0};
+    EVP_PKEY *key = NULL;
+    struct csr *csr = NULL;
+    struct err err = {0};
+    bool written = false;
+    if (!attempt->item->since)
+        attempt->item->since = attempt->now;
+    bool ok = waits(attempt, &written, &err);
+    if (written)
+        return;
+    ok = ok && renewal_key(&ra->renew, ra->key, &key, &err) &&
+         make_csr(ra->chain.items[0], key, &csr, &err);
+    if (ok) {
+        struct ra_request request = {
+            .settings = attempt->settings,
+            .profile = &attempt->settings->cfg->profiles[ra->renew.profile],
+            .op = RA_ENROLL,
+            .csr = csr,
+            .evidence = {.principal = "gateway"},
+            .origin = "gateway",
+        };
+        ok = ra_submit(attempt->renewal->ra, &request, &outcome, &err);
+    }
+    if (ok) {
+        judge(attempt, key, &outcome);
+    } else {
+        attempt->item->again_at = attempt->now + AGAIN_FAULT;
+        alarm_of(attempt, err.text);
+    }
+    ra_outcome_clear(&outcome);
+    csr_free(csr);
+    EVP_PKEY_free(key);
+}
+
+/* At half of its life at the earliest: a CA that issues for less than renew.before would be asked
+ * without end. */
+static int64_t due_at(const struct cfg_identity *ra)
+{
+    int64_t end = cert_not_after_get(ra->chain.items[0]);
+    int64_t half = (end - cert_not_before_get(ra->chain.items[0])) / 2;
+    return end - (ra->renew.before < half ? ra->renew.before : half);
+}
+
+static void look_at(const struct attempt *attempt)
+{
+    const struct cfg_identity *ra = attempt->ra;
+    if (attempt->now < due_at(ra)) {
+        if (renewal_key_there(&ra->renew))
+            renewal_key_drop(&ra->renew); /* of a process that died once the pair was written */
+        metrics_renewal(attempt->renewal->metrics, ra->name, false);
+        *attempt->item = (struct item){0};
+        memcpy(attempt->item->name, ra->name, strnlen(ra->name, sizeof attempt->item->name - 1));
+    } else if (attempt->now >= attempt->item->again_at ||
+               attempt->now < attempt->item->again_at - DAY) {
+        renew(attempt);
+    }
+}
+
+static void look(struct renewal *renewal)
+{
+    struct ra_settings *settings = front_settings(renewal->front);
+    for (size_t i = 0; i < settings->cfg->ra_count; i++) {
+        const struct cfg_identity *ra = &settings->cfg->ras[i];
+        if (!ra->renew.given)
+            continue;
+        struct attempt attempt = {renewal, settings, ra, item_of(renewal, ra->name), clock_now()};
+        look_at(&attempt);
+    }
+    ra_settings_free(settings);
+}
+
+/* Waits a period; false when it is time to end. */
+static bool wait(struct renewal *renewal)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PERIOD_SECONDS;
+    pthread_mutex_lock(&renewal->mutex);
+    if (!renewal->stop)
+        pthread_cond_timedwait(&renewal->stopped, &renewal->mutex, &until);
+    bool go_on = !renewal->stop;
+    pthread_mutex_unlock(&renewal->mutex);
+    return go_on;
+}
+
+static void *renewal_main(void *arg)
+{
+    struct renewal *renewal = arg;
+    while (wait(renewal))
+        look(renewal);
+    return NULL;
+}
+
+bool renewal_start(struct ra *ra, struct front *front, struct metrics *metrics,
+                   struct renewal **ret, struct err *err)
+{
+    pthread_condattr_t attr;
+    struct renewal *renewal = mem_zalloc(sizeof *renewal);
+    *renewal = (struct renewal){.ra = ra, .front = front, .metrics = metrics};
+    pthread_mutex_init(&renewal->mutex, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&renewal->stopped, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&renewal->thread, NULL, renewal_main, renewal) != 0) {
+        free(renewal);
+        return err_set(err, ERR_LOCAL, "no thread for renewals");
+    }
+    *ret = renewal;
+    return true;
+}
+
+void renewal_stop(struct renewal *renewal)
+{
+    if (!renewal)
+        return;
+    pthread_mutex_lock(&renewal->mutex);
+    renewal->stop = true;
+    pthread_cond_signal(&renewal->stopped);
+    pthread_mutex_unlock(&renewal->mutex);
+    pthread_join(renewal->thread, NULL);
+    pthread_mutex_destroy(&renewal->mutex);
+    pthread_cond_destroy(&renewal->stopped);
+    free(renewal->items);
+    free(renewal);
+}

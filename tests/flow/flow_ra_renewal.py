@@ -1,0 +1,165 @@
+"""RAs that renew themselves: before their end, through any crash, and with an alarm where it does not work."""
+import os
+import re
+import signal
+import stat
+import time
+import unittest
+
+from debug import DebugPage
+from gateway import FlowTest, run, text
+
+DAY = 86400
+BOUNDARIES = ("ra-key", "prepared", "ordered", "answered", "recorded", "written", "ra-issued", "ra-kept", "ra-written")
+
+
+class Renewal(FlowTest):
+    upstream = "local"
+
+    @classmethod
+    def configure(cls, gw):
+        cls.page = DebugPage(os.path.join(gw.top, "page"))
+        gw.env = cls.page.env
+        gw.edit(r"^  main: \{certificate: ra/ra.pem, key: ra/ra.key\}$",
+                f"  main:\n    certificate: ra/ra.pem\n    key: ra/ra.key\n"
+                f"    renew: {{upstream: {cls.upstream}, trust: [ca/root.pem], file: ra/renewed.pem, before: 30d}}")
+
+    def days_left(self, pem):
+        """Days from now to the end of a certificate."""
+        end = text("openssl", "x509", "-in", pem, "-noout", "-enddate").strip().removeprefix("notAfter=")
+        return int((time.mktime(time.strptime(end, "%b %d %H:%M:%S %Y GMT")) - time.timezone - time.time()) / DAY)
+
+    def go_to(self, pem, days):
+        """Moves the clock to so many days before the end of a certificate."""
+        self.page.shift_clock((self.days_left(pem) - days) * DAY)
+
+    def wait_for(self, true):
+        end = time.monotonic() + 30
+        while not true():
+            self.assertLess(time.monotonic(), end, self.gw.log()[-4000:])
+            time.sleep(0.05)
+
+    def told(self):
+        """SHA-256 of the RA's certificate that devices are told."""
+        run("curl", "-sf", "-o", "bag.der", f"{self.gw.scep_url}?operation=GetCACert", cwd=self.gw.top)
+        bag = text("openssl", "pkcs7", "-inform", "DER", "-in", "bag.der", "-print_certs", cwd=self.gw.top)
+        with open(os.path.join(self.gw.top, "told.pem"), "w", encoding="ascii") as file:
+            file.write(re.search(r"-----BEGIN.*?-----END CERTIFICATE-----\n", bag, re.S)[0])
+        return self.fingerprint(os.path.join(self.gw.top, "told.pem"))
+
+    def fingerprint(self, pem):
+        return text("openssl", "x509", "-in", pem, "-noout", "-fingerprint", "-sha256").strip()
+
+    def own_certs(self):
+        return self.gw.certs("--profile", "ra:main")
+
+    def enroll(self, name, ra):
+        """A device that knows this RA alone."""
+        env = {**os.environ, **self.gw.env}  # a challenge lives by the clock that was moved
+        secret = self.gw.cli("challenge", "create", "--profile", "default", env=env).stdout.decode().strip()
+        self.gw.secrets.append(secret)
+        self.gw.scep_client("--subject", f"/CN={name}", "--recipient", ra, secret=secret)
+
+    def assert_in_force(self):
+        """The renewed pair is told, whole and closed to others; nothing is left beside it but the pair before."""
+        renewed = self.gw.path("ra/renewed.pem")
+        self.wait_for(lambda: os.path.exists(renewed) and self.told() == self.fingerprint(renewed))
+        self.assertEqual(stat.S_IMODE(os.stat(renewed).st_mode), 0o600)
+        self.assertEqual(text("openssl", "x509", "-in", renewed, "-noout", "-pubkey"),
+                         text("openssl", "pkey", "-in", renewed, "-pubout"))
+        self.wait_for(lambda: not os.path.exists(renewed + ".key"))
+        return renewed
+
+
+class Renews(Renewal):
+    def test_twice(self):
+        """Not before it is due; then once, without a signal; the old pair goes on decrypting, and so do both before it after
+        the next renewal. It is in the inventory and in the audit trail, and the operator's edits wait for his reload."""
+        first = self.gw.path("ra/ra.pem")
+        self.go_to(first, 31)
+        time.sleep(2.5)
+        self.assertEqual(self.own_certs(), [])
+        self.assertEqual(self.gw.metric(r'^scepter_ra_renewal_failing\{ra="main"\}'), 0)
+        self.gw.edit("chain: leaf", "chain: nonsense")
+        self.go_to(first, 29)
+        renewed = self.assert_in_force()
+        self.gw.edit("chain: nonsense", "chain: leaf")
+        self.assertEqual(len(self.own_certs()), 1)
+        self.assertEqual(text("openssl", "x509", "-in", renewed, "-noout", "-subject"),
+                         text("openssl", "x509", "-in", first, "-noout", "-subject"))
+        for number, ra in enumerate((first, renewed)):
+            self.enroll(f"twice-{number}", ra)
+        time.sleep(2.5)
+        self.assertEqual(len(self.own_certs()), 1)
+
+        second = os.path.join(self.gw.top, "second.pem")
+        with open(second, "w", encoding="ascii") as file:
+            file.write(text("openssl", "x509", "-in", renewed))
+        self.go_to(renewed, 29)
+        self.wait_for(lambda: len(self.own_certs()) == 2)
+        self.assert_in_force()
+        self.assertEqual(self.fingerprint(renewed + ".before"), self.fingerprint(second))
+        for number, ra in enumerate((first, second, renewed)):
+            self.enroll(f"more-{number}", ra)
+        audit = text("grep", "-c", "event=ra-renewed", self.gw.log_path).strip()
+        self.assertEqual(audit, "2")
+        self.gw.cli("audit", "verify")
+        self.assertNotIn("ra-renewal", self.gw.log())
+        self.gw.stop()
+        self.gw.start()
+        self.assertEqual(self.told(), self.fingerprint(renewed))
+
+
+class Crashes(Renewal):
+    def test_boundaries(self):
+        """Killed at each step, it ends with one new certificate, its key, and nothing twice."""
+        pem = self.gw.path("ra/ra.pem")
+        for number, boundary in enumerate(BOUNDARIES):
+            with self.subTest(boundary):
+                self.page.stop_at(boundary)
+                self.go_to(pem, 29)
+                self.assertEqual(self.gw.process.wait(60), -signal.SIGKILL, boundary)
+                self.gw.process = None
+                self.page.stop_at()
+                self.gw.start()
+                self.wait_for(lambda: len(self.own_certs()) == number + 1)
+                pem = self.assert_in_force()
+                self.enroll(f"crash-{number}", pem)
+                self.assertEqual(len(self.own_certs()), number + 1)
+                self.assertEqual([r for r in self.gw.requests() if r["state"] != "issued"], [])
+
+
+class Fails(Renewal):
+    upstream = "dead"
+
+    @classmethod
+    def configure(cls, gw):
+        super().configure(gw)
+        gw.edit(r"^upstreams:.*$", lambda found: f"{found[0]}\n  dead: {{type: exec, command: [/bin/false]}}")
+
+    def test_alarm(self):
+        """A CA that never answers has a day; then there is a warning, one a day, and the gauge says 1. The gateway stays
+        ready and serves, and one key waits beside the file."""
+        pem = self.gw.path("ra/ra.pem")
+        self.go_to(pem, 29)
+        self.wait_for(lambda: os.path.exists(self.gw.path("ra/renewed.pem.key")))
+        time.sleep(3)
+        self.assertEqual(self.warnings(), 0)
+        for warned, days in enumerate((27, 26, 25), 1):
+            self.go_to(pem, days)
+            self.wait_for(lambda count=warned: self.warnings() == count)
+            self.assertEqual(self.gw.metric(r'^scepter_ra_renewal_failing\{ra="main"\}'), 1)
+        time.sleep(2)
+        self.assertEqual(self.warnings(), 3)
+        self.assertEqual(self.gw.admin("/readyz")[0], 200)
+        self.enroll("served", pem)
+        self.gw.cli("check")
+        self.assertFalse(os.path.exists(self.gw.path("ra/renewed.pem")))
+        self.assertEqual(stat.S_IMODE(os.stat(self.gw.path("ra/renewed.pem.key")).st_mode), 0o600)
+
+    def warnings(self):
+        return len(re.findall(r"level=warn event=ra-renewal ", self.gw.log()))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
