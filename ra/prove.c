@@ -94,7 +94,7 @@ static void judge_renewal(const struct ra_request *request, const struct ra_held
     else if (!names_san_equal(cert_names_get(holder), csr_names_get(request->csr)))
         ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for other SANs",
                   held->cert.subject);
-    else if (rule->same_key == CFG_SAME_KEY_REFUSE &&
+    else if (rule->same_key == CFG_SAME_KEY_REFUSE && request->op != RA_KEYGEN &&
              spki_equal(cert_spki_get(holder), csr_spki_get(request->csr)))
         ra_refuse(outcome, RA_BAD_KEY, "renewal with the same key is not allowed");
 }
@@ -143,7 +143,7 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
     const struct ra_evidence *evidence = &request->evidence;
     const struct ra_held *held = &c->held;
     *ret = NULL;
-    if (request->op == RA_ENROLL && is_registrar(request)) {
+    if (request->op != RA_RENEW && is_registrar(request)) {
         *ret = authorize(RA_ENROLL, "registrar");
         return true;
     }

@@ -18,6 +18,7 @@ struct ra_case {
     struct store *store;
     const struct ra_request *request;
     struct ra_held held;
+    char stale[RA_ID_LEN + 1]; /* RA_KEYGEN: the same request, issued, whose key is lost; or "" */
 };
 /* Fills c->held; ra_case_clear frees it. */
 bool ra_case_open(struct ra_case *c, struct err *err) MUST_USE;

@@ -4,6 +4,7 @@
 
 #include "base/link.h"
 #include "ra/drive.h"
+#include "ra/keyring.h"
 #include "ra/line.h"
 
 #include <pthread.h>
@@ -11,6 +12,7 @@
 struct ra {
     struct store *store;
     struct lines *lines; /* of upstreams that are asked over a network */
+    struct keyring *keys;
     pthread_mutex_t mutex;
     struct link waits;             /* threads that wait for what another one does to a request */
     unsigned waiting, waiting_max; /* those that wait for an upstream */
@@ -42,5 +44,9 @@ bool work_wait(struct ra *ra, const char *id, struct store_request *row, struct 
  * not at all, and tells what the row says then. */
 bool work_by_line(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
                   struct ra_outcome *outcome, struct err *err) MUST_USE;
+
+/* Around a thread's wait for an upstream: false if too many wait already. */
+bool work_waits_begin(struct ra *ra, const char *upstream) MUST_USE;
+void work_waits_end(struct ra *ra, const char *upstream, bool in_vain);
 
 #endif
