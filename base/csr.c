@@ -281,3 +281,25 @@ const ASN1_OBJECT *csr_attribute_get(const struct csr *csr, int i)
         return NULL;
     return X509_ATTRIBUTE_get0_object(X509_REQ_get_attr(csr->req, i));
 }
+
+bool csr_value_get(const struct csr *csr, const char *oid, int type, struct csr_value *ret,
+                   struct err *err)
+{
+    ASN1_OBJECT *object = OBJ_txt2obj(oid, 1);
+    if (!object)
+        err_no_memory();
+    int at = X509_REQ_get_attr_by_OBJ(csr->req, object, -1);
+    ASN1_OBJECT_free(object);
+    *ret = (struct csr_value){.has = at >= 0};
+    if (at < 0)
+        return true;
+    X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->req, at);
+    ASN1_TYPE *value =
+        X509_ATTRIBUTE_count(attribute) == 1 ? X509_ATTRIBUTE_get0_type(attribute, 0) : NULL;
+    if (!value || ASN1_TYPE_get(value) != type)
+        return err_set(err, ERR_PEER, "a CSR whose attribute %s has not one value of its type",
+                       oid);
+    const ASN1_STRING *string = value->value.asn1_string;
+    ret->content = bytes_of(ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
+    return true;
+}

@@ -43,4 +43,14 @@ const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr);
 /* The type of attribute i, which counts from 0; NULL behind the last. */
 const ASN1_OBJECT *csr_attribute_get(const struct csr *csr, int i);
 
+struct csr_value {
+    bool has;
+    struct bytes content; /* borrowed */
+};
+/* The value of an attribute (dotted oid) that must have one, of this ASN.1 type:
+ * V_ASN1_OCTET_STRING gives its octets, V_ASN1_SEQUENCE the whole element. False (ERR_PEER): it is
+ * there and has other values. */
+bool csr_value_get(const struct csr *csr, const char *oid, int type, struct csr_value *ret,
+                   struct err *err) MUST_USE;
+
 #endif

@@ -39,6 +39,7 @@ struct est_call {
     /* What a CSR must hold to be bound to this connection: tls-unique (RFC 5929) or tls-exporter
      * (RFC 9266); empty if there is nothing that could bind. */
     struct bytes binding;
+    bool tls;                  /* TLS ends here, not before us */
     struct cert *peer;         /* TLS client certificate (its key was proved), or NULL */
     struct est_guard *guard;   /* against guessing; or NULL */
     struct est_nonces *nonces; /* NULL: Digest is not offered */

@@ -33,7 +33,7 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     copy_text(asked.label, sizeof asked.label, bytes_str(request->label));
     copy_text(asked.origin, sizeof asked.origin, bytes_str(request->origin));
     assert_non_null(request->csr);
-    assert_true(csr_pop_check(request->csr, err));
+    assert_true(request->op == RA_KEYGEN || csr_pop_check(request->csr, err));
     assert_true(buf_set(&asked.csr, csr_der_get(request->csr)));
     if (asked.fails)
         return err_set(err, ERR_LOCAL, OPERATOR_TEXT);
@@ -44,6 +44,8 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     }
     if (outcome->cert)
         cert_ref(outcome->cert);
+    if (outcome->key)
+        EVP_PKEY_up_ref(outcome->key);
     snprintf(outcome->detail, sizeof outcome->detail, OPERATOR_TEXT);
     return true;
 }
