@@ -270,8 +270,9 @@ static void check_signers(const struct cfg *cfg, const struct cfg_node *profiles
         const struct cfg_est *conf = &cfg->profiles[i].est;
         bool keygen = conf->keygen != CFG_KEYGEN_OFF;
         if ((keygen || conf->fullcmc != CFG_FULLCMC_OFF) && !cfg_node_get(est, "signer"))
-            cfg_fault_key(faults, cfg_node_get(est, keygen ? "keygen" : "fullcmc"), NULL,
-                          "has nothing to sign with; expected signer, or tls with an RSA or EC key");
+            cfg_fault_key(
+                faults, cfg_node_get(est, keygen ? "keygen" : "fullcmc"), NULL,
+                "has nothing to sign with; expected signer, or tls with an RSA or EC key");
     }
 }
 

@@ -108,9 +108,10 @@ const struct cfg_key cfg_est_keys[] = {
      .offset = offsetof(struct cfg_est, keygen),
      .words = keygen_words,
      .def = "off",
-     .meaning = "Whether private keys are made for devices (RFC 7030 section 4.4): allow sends them "
-                "as a device asks for them, in the clear inside TLS or encrypted; encrypted only "
-                "to those that name a key for it."},
+     .meaning =
+         "Whether private keys are made for devices (RFC 7030 section 4.4): allow sends them "
+         "as a device asks for them, in the clear inside TLS or encrypted; encrypted only "
+         "to those that name a key for it."},
     {.name = "keygen_keys",
      .type = CFG_CUSTOM,
      .offset = 0,

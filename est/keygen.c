@@ -142,8 +142,8 @@ static bool choose_cert(const struct cert *peer, struct bytes id,
     const ASN1_OCTET_STRING *ski = peer ? X509_get0_subject_key_id(cert_x509_get(peer)) : NULL;
     ret->kind = EST_WRAP_CERT;
     ret->recipient = peer;
-    if (!ski || !bytes_equal(id, bytes_of(ASN1_STRING_get0_data(ski),
-                                          (size_t)ASN1_STRING_length(ski))))
+    if (!ski ||
+        !bytes_equal(id, bytes_of(ASN1_STRING_get0_data(ski), (size_t)ASN1_STRING_length(ski))))
         return err_set(err, ERR_PEER,
                        "an AsymmetricDecryptKeyIdentifier that is not that of the certificate "
                        "presented");

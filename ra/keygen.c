@@ -14,7 +14,7 @@ static int rsa_bits(const struct cfg_keys *keys, int wish)
 {
     int64_t min = keys->any ? RSA_DEFAULT_MIN : keys->rsa_min;
     int64_t max = keys->any ? RSA_DEFAULT_MAX : keys->rsa_max;
-    int64_t bits = (wish + RSA_STEP - 1) / RSA_STEP * RSA_STEP;
+    int64_t bits = ((int64_t)wish + RSA_STEP - 1) / RSA_STEP * RSA_STEP;
     if (bits < min)
         bits = min;
     return (int)(bits > max ? max : bits);

@@ -33,10 +33,9 @@ struct keyring *keyring_new(void)
     return ring;
 }
 
-/* OpenSSL wipes the private numbers of a key with its last count. */
+/* Of one that is in no list. OpenSSL wipes the private numbers of a key with its last count. */
 static void forget(struct keyring *ring, struct kept *kept)
 {
-    link_drop(&kept->link);
     EVP_PKEY_free(kept->key);
     free(kept);
     ring->count--;
@@ -46,8 +45,8 @@ void keyring_free(struct keyring *ring)
 {
     if (!ring)
         return;
-    while (!link_none(&ring->all))
-        forget(ring, LINK_OWNER(ring->all.next, struct kept, link));
+    for (struct link *link; (link = link_take(&ring->all));)
+        forget(ring, LINK_OWNER(link, struct kept, link));
     pthread_mutex_destroy(&ring->mutex);
     pthread_mutex_destroy(&ring->making);
     free(ring);
@@ -59,8 +58,10 @@ static void purge(struct keyring *ring)
     for (struct link *link = ring->all.next, *next; link != &ring->all; link = next) {
         struct kept *kept = LINK_OWNER(link, struct kept, link);
         next = link->next;
-        if (kept->until <= now)
+        if (kept->until <= now) {
+            link_drop(link);
             forget(ring, kept);
+        }
     }
 }
 
@@ -82,6 +83,7 @@ static bool make_room(struct keyring *ring)
     for (struct link *link = ring->all.next; link != &ring->all; link = link->next) {
         struct kept *kept = LINK_OWNER(link, struct kept, link);
         if (kept->delivered) {
+            link_drop(link);
             forget(ring, kept);
             return true;
         }
@@ -130,8 +132,10 @@ void keyring_drop(struct keyring *ring, const char *id)
 {
     pthread_mutex_lock(&ring->mutex);
     struct kept *kept = find(ring, id);
-    if (kept)
+    if (kept) {
+        link_drop(&kept->link);
         forget(ring, kept);
+    }
     pthread_mutex_unlock(&ring->mutex);
 }
 

@@ -141,8 +141,8 @@ struct ordering {
     const struct ra_request *request;
     const struct ra_authorization *authorization;
     const uint8_t *dedup;
-    const char *lineage; /* upstream that issued what is being renewed, or NULL */
-    const char *stale;   /* see struct ra_case */
+    const char *lineage;   /* upstream that issued what is being renewed, or NULL */
+    const char *stale;     /* see struct ra_case */
     const struct csr *csr; /* what the CA is asked with: the request's, or made */
     struct csr *made;
     size_t upstream;

@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     wish.csr = csr;
     if (est_wrap_choose(&est, &wish, &wrap, &err)) {
-        bool names = memmem(data, size, "\x09\x10\x02\x25", 4) || memmem(data, size, "\x09\x10\x02\x36", 4);
+        bool names =
+            memmem(data, size, "\x09\x10\x02\x25", 4) || memmem(data, size, "\x09\x10\x02\x36", 4);
         if (wrap.kind == EST_WRAP_CERT || (wrap.kind == EST_WRAP_SHARED && wrap.shared != &shared))
             abort();
         if (wrap.kind == EST_WRAP_SHARED && !names)

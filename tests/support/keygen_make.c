@@ -41,8 +41,7 @@ void keygen_make_capabilities(const char *const *oids, struct buf *der)
     for (size_t i = 0; oids[i]; i++) {
         ASN1_OBJECT *object = OBJ_txt2obj(oids[i], 1);
         size_t start = der->len;
-        MUST(object &&
-             der_add(der, DER_OID, bytes_of(OBJ_get0_data(object), OBJ_length(object))) &&
+        MUST(object && der_add(der, DER_OID, bytes_of(OBJ_get0_data(object), OBJ_length(object))) &&
              der_wrap(der, start, DER_SEQUENCE));
         ASN1_OBJECT_free(object);
     }

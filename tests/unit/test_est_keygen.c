@@ -40,8 +40,7 @@ static int setup(void **state)
     keys.f = *state;
     keys.made = make_ec("P-256");
     keys.signer_key = make_rsa(2048);
-    keys.signer =
-        make_cert(&(struct make_spec){.subject = "CN=est"}, keys.signer_key, NULL, NULL);
+    keys.signer = make_cert(&(struct make_spec){.subject = "CN=est"}, keys.signer_key, NULL, NULL);
     keys.signers[0] = keys.signer;
     keys.f->cfg.tls.identity =
         (struct cfg_identity){.chain = {keys.signers, 1}, .key = keys.signer_key};
@@ -208,7 +207,7 @@ static void check_signed_key(struct bytes content)
     struct buf whole = {0};
     struct der outer;
     ASN1_OBJECT *type = OBJ_txt2obj(KEY_PACKAGE, 1);
-    STACK_OF(X509) *signers;
+    STACK_OF(X509) * signers;
     char *data;
     assert_true(der_add_oid(&whole, NID_pkcs7_signed));
     size_t start = whole.len;
@@ -219,8 +218,8 @@ static void check_signed_key(struct bytes content)
     BIO *out = BIO_new(BIO_s_mem());
     assert_non_null(cms);
     assert_int_equal(OBJ_cmp(CMS_get0_eContentType(cms), type), 0);
-    assert_int_equal(
-        CMS_verify(cms, NULL, NULL, NULL, out, CMS_NO_SIGNER_CERT_VERIFY | CMS_BINARY), 1);
+    assert_int_equal(CMS_verify(cms, NULL, NULL, NULL, out, CMS_NO_SIGNER_CERT_VERIFY | CMS_BINARY),
+                     1);
     signers = CMS_get0_signers(cms);
     assert_int_equal(X509_cmp(sk_X509_value(signers, 0), cert_x509_get(keys.signer)), 0);
     struct bytes package = bytes_of(NULL, 0);
@@ -262,12 +261,10 @@ static void check_envelope(struct buf *der, const struct opener *opener)
     assert_int_equal(CMS_RecipientInfo_type(sk_CMS_RecipientInfo_value(recipients, 0)),
                      opener->kind);
     if (opener->key)
-        assert_int_equal(
-            CMS_decrypt_set1_pkey(cms, opener->key, cert_x509_get(opener->cert)), 1);
+        assert_int_equal(CMS_decrypt_set1_pkey(cms, opener->key, cert_x509_get(opener->cert)), 1);
     else
         assert_int_equal(CMS_decrypt_set1_key(cms, shared_key, sizeof shared_key,
-                                              (const unsigned char *)shared_id,
-                                              strlen(shared_id)),
+                                              (const unsigned char *)shared_id, strlen(shared_id)),
                          1);
     assert_int_equal(CMS_decrypt(cms, NULL, NULL, NULL, out, CMS_BINARY), 1);
     size_t len = (size_t)BIO_get_mem_data(out, &data);

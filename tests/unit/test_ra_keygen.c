@@ -37,8 +37,7 @@ static bool is_revoked(const struct world *w, const struct cert *cert)
     struct store_cert row = {0};
     bool found;
     struct err err;
-    assert_true(
-        w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
+    assert_true(w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
     assert_true(found);
     bool revoked = row.revoked_at != 0;
     store_cert_clear(&row);
@@ -106,7 +105,8 @@ static void test_lost_reply(void **state)
 }
 
 /* After a restart the key is lost. A repetition that is still authorized gets another key and
- * another certificate, and the first certificate is revoked before: there is never more than one. */
+ * another certificate, and the first certificate is revoked before: there is never more than one.
+ */
 static void test_superseded(void **state)
 {
     struct world *w = *state;
