@@ -216,10 +216,22 @@ void csr_free(struct csr *csr)
     free(csr);
 }
 
+bool csr_is_signed(const struct csr *csr)
+{
+    const X509_ALGOR *algorithm;
+    const ASN1_OBJECT *object;
+    char text[sizeof CSR_OID_NO_SIGNATURE + 1];
+    X509_REQ_get0_signature(csr->req, NULL, &algorithm);
+    X509_ALGOR_get0(&object, NULL, NULL, algorithm);
+    return OBJ_obj2txt(text, sizeof text, object, 1) < 0 || strcmp(text, CSR_OID_NO_SIGNATURE) != 0;
+}
+
 bool csr_pop_check(const struct csr *csr, struct err *err)
 {
     if (!csr->spki.key)
         return err_set(err, ERR_PEER, "a CSR with a kind of key that we cannot verify");
+    if (!csr_is_signed(csr))
+        return err_set(err, ERR_PEER, "a CSR without a signature");
     if (X509_REQ_verify_ex(csr->req, csr->spki.key, NULL, NULL) != 1)
         return err_openssl(err, ERR_PEER, "the CSR's signature is not by its own key");
     return true;

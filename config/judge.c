@@ -170,15 +170,6 @@ static void judge_trust(const struct cfg_profile *profile, struct cfg_faults *fa
     ERR_clear_error();
 }
 
-/* RFC 7030 section 4.3: full CMC is for authorized RAs. */
-static void judge_fullcmc(const struct cfg_profile *profile, struct cfg_faults *faults,
-                          const struct cfg_node *node)
-{
-    if (profile->est.fullcmc != CFG_FULLCMC_OFF && !cfg_node_get(node, "registrars"))
-        cfg_fault_key(faults, cfg_node_get(cfg_node_get(node, "est"), "fullcmc"), NULL,
-                      "is for nobody; expected registrars in the profile");
-}
-
 void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {
     struct cfg_profile *profile = field;
@@ -194,7 +185,6 @@ void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_
         judge_routes(profile, faults, routes);
     judge_basic(profile, faults, node);
     judge_digest(profile, faults, node);
-    judge_fullcmc(profile, faults, node);
     judge_trust(profile, faults, node);
     if (profile->trust_certs.count)
         profile->trust = trust_new(profile->trust_certs.items, profile->trust_certs.count);

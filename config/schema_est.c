@@ -128,7 +128,7 @@ const struct cfg_key cfg_est_keys[] = {
      .words = fullcmc_words,
      .def = "off",
      .meaning = "Whether other RAs, which registrars lists, enroll by Full CMC (RFC 7030 section "
-                "4.3)."},
+                "4.3); certificates of the profile renew by it."},
     {.name = "signer",
      .type = CFG_CUSTOM,
      .offset = 0,

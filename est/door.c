@@ -4,6 +4,7 @@
 #include "est/binding.h"
 #include "est/body.h"
 #include "est/csrattrs.h"
+#include "est/fullcmc.h"
 #include "est/keygen.h"
 #include "est/outcome.h"
 #include "est/sign.h"
@@ -368,7 +369,7 @@ static bool is_served(const struct est_call *call)
 {
     if (call->op == EST_SERVERKEYGEN)
         return call->profile->est.keygen != CFG_KEYGEN_OFF;
-    return call->op != EST_FULLCMC;
+    return call->op != EST_FULLCMC || call->profile->est.fullcmc != CFG_FULLCMC_OFF;
 }
 
 static bool method_fits(const struct est_call *call, struct est_reply *reply)
@@ -405,6 +406,9 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
         break;
     case EST_CSRATTRS:
         csrattrs(call, reply);
+        break;
+    case EST_FULLCMC:
+        est_fullcmc(ra, call, reply);
         break;
     default:
         refuse(reply, 501, "not-implemented", "an optional operation that is not served");

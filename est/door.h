@@ -56,6 +56,7 @@ enum est_lenient {
 };
 const char *est_lenient_name(enum est_lenient lenient); /* "der", "pem", "no-media-type" */
 
+#define EST_DELIVERS_MORE 7
 struct est_reply {
     bool lenient[EST_LENIENT_COUNT];
     int status;
@@ -66,6 +67,8 @@ struct est_reply {
     const char *allow;        /* Allow, or NULL */
     struct buf body;
     char delivers[RA_ID_LEN + 1];
+    char delivers_more[EST_DELIVERS_MORE][RA_ID_LEN + 1]; /* fullcmc can deliver several */
+    size_t more_count;
     struct ra_note note;
 };
 

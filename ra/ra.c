@@ -313,6 +313,14 @@ static bool choose_upstream(struct ra *ra, struct ordering *ordering)
     return true;
 }
 
+/* What a device proved otherwise, such as by CRMF, has no CSR that could be relayed. */
+static bool takes_csr(const struct ordering *ordering)
+{
+    const struct ra_request *request = ordering->request;
+    const struct upstream *up = request->settings->upstreams[ordering->upstream];
+    return request->op == RA_KEYGEN || csr_is_signed(request->csr) || up->vt->caps & UP_UNSIGNED;
+}
+
 /* The key that a request leaves to us, and a CSR for it, judged like any other. */
 static bool make_key(struct ra *ra, struct ordering *ordering, EVP_PKEY **key, struct err *err)
 {
@@ -376,6 +384,10 @@ static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_
         ok = refuse_audited(ra, request, outcome, err);
     } else if (!choose_upstream(ra, ordering)) {
         ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
+        ok = refuse_audited(ra, request, outcome, err);
+    } else if (!takes_csr(ordering)) {
+        ra_refuse(outcome, RA_NO_ROUTE, "upstream %s takes only what a device signed itself",
+                  request->settings->upstreams[ordering->upstream]->name);
         ok = refuse_audited(ra, request, outcome, err);
     } else if (!ra_rename_judge(request, ra_authorization_op(ordering->authorization),
                                 request->settings->upstreams[ordering->upstream], outcome)) {
