@@ -14,6 +14,15 @@ static const EVP_MD *digest_of(const EVP_PKEY *key)
     return large ? EVP_sha384() : EVP_sha256();
 }
 
+/* OpenSSL refuses to add a certificate twice. */
+static bool is_in_chain(const struct cfg_identity *signer, struct bytes der)
+{
+    for (size_t i = 0; i < signer->chain.count; i++)
+        if (bytes_equal(cert_der_get(signer->chain.items[i]), der))
+            return true;
+    return false;
+}
+
 static bool add_certs(CMS_ContentInfo *cms, const struct cfg_identity *signer,
                       const struct est_signed *what)
 {
@@ -22,6 +31,8 @@ static bool add_certs(CMS_ContentInfo *cms, const struct cfg_identity *signer,
         ok = CMS_add1_cert(cms, cert_x509_get(signer->chain.items[i])) == 1;
     for (size_t i = 0; i < what->cert_count && ok; i++) {
         const unsigned char *p = what->certs[i].ptr;
+        if (is_in_chain(signer, what->certs[i]))
+            continue;
         X509 *x509 = d2i_X509(NULL, &p, (long)what->certs[i].len);
         ok = x509 && CMS_add0_cert(cms, x509) == 1;
         if (!ok)

@@ -10,7 +10,7 @@ const struct cfg_identity *est_signer(const struct cfg *cfg, const struct cfg_pr
 struct est_signed {
     const char *type; /* dotted OID of the content's type */
     struct bytes content;
-    const struct bytes *certs; /* to be in it besides the signer's chain */
+    const struct bytes *certs; /* to be in it besides the signer's chain; no two equal */
     size_t cert_count;
 };
 

@@ -248,6 +248,23 @@ static void test_issued(void **state)
     answer_free(&reply, &answer);
 }
 
+/* A certificate that leads to the signer as well as to the one issued is in the reply once. */
+static void test_shared_chain(void **state)
+{
+    struct fixture *f = *state;
+    struct cmc cmc = {0};
+    struct answer answer;
+    struct cert *chain[] = {peers.signer, f->ca[ISSUING], f->ca[ROOT]};
+    f->cfg.tls.identity.chain = (struct cfg_certs){chain, 3};
+    cmc_add_pkcs10(&cmc, 1, buf_bytes(&f->csr_der));
+    struct est_reply reply = send_parts(f, &cmc);
+    f->cfg.tls.identity.chain = (struct cfg_certs){peers.signers, 1};
+    open_answer(&reply, &answer);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(answer.certs, 3);
+    answer_free(&reply, &answer);
+}
+
 /* Of several requests each has its own status: one refusal does not hinder the others, and the
  * reply is 200. */
 static void test_several(void **state)
@@ -543,12 +560,19 @@ static void test_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_off, reset),        cmocka_unit_test_setup(test_issued, reset),
-        cmocka_unit_test_setup(test_several, reset),    cmocka_unit_test_setup(test_pending, reset),
-        cmocka_unit_test_setup(test_refused, reset),    cmocka_unit_test_setup(test_fault, reset),
-        cmocka_unit_test_setup(test_possession, reset), cmocka_unit_test_setup(test_crmf, reset),
-        cmocka_unit_test_setup(test_controls, reset),   cmocka_unit_test_setup(test_parts, reset),
-        cmocka_unit_test_setup(test_messages, reset),   cmocka_unit_test_setup(test_time, reset),
+        cmocka_unit_test_setup(test_off, reset),
+        cmocka_unit_test_setup(test_issued, reset),
+        cmocka_unit_test_setup(test_shared_chain, reset),
+        cmocka_unit_test_setup(test_several, reset),
+        cmocka_unit_test_setup(test_pending, reset),
+        cmocka_unit_test_setup(test_refused, reset),
+        cmocka_unit_test_setup(test_fault, reset),
+        cmocka_unit_test_setup(test_possession, reset),
+        cmocka_unit_test_setup(test_crmf, reset),
+        cmocka_unit_test_setup(test_controls, reset),
+        cmocka_unit_test_setup(test_parts, reset),
+        cmocka_unit_test_setup(test_messages, reset),
+        cmocka_unit_test_setup(test_time, reset),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
