@@ -21,7 +21,8 @@ bool csr_parse(struct bytes der, struct csr **ret, struct err *err) MUST_USE;
 struct csr *csr_ref(struct csr *csr);
 void csr_free(struct csr *csr); /* drops one count; NULL is allowed */
 
-/* RFC 5272 appendix C.1: a signature that is none, of a CSR whose possession was proved otherwise. */
+/* RFC 5272 appendix C.1: a signature that is none, of a CSR whose possession was proved otherwise.
+ */
 #define CSR_OID_NO_SIGNATURE "1.3.6.1.5.5.7.6.2"
 bool csr_is_signed(const struct csr *csr); /* it claims to be; csr_pop_check says whether it is */
 

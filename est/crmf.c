@@ -7,8 +7,7 @@
 #include <openssl/sha.h>
 
 /* What is taken of a CertTemplate (RFC 4211 section 5). */
-struct template
-{
+struct wanted {
     struct bytes subject;    /* whole Name */
     struct bytes key;        /* content of the SubjectPublicKeyInfo */
     struct bytes extensions; /* content of Extensions; empty: none */
@@ -22,10 +21,10 @@ struct possession {
 
 /* version [0] must be v3 if it is there. Serial number, signing algorithm, issuer, validity and
  * unique ids are the CA's to choose: who asks for them is refused, not ignored. */
-static bool take_template(struct bytes *cur, struct template *ret, struct err *err)
+static bool take_template(struct bytes *cur, struct wanted *ret, struct err *err)
 {
     struct der outer, field, name;
-    *ret = (struct template){0};
+    *ret = (struct wanted){0};
     if (!der_take_tag(cur, DER_SEQUENCE, &outer))
         return err_set(err, ERR_PEER, "a CRMF request without a template");
     while (outer.content.len) {
@@ -132,20 +131,20 @@ static bool add_no_signature(struct bytes info, struct buf *out)
 }
 
 /* CertificationRequest (RFC 2986 section 4.2) of the template, with a signature that is none. */
-static bool encode(const struct template *template, struct buf *out)
+static bool encode(const struct wanted *wanted, struct buf *out)
 {
     static const uint8_t version[] = {DER_INTEGER, 1, 0};
     struct buf info = BUF_INIT(CSR_MAX);
     bool ok = buf_add(&info, bytes_of(version, sizeof version)) &&
-              buf_add(&info, template->subject) && der_add(&info, DER_SEQUENCE, template->key) &&
-              add_attributes(template->extensions, &info) && der_wrap(&info, 0, DER_SEQUENCE) &&
+              buf_add(&info, wanted->subject) && der_add(&info, DER_SEQUENCE, wanted->key) &&
+              add_attributes(wanted->extensions, &info) && der_wrap(&info, 0, DER_SEQUENCE) &&
               buf_add(out, buf_bytes(&info)) && add_no_signature(buf_bytes(&info), out) &&
               der_wrap(out, 0, DER_SEQUENCE);
     buf_free(&info);
     return ok;
 }
 
-static bool take_request(struct bytes *cur, struct template *template, struct bytes *whole,
+static bool take_request(struct bytes *cur, struct wanted *wanted, struct bytes *whole,
                          struct err *err)
 {
     struct der request;
@@ -153,22 +152,22 @@ static bool take_request(struct bytes *cur, struct template *template, struct by
     if (!der_take_tag(cur, DER_SEQUENCE, &request) || !est_cmc_take_id(&request.content, &id))
         return err_set(err, ERR_PEER, "a malformed CRMF request");
     *whole = request.whole;
-    return take_template(&request.content, template, err) &&
+    return take_template(&request.content, wanted, err) &&
            (!request.content.len ||
             err_set(err, ERR_PEER, "a CRMF request with controls, which are not supported"));
 }
 
 bool est_crmf_csr(struct bytes der, struct csr **ret, enum est_cmc_fail *fail, struct err *err)
 {
-    struct template template;
-    struct possession possession;
+    struct wanted wanted = {0};
+    struct possession possession = {0};
     struct buf req = BUF_INIT(CSR_MAX);
     struct csr *csr = NULL;
     *fail = EST_CMC_BAD_REQUEST;
-    if (!take_request(&der, &template, &possession.request, err) ||
+    if (!take_request(&der, &wanted, &possession.request, err) ||
         !take_possession(&der, &possession, fail, err))
         return false;
-    bool ok = encode(&template, &req) || err_set(err, ERR_PEER, "a CRMF request too large");
+    bool ok = encode(&wanted, &req) || err_set(err, ERR_PEER, "a CRMF request too large");
     ok = ok && csr_parse(buf_bytes(&req), &csr, err) &&
          verify(&possession, csr_spki_get(csr), fail, err);
     buf_free(&req);

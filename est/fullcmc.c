@@ -173,8 +173,11 @@ static void say_fault(struct session *s, uint32_t id, const struct err *err)
 
 static void submit(struct session *s, uint32_t id, struct ra_request *request)
 {
+    struct bytes token = {0};
     struct ra_outcome outcome = {0};
     struct err err = {0};
+    if (request->op != RA_POLL)
+        token = request->txn;
     request->settings = s->call->settings;
     request->profile = s->call->profile;
     request->label = s->call->label;
@@ -182,7 +185,7 @@ static void submit(struct session *s, uint32_t id, struct ra_request *request)
     request->evidence.holder = s->message.signer;
     request->evidence.over_cms = true;
     if (ra_submit(s->ra, request, &outcome, &err))
-        say_outcome(s, id, request->op == RA_POLL ? (struct bytes){0} : request->txn, &outcome);
+        say_outcome(s, id, token, &outcome);
     else
         say_fault(s, id, &err);
     ra_outcome_clear(&outcome);
@@ -429,7 +432,9 @@ static void finish(struct session *s)
               est_body_base64(buf_bytes(&der), !s->call->user_agent, &reply->body);
     buf_free(&der);
     reply->status = s->fine ? 200 : s->faults ? 503 : s->status;
-    if (s->faults && !reply->retry_after)
+    if (s->fine)
+        reply->retry_after = 0;
+    else if (s->faults && !reply->retry_after)
         reply->retry_after = AGAIN_SECONDS;
     reply->content_type = CMC_RESPONSE;
     reply->base64 = true;

@@ -28,8 +28,8 @@ struct asked {
     size_t txn_len;
     char txn[80];
     unsigned refuses_at; /* the call that is refused for its names; 0: none */
-    bool fails;       /* could not decide */
-    bool chain_fails; /* the CAs cannot give their chains */
+    bool fails;          /* could not decide */
+    bool chain_fails;    /* the CAs cannot give their chains */
     struct ra_outcome answer;
 };
 extern struct asked asked;
