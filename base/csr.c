@@ -216,10 +216,22 @@ void csr_free(struct csr *csr)
     free(csr);
 }
 
+bool csr_is_signed(const struct csr *csr)
+{
+    const X509_ALGOR *algorithm;
+    const ASN1_OBJECT *object;
+    char text[sizeof CSR_OID_NO_SIGNATURE + 1];
+    X509_REQ_get0_signature(csr->req, NULL, &algorithm);
+    X509_ALGOR_get0(&object, NULL, NULL, algorithm);
+    return OBJ_obj2txt(text, sizeof text, object, 1) < 0 || strcmp(text, CSR_OID_NO_SIGNATURE) != 0;
+}
+
 bool csr_pop_check(const struct csr *csr, struct err *err)
 {
     if (!csr->spki.key)
         return err_set(err, ERR_PEER, "a CSR with a kind of key that we cannot verify");
+    if (!csr_is_signed(csr))
+        return err_set(err, ERR_PEER, "a CSR without a signature");
     if (X509_REQ_verify_ex(csr->req, csr->spki.key, NULL, NULL) != 1)
         return err_openssl(err, ERR_PEER, "the CSR's signature is not by its own key");
     return true;
@@ -280,4 +292,26 @@ const ASN1_OBJECT *csr_attribute_get(const struct csr *csr, int i)
     if (i < 0 || i >= X509_REQ_get_attr_count(csr->req))
         return NULL;
     return X509_ATTRIBUTE_get0_object(X509_REQ_get_attr(csr->req, i));
+}
+
+bool csr_value_get(const struct csr *csr, const char *oid, int type, struct csr_value *ret,
+                   struct err *err)
+{
+    ASN1_OBJECT *object = OBJ_txt2obj(oid, 1);
+    if (!object)
+        err_no_memory();
+    int at = X509_REQ_get_attr_by_OBJ(csr->req, object, -1);
+    ASN1_OBJECT_free(object);
+    *ret = (struct csr_value){.has = at >= 0};
+    if (at < 0)
+        return true;
+    X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->req, at);
+    ASN1_TYPE *value =
+        X509_ATTRIBUTE_count(attribute) == 1 ? X509_ATTRIBUTE_get0_type(attribute, 0) : NULL;
+    if (!value || ASN1_TYPE_get(value) != type)
+        return err_set(err, ERR_PEER, "a CSR whose attribute %s has not one value of its type",
+                       oid);
+    const ASN1_STRING *string = value->value.asn1_string;
+    ret->content = bytes_of(ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
+    return true;
 }

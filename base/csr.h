@@ -21,6 +21,11 @@ bool csr_parse(struct bytes der, struct csr **ret, struct err *err) MUST_USE;
 struct csr *csr_ref(struct csr *csr);
 void csr_free(struct csr *csr); /* drops one count; NULL is allowed */
 
+/* RFC 5272 appendix C.1: a signature that is none, of a CSR whose possession was proved otherwise.
+ */
+#define CSR_OID_NO_SIGNATURE "1.3.6.1.5.5.7.6.2"
+bool csr_is_signed(const struct csr *csr); /* it claims to be; csr_pop_check says whether it is */
+
 /* Proof of possession: the CSR's signature by its own key (RFC 2986 section 4.2). */
 bool csr_pop_check(const struct csr *csr, struct err *err) MUST_USE;
 
@@ -42,5 +47,15 @@ bool csr_linking_has(const struct csr *csr);
 const STACK_OF(X509_EXTENSION) * csr_extensions_get(const struct csr *csr);
 /* The type of attribute i, which counts from 0; NULL behind the last. */
 const ASN1_OBJECT *csr_attribute_get(const struct csr *csr, int i);
+
+struct csr_value {
+    bool has;
+    struct bytes content; /* borrowed */
+};
+/* The value of an attribute (dotted oid) that must have one, of this ASN.1 type:
+ * V_ASN1_OCTET_STRING gives its octets, V_ASN1_SEQUENCE the whole element. False (ERR_PEER): it is
+ * there and has other values. */
+bool csr_value_get(const struct csr *csr, const char *oid, int type, struct csr_value *ret,
+                   struct err *err) MUST_USE;
 
 #endif

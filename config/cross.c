@@ -195,6 +195,20 @@ static void resolve_renewals(struct cfg *cfg, const struct cfg_node *root,
     }
 }
 
+static void resolve_signer(struct cfg_profile *profile, const struct cfg_node *node,
+                           const struct cfg_node *ras, struct cfg_faults *faults)
+{
+    const struct cfg_node *name = cfg_node_get(cfg_node_get(node, "est"), "signer");
+    if (!name || name->kind == CFG_NODE_BAD)
+        return;
+    if (!is_text(name) || !ras || ras->kind != CFG_NODE_MAP)
+        cfg_fault_key(faults, name, NULL, "names nothing; expected an entry of ra");
+    else if (!name_find(ras, name, &profile->est.signer))
+        fault_name(ras, name, "is no entry of ra", faults);
+    else
+        profile->est.signer_given = true;
+}
+
 void cfg_cross_resolve(struct cfg *cfg, const struct cfg_node *root, struct cfg_faults *faults)
 {
     resolve_renewals(cfg, root, faults);
@@ -207,6 +221,7 @@ void cfg_cross_resolve(struct cfg *cfg, const struct cfg_node *root, struct cfg_
         resolve_ras(&cfg->profiles[i], node, cfg_node_get(root, "ra"), faults);
         resolve_next(&cfg->profiles[i].scep, cfg_node_get(cfg_node_get(node, "scep"), "next"), root,
                      faults);
+        resolve_signer(&cfg->profiles[i], node, cfg_node_get(root, "ra"), faults);
     }
 }
 
@@ -256,6 +271,23 @@ static void check_bindings(const struct cfg *cfg, const struct cfg_node *profile
                           NULL,
                           "is required and TLS ends before us; expected an https listener in "
                           "listen.est");
+}
+
+/* Full CMC replies and encrypted keys are signed, by the TLS server if nobody else is named. */
+static void check_signers(const struct cfg *cfg, const struct cfg_node *profiles,
+                          struct cfg_faults *faults)
+{
+    int kind = cfg->tls.identity.key ? EVP_PKEY_get_base_id(cfg->tls.identity.key) : EVP_PKEY_NONE;
+    bool signs = kind == EVP_PKEY_RSA || kind == EVP_PKEY_EC;
+    for (size_t i = 0; i < cfg->profile_count && !signs; i++) {
+        const struct cfg_node *est = cfg_node_get(profiles->items[i], "est");
+        const struct cfg_est *conf = &cfg->profiles[i].est;
+        bool keygen = conf->keygen != CFG_KEYGEN_OFF;
+        if ((keygen || conf->fullcmc != CFG_FULLCMC_OFF) && !cfg_node_get(est, "signer"))
+            cfg_fault_key(
+                faults, cfg_node_get(est, keygen ? "keygen" : "fullcmc"), NULL,
+                "has nothing to sign with; expected signer, or tls with an RSA or EC key");
+    }
 }
 
 static void check_listeners(const struct cfg *cfg, const struct cfg_node *listen,
@@ -349,5 +381,6 @@ void cfg_cross_check(const struct cfg *cfg, const struct cfg_node *root, struct 
         check_unique(profiles, paths, faults);
         check_unique(profiles, labels, faults);
         check_bindings(cfg, profiles, faults);
+        check_signers(cfg, profiles, faults);
     }
 }

@@ -29,6 +29,9 @@ enum cfg_csrattrs {
     CFG_CSRATTRS_BOTH
 };
 
+enum cfg_keygen { CFG_KEYGEN_OFF = 0, CFG_KEYGEN_ALLOW, CFG_KEYGEN_ENCRYPTED };
+enum cfg_fullcmc { CFG_FULLCMC_OFF = 0, CFG_FULLCMC_ALLOW };
+
 struct cfg_certs {
     struct cert **items;
     size_t count;
@@ -71,6 +74,13 @@ struct cfg_user {
     char *ha1[CFG_DIGEST_COUNT]; /* hex of the hash of NAME:REALM:PASSWORD; or NULL */
 };
 
+/* A key that a device shares with us: its private key is encrypted with it. */
+#define CFG_SHARED_KEY_LEN 32
+struct cfg_shared_key {
+    struct buf id;  /* DecryptKeyIdentifier (RFC 7030 section 4.4.1.1) */
+    struct buf key; /* CFG_SHARED_KEY_LEN octets, secret */
+};
+
 struct cfg_est {
     bool enabled;
     struct cfg_strings labels; /* "" is the path without a label */
@@ -85,6 +95,12 @@ struct cfg_est {
     enum cfg_binding binding;
     enum cfg_password challenge_password; /* what challengePassword means */
     enum cfg_csrattrs csrattrs;
+    enum cfg_keygen keygen;
+    struct cfg_shared_key *shared_keys;
+    size_t shared_key_count;
+    enum cfg_fullcmc fullcmc;
+    bool signer_given; /* signer is an index into cfg.ras; else the TLS server signs */
+    size_t signer;
 };
 
 #endif

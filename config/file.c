@@ -16,11 +16,13 @@
 #define SECRET_MIN ((size_t)12)
 #define SECRET_MAX ((size_t)256)
 #define USER_NAME_MAX ((size_t)64)
+#define SHARED_ID_MAX ((size_t)64)
 
 static const char certs_form[] = "a PEM file with certificates";
 static const char key_form[] = "a PEM file with an unencrypted private key";
 static const char secrets_form[] = "a file with one secret a line";
 static const char users_form[] = "a file with NAME:HASH lines";
+static const char shared_form[] = "a file with ID:KEY lines in hex";
 
 /* The file's absolute path if it is a file that we may read; NULL if there is a fault. show: the
  * name may occur in the fault; it may not where a secret could stand in its place. */
@@ -337,4 +339,74 @@ void cfg_file_users_clear(void *field)
     free(est->users);
     est->users = NULL;
     est->user_count = 0;
+}
+
+/* What is wrong with a line, without the line, which holds a key. */
+static const char *shared_key_add(struct cfg_est *est, struct bytes line)
+{
+    struct cfg_shared_key item = {BUF_INIT(SHARED_ID_MAX), BUF_SECRET(CFG_SHARED_KEY_LEN)};
+    struct bytes id;
+    const char *wrong = NULL;
+    if (!bytes_take_until(&line, ':', &id) || !id.len || !text_unhex(id, &item.id))
+        wrong = "is not ID:KEY, with an id of at most 64 octets in hex";
+    else if (!text_unhex(line, &item.key) || item.key.len != CFG_SHARED_KEY_LEN)
+        wrong = "has no key of 32 octets in hex";
+    else if (est->shared_key_count == LINES_MAX)
+        wrong = "is one key too many";
+    for (size_t i = 0; !wrong && i < est->shared_key_count; i++)
+        if (bytes_equal(buf_bytes(&item.id), buf_bytes(&est->shared_keys[i].id)))
+            wrong = "has an id that occurred before";
+    if (wrong) {
+        buf_free(&item.id);
+        buf_free(&item.key);
+        return wrong;
+    }
+    est->shared_keys =
+        mem_resize(est->shared_keys, est->shared_key_count + 1, sizeof *est->shared_keys);
+    est->shared_keys[est->shared_key_count++] = item;
+    return NULL;
+}
+
+static bool shared_keys_add(struct cfg_est *est, struct bytes text, const struct cfg_node *node,
+                            struct cfg_faults *faults)
+{
+    struct bytes line;
+    for (size_t number = 1; line_take(&text, &line); number++) {
+        const char *wrong = line.len && line.ptr[0] != '#' ? shared_key_add(est, line) : NULL;
+        if (wrong) {
+            cfg_fault(faults, node, "line %zu %s; expected %s", number, wrong, shared_form);
+            return false;
+        }
+    }
+    if (!est->shared_key_count)
+        cfg_fault(faults, node, "holds no key; expected %s", shared_form);
+    return est->shared_key_count;
+}
+
+bool cfg_file_shared_keys(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    struct buf text = BUF_SECRET(LINES_FILE_MAX);
+    struct err err;
+    char *path = usable(node, shared_form, false, faults);
+    bool ok = path && guarded(node, path, faults);
+    if (ok && !pem_file_read(path, LINES_FILE_MAX, &text, &err)) {
+        cfg_fault(faults, node, "%s; expected %s", err.text, shared_form);
+        ok = false;
+    }
+    ok = ok && shared_keys_add(field, buf_bytes(&text), node, faults);
+    buf_free(&text);
+    free(path);
+    return ok;
+}
+
+void cfg_file_shared_keys_clear(void *field)
+{
+    struct cfg_est *est = field;
+    for (size_t i = 0; i < est->shared_key_count; i++) {
+        buf_free(&est->shared_keys[i].id);
+        buf_free(&est->shared_keys[i].key);
+    }
+    free(est->shared_keys);
+    est->shared_keys = NULL;
+    est->shared_key_count = 0;
 }

@@ -23,5 +23,9 @@ void cfg_file_secret_clear(void *field);
  * out. */
 bool cfg_file_users(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_file_users_clear(void *field);
+/* field is a struct cfg_est: ID:KEY a line, in hex; empty lines and those that begin with # are
+ * left out. */
+bool cfg_file_shared_keys(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_file_shared_keys_clear(void *field);
 
 #endif

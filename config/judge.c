@@ -61,6 +61,15 @@ void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node
         (!est->auth_certificate || (!est->auth_basic && !est->auth_digest)))
         cfg_fault_key(faults, cfg_node_get(node, "auth_require"), NULL,
                       "is all; expected certificate, and basic or digest, in auth");
+    if (est->auth_require == CFG_REQUIRE_ALL && est->fullcmc != CFG_FULLCMC_OFF)
+        cfg_fault_key(faults, cfg_node_get(node, "fullcmc"), NULL,
+                      "is authorized by a signature alone; expected auth_require: any");
+    const struct cfg_node *shared = cfg_node_get(node, "keygen_keys");
+    if (shared && est->keygen == CFG_KEYGEN_OFF)
+        cfg_fault_key(faults, shared, NULL, "is not used; expected keygen to be allowed");
+    const struct cfg_node *signer = cfg_node_get(node, "signer");
+    if (signer && est->keygen == CFG_KEYGEN_OFF && est->fullcmc == CFG_FULLCMC_OFF)
+        cfg_fault_key(faults, signer, NULL, "is not used; expected keygen or fullcmc");
 }
 
 static void default_keys(struct cfg_keys *keys)

@@ -23,7 +23,12 @@ static const char *const csrattrs_words[] = {[CFG_CSRATTRS_NONE] = "none",
                                              NULL};
 static const char *const require_words[] = {
     [CFG_REQUIRE_ANY] = "any", [CFG_REQUIRE_ALL] = "all", NULL};
-static const char *const off_words[] = {"off", NULL};
+static const char *const keygen_words[] = {[CFG_KEYGEN_OFF] = "off",
+                                           [CFG_KEYGEN_ALLOW] = "allow",
+                                           [CFG_KEYGEN_ENCRYPTED] = "encrypted",
+                                           NULL};
+static const char *const fullcmc_words[] = {
+    [CFG_FULLCMC_OFF] = "off", [CFG_FULLCMC_ALLOW] = "allow", NULL};
 
 const struct cfg_key cfg_est_keys[] = {
     {.name = "labels",
@@ -100,9 +105,36 @@ const struct cfg_key cfg_est_keys[] = {
                 "template of RFC 9908, by both, or not at all."},
     {.name = "keygen",
      .type = CFG_ENUM,
-     .offset = CFG_NO_FIELD,
-     .words = off_words,
+     .offset = offsetof(struct cfg_est, keygen),
+     .words = keygen_words,
      .def = "off",
-     .meaning = "Whether keys are made for devices; not available yet."},
+     .meaning =
+         "Whether private keys are made for devices (RFC 7030 section 4.4): allow sends them "
+         "as a device asks for them, in the clear inside TLS or encrypted; encrypted only "
+         "to those that name a key for it."},
+    {.name = "keygen_keys",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "Keys that devices share with the gateway, to encrypt private keys with "
+                "(DecryptKeyIdentifier).",
+     .form = "a file with ID:KEY lines in hex, keys of 32 octets, of mode 0600 or 0400, or 0640 if "
+             "it is root's",
+     .json = JSON_FILE,
+     .read = cfg_file_shared_keys,
+     .clear = cfg_file_shared_keys_clear},
+    {.name = "fullcmc",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_est, fullcmc),
+     .words = fullcmc_words,
+     .def = "off",
+     .meaning = "Whether other RAs, which registrars lists, enroll by Full CMC (RFC 7030 section "
+                "4.3); certificates of the profile renew by it."},
+    {.name = "signer",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .meaning = "What signs Full CMC replies and encrypted keys; left out: the TLS server's "
+                "certificate.",
+     .form = "the name of an entry of ra",
+     .json = "{\"type\": \"string\"}"},
     {0},
 };

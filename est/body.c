@@ -41,6 +41,13 @@ bool est_body_csr(struct bytes body, struct csr **ret, struct err *err)
     return ok;
 }
 
+bool est_body_decode(struct bytes body, struct buf *der, struct err *err)
+{
+    if (est_body_layout(body) == EST_LAYOUT_PEM)
+        return err_set(err, ERR_PEER, "a body in PEM");
+    return unwrap(body, der, err);
+}
+
 bool est_body_base64(struct bytes der, bool one_line, struct buf *out)
 {
     return text_base64_encode(der, one_line ? 0 : COLUMNS, out) &&

@@ -4,7 +4,10 @@
 #include "est/binding.h"
 #include "est/body.h"
 #include "est/csrattrs.h"
+#include "est/fullcmc.h"
+#include "est/keygen.h"
 #include "est/outcome.h"
+#include "est/sign.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,7 +143,7 @@ static enum est_auth_result take_evidence(const struct est_call *call, const str
     ret->both = needs_both(call);
     if (auth->kind != EST_AUTH_NONE)
         result = est_auth_check(call, auth, ret);
-    else if (call->op == EST_SIMPLEENROLL)
+    else if (call->op != EST_SIMPLEREENROLL)
         ret->challenge = take_password(call, csr);
     if (result == EST_AUTH_WRONG && call->guard)
         est_guard_note(call->guard, call->origin, auth->user, false);
@@ -155,8 +158,31 @@ static void refuse_auth(const struct est_call *call, bool stale, struct est_repl
     est_auth_ask(call, stale, reply);
 }
 
-static void answer_outcome(const struct est_call *call, const struct ra_outcome *outcome,
-                           struct est_reply *reply)
+/* RFC 7030 section 4.4.2 */
+static void answer_key(const struct est_call *call, const struct est_wrap *wrap,
+                       const struct ra_outcome *outcome, struct est_reply *reply)
+{
+    struct est_keygen what = {
+        .wrap = wrap,
+        .key = outcome->key,
+        .cert = cert_der_get(outcome->cert),
+        .signer = est_signer(call->settings->cfg, call->profile),
+        .one_line = !call->user_agent,
+    };
+    struct err err = {0};
+    buf_free(&reply->body);
+    reply->body = (struct buf){.secret = true};
+    if (!est_keygen_body(&what, &reply->body, &err)) {
+        reply->delivers[0] = 0;
+        answer_fault(reply, &err);
+        return;
+    }
+    reply->status = 200;
+    reply->content_type = EST_KEYGEN_TYPE;
+}
+
+static void answer_outcome(const struct est_call *call, const struct est_wrap *wrap,
+                           const struct ra_outcome *outcome, struct est_reply *reply)
 {
     const char *reason = ra_reason_name(outcome->reason);
     struct bytes leaf;
@@ -168,7 +194,10 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
                     cert_serial_get(outcome->cert), outcome->detail);
         memcpy(reply->delivers, outcome->request_id, sizeof reply->delivers);
         reply->content_type = CERTS_ONLY;
-        answer_certs(call, reply, &leaf, 1);
+        if (call->op == EST_SERVERKEYGEN)
+            answer_key(call, wrap, outcome, reply);
+        else
+            answer_certs(call, reply, &leaf, 1);
         break;
     case RA_PENDING:
         ra_note_set(&reply->note, "pending", NULL, "%s", outcome->detail);
@@ -179,7 +208,7 @@ static void answer_outcome(const struct est_call *call, const struct ra_outcome 
     default:
         refuse(reply, est_outcome_status(outcome->reason), reason, outcome->detail);
         bool could_help = est_auth_offered(&call->profile->est) &&
-                          (call->op == EST_SIMPLEENROLL || needs_both(call));
+                          (call->op != EST_SIMPLEREENROLL || needs_both(call));
         if (reply->status == 401 && could_help)
             est_auth_ask(call, false, reply);
         else if (reply->status == 401)
@@ -201,8 +230,15 @@ static void note_try(const struct est_call *call, const struct ra_evidence *evid
         est_guard_note(call->guard, call->origin, user, right);
 }
 
+static enum ra_op op_of(const struct est_call *call)
+{
+    if (call->op == EST_SERVERKEYGEN)
+        return RA_KEYGEN;
+    return call->op == EST_SIMPLEREENROLL ? RA_RENEW : RA_ENROLL;
+}
+
 static void submit(struct ra *ra, const struct est_call *call, const struct csr *csr,
-                   struct est_reply *reply)
+                   const struct est_wrap *wrap, struct est_reply *reply)
 {
     struct est_auth auth;
     struct ra_outcome outcome = {0};
@@ -210,7 +246,7 @@ static void submit(struct ra *ra, const struct est_call *call, const struct csr 
     struct ra_request request = {
         .settings = call->settings,
         .profile = call->profile,
-        .op = call->op == EST_SIMPLEREENROLL ? RA_RENEW : RA_ENROLL,
+        .op = op_of(call),
         .csr = csr,
         .label = call->label,
         .origin = call->origin,
@@ -221,7 +257,7 @@ static void submit(struct ra *ra, const struct est_call *call, const struct csr 
         refuse_auth(call, result == EST_AUTH_STALE, reply);
     } else if (ra_submit(ra, &request, &outcome, &err)) {
         note_try(call, &request.evidence, auth.user, &outcome);
-        answer_outcome(call, &outcome, reply);
+        answer_outcome(call, wrap, &outcome, reply);
     } else {
         answer_fault(reply, &err);
     }
@@ -292,10 +328,22 @@ static void note_leniency(const struct est_call *call, struct est_reply *reply)
     reply->lenient[EST_LENIENT_NO_TYPE] = bytes_trim(call->content_type).len == 0;
 }
 
-/* RFC 7030 section 4.2 */
+/* RFC 7030 section 4.4.1: of a key that is made, the CSR's own key and signature are ignored. Where
+ * to encrypt it to is known before anything is asked for. */
+static bool pop_fine(const struct est_call *call, const struct csr *csr, struct est_wrap *wrap,
+                     struct err *err)
+{
+    struct est_wrap_wish wish = {csr, call->peer, call->tls};
+    if (call->op == EST_SERVERKEYGEN)
+        return est_wrap_choose(&call->profile->est, &wish, wrap, err);
+    return csr_pop_check(csr, err);
+}
+
+/* RFC 7030 sections 4.2 and 4.4 */
 static void enroll(struct ra *ra, const struct est_call *call, struct est_reply *reply)
 {
     struct csr *csr = NULL;
+    struct est_wrap wrap = {0};
     struct err err = {0};
     if (!is_pkcs10(call->content_type)) {
         refuse(reply, 415, "bad-media-type", "the media type is not application/pkcs10");
@@ -305,17 +353,26 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
         return;
     if (!est_body_csr(call->body, &csr, &err)) {
         refuse(reply, 400, "bad-request", err.text);
-    } else if (!csr_pop_check(csr, &err)) {
-        refuse(reply, 400, "bad-possession", err.text);
+    } else if (!pop_fine(call, csr, &wrap, &err)) {
+        bool keygen = call->op == EST_SERVERKEYGEN;
+        refuse(reply, 400, keygen ? "bad-encryption-key" : "bad-possession", err.text);
     } else if (!est_binding_check(&call->profile->est, csr, call->binding, &err)) {
         refuse(reply, 400, "bad-binding", err.text);
     } else if (has_credential(call, csr, reply)) {
         note_leniency(call, reply);
         snprintf(reply->note.subject, sizeof reply->note.subject, "%s",
                  csr_names_get(csr)->subject_text);
-        submit(ra, call, csr, reply);
+        submit(ra, call, csr, &wrap, reply);
     }
     csr_free(csr);
+}
+
+/* Whether the profile has this operation at all. */
+static bool is_served(const struct est_call *call)
+{
+    if (call->op == EST_SERVERKEYGEN)
+        return call->profile->est.keygen != CFG_KEYGEN_OFF;
+    return call->op != EST_FULLCMC || call->profile->est.fullcmc != CFG_FULLCMC_OFF;
 }
 
 static bool method_fits(const struct est_call *call, struct est_reply *reply)
@@ -335,7 +392,11 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
     *reply = (struct est_reply){.note = {.operation = est_op_name(call->op)}};
     if (call->id)
         snprintf(reply->note.call_id, sizeof reply->note.call_id, "%s", call->id);
-    if (call->op != EST_FULLCMC && call->op != EST_SERVERKEYGEN && !method_fits(call, reply))
+    if (!is_served(call)) {
+        refuse(reply, 501, "not-implemented", "an optional operation that is not served");
+        return;
+    }
+    if (!method_fits(call, reply))
         return;
     switch (call->op) {
     case EST_CACERTS:
@@ -343,10 +404,14 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
         break;
     case EST_SIMPLEENROLL:
     case EST_SIMPLEREENROLL:
+    case EST_SERVERKEYGEN:
         enroll(ra, call, reply);
         break;
     case EST_CSRATTRS:
         csrattrs(call, reply);
+        break;
+    case EST_FULLCMC:
+        est_fullcmc(ra, call, reply);
         break;
     default:
         refuse(reply, 501, "not-implemented", "an optional operation that is not served");

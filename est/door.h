@@ -39,6 +39,7 @@ struct est_call {
     /* What a CSR must hold to be bound to this connection: tls-unique (RFC 5929) or tls-exporter
      * (RFC 9266); empty if there is nothing that could bind. */
     struct bytes binding;
+    bool tls;                  /* TLS ends here, not before us */
     struct cert *peer;         /* TLS client certificate (its key was proved), or NULL */
     struct cert *const *along; /* that the client sent with it; proves nothing */
     size_t along_count;
@@ -57,6 +58,7 @@ enum est_lenient {
 };
 const char *est_lenient_name(enum est_lenient lenient); /* "der", "pem", "no-media-type" */
 
+#define EST_DELIVERS_MORE 7
 struct est_reply {
     bool lenient[EST_LENIENT_COUNT];
     int status;
@@ -67,6 +69,8 @@ struct est_reply {
     const char *allow;        /* Allow, or NULL */
     struct buf body;
     char delivers[RA_ID_LEN + 1];
+    char delivers_more[EST_DELIVERS_MORE][RA_ID_LEN + 1]; /* fullcmc can deliver several */
+    size_t more_count;
     struct ra_note note;
 };
 

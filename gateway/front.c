@@ -32,6 +32,8 @@ static _Thread_local struct {
     char profile[65];
     struct ra_note note;
     char delivers[RA_ID_LEN + 1];
+    char delivers_more[EST_DELIVERS_MORE][RA_ID_LEN + 1];
+    size_t more_count;
     char id[17];
     int64_t started;
 } current;
@@ -218,6 +220,7 @@ static void est_handle(void *arg, const struct http_request *request,
             .along = request->along,
             .along_count = request->along_count,
             .binding = request->binding,
+            .tls = request->tls,
             .origin = request->peer,
             .guard = front->guard,
             .nonces = front->nonces,
@@ -234,6 +237,8 @@ static void est_handle(void *arg, const struct http_request *request,
         est_answer(reply, response);
         current.note = reply->note;
         memcpy(current.delivers, reply->delivers, sizeof current.delivers);
+        memcpy(current.delivers_more, reply->delivers_more, sizeof current.delivers_more);
+        current.more_count = reply->more_count;
         est_reply_clear(reply);
         free(reply);
     }
@@ -274,6 +279,8 @@ static void door_done(void *arg, const struct http_request *request,
     int64_t milliseconds = clock_mono_ms() - current.started;
     if (response->sent && current.delivers[0])
         ra_delivered(front->ra, current.delivers);
+    for (size_t i = 0; response->sent && i < current.more_count; i++)
+        ra_delivered(front->ra, current.delivers_more[i]);
     metrics_count(front->metrics, current.door, &current.note, milliseconds);
     log_request(request, response, milliseconds);
 }

@@ -1,6 +1,7 @@
 #include "gateway/gate_loop.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -127,7 +128,10 @@ static void lane_read(struct gate_lane *lane)
             continue;
         if (n < 0 && errno == EAGAIN)
             return;
-        if (n <= 0 || !conn || !buf_add(&conn->out, bytes_of(lane->loop->scratch, (size_t)n))) {
+        bool more = n > 0 && conn && buf_add(&conn->out, bytes_of(lane->loop->scratch, (size_t)n));
+        if (n > 0)
+            OPENSSL_cleanse(lane->loop->scratch, (size_t)n); /* a reply may hold a private key */
+        if (!more) {
             lane_done(lane, true);
             return;
         }

@@ -47,6 +47,11 @@ static bool check_est(const struct cfg_profile *profile, const struct upstream *
 {
     static const char *const meant[] = {
         [CFG_PASSWORD_BINDING] = "the channel binding", [CFG_PASSWORD_REFUSE] = "refused"};
+    if (profile->est.enabled && profile->est.keygen != CFG_KEYGEN_OFF)
+        return err_set(err, ERR_CONFIG,
+                       "profile %s makes keys (est.keygen), and a CSR for such a key holds no "
+                       "challengePassword, which upstream %s reads; expected est.keygen: off",
+                       profile->name, up->name);
     if (!profile->est.enabled || profile->est.challenge_password == CFG_PASSWORD_SECRET)
         return true;
     return err_set(

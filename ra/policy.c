@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "base/weak.h"
+#include "ra/keygen.h"
 #include "ra/policy_ext.h"
 
 #include <arpa/inet.h>
@@ -179,12 +180,10 @@ static void judge_size(const struct csr *csr, struct policy_result *result)
                       CONTENT_MAX);
 }
 
-void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
-                  struct policy_result *ret)
+static void judge_content(const struct cfg_profile *profile, const struct csr *csr,
+                          struct policy_result *ret)
 {
     const struct names *names = csr_wanted_get(csr);
-    *ret = (struct policy_result){.verdict = POLICY_ALLOW};
-    judge_key(&profile->keys, csr_spki_get(csr), ret);
     if (ret->verdict != POLICY_REFUSE)
         judge_size(csr, ret);
     if (ret->verdict != POLICY_REFUSE)
@@ -193,8 +192,29 @@ void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
         judge_sans(profile, names, ret);
     if (ret->verdict != POLICY_REFUSE)
         policy_judge_extensions(profile, csr, ret);
+}
+
+void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
+                  struct policy_result *ret)
+{
+    *ret = (struct policy_result){.verdict = POLICY_ALLOW};
+    judge_key(&profile->keys, csr_spki_get(csr), ret);
+    judge_content(profile, csr, ret);
     if (ret->verdict != POLICY_REFUSE)
         policy_judge_attributes(profile, csr, ret);
+}
+
+void policy_judge_wish(const struct cfg_profile *profile, const struct csr *csr,
+                       struct policy_result *ret)
+{
+    struct keygen_plan plan;
+    struct err err;
+    *ret = (struct policy_result){.verdict = POLICY_ALLOW};
+    if (!keygen_plan(&profile->keys, csr_spki_get(csr), &plan, &err))
+        policy_refuse(ret, RA_BAD_KEY, "%s", err.text);
+    else if (csr_change_has(csr)) /* it would go no further either */
+        policy_refuse(ret, RA_NAMES_CHANGED, "ChangeSubjectName where a key is made");
+    judge_content(profile, csr, ret);
 }
 
 bool policy_route(const struct cfg_profile *profile, const struct csr *csr, const char *label,

@@ -18,6 +18,11 @@ struct policy_result {
 void policy_judge(const struct cfg_profile *profile, const struct csr *csr,
                   struct policy_result *ret);
 
+/* The same for a CSR whose key and attributes go no further, since a key is made (RFC 7030 section
+ * 4.4.1). */
+void policy_judge_wish(const struct cfg_profile *profile, const struct csr *csr,
+                       struct policy_result *ret);
+
 /* First matching route: index into profile->routes, or false. */
 bool policy_route(const struct cfg_profile *profile, const struct csr *csr, const char *label,
                   size_t *ret) MUST_USE;

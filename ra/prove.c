@@ -33,7 +33,8 @@ void ra_refuse(struct ra_outcome *outcome, enum ra_reason reason, const char *fm
 static bool is_listed(const struct ra_request *request)
 {
     const struct cfg_certs *all = &request->profile->registrars;
-    for (size_t i = 0; request->op == RA_ENROLL && i < all->count; i++)
+    bool enrolls = request->op == RA_ENROLL || request->op == RA_KEYGEN;
+    for (size_t i = 0; enrolls && i < all->count; i++)
         if (bytes_equal(cert_der_get(all->items[i]), cert_der_get(request->evidence.holder)))
             return true;
     return false;
@@ -106,7 +107,7 @@ static void judge_asked(const struct ra_request *request, struct ra_outcome *out
                   subject, csr_names_get(request->csr)->subject_text);
     else if (!names_san_equal(cert_names_get(holder), csr_names_get(request->csr)))
         ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for other SANs", subject);
-    else if (rule->same_key == CFG_SAME_KEY_REFUSE &&
+    else if (rule->same_key == CFG_SAME_KEY_REFUSE && request->op != RA_KEYGEN &&
              spki_equal(cert_spki_get(holder), csr_spki_get(request->csr)))
         ra_refuse(outcome, RA_BAD_KEY, "renewal with the same key is not allowed");
 }

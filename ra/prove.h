@@ -22,6 +22,7 @@ struct ra_case {
     const struct ra_request *request;
     struct ra_held held;
     struct ra_foreign foreign;
+    char stale[RA_ID_LEN + 1]; /* RA_KEYGEN: the same request, issued, whose key is lost; or "" */
 };
 /* Looks at the holder's certificate, in the inventory and by the profile's anchors; ra_case_clear
  * frees it. */

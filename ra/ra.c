@@ -3,10 +3,11 @@
 #include "base/clock.h"
 #include "base/debug.h"
 #include "base/text.h"
+#include "ra/keygen.h"
 #include "ra/policy.h"
 #include "ra/prove_all.h"
 #include "ra/rename.h"
-#include "ra/work.h"
+#include "ra/retire.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ struct ra *ra_new(struct store *store, void (*told)(const char *about, const str
     ra->told = told;
     ra->lines = lines_new(&work);
     ra->crls = crls_new();
+    ra->keys = keyring_new();
     link_init(&ra->waits);
     pthread_mutex_init(&ra->mutex, NULL);
     return ra;
@@ -37,6 +39,7 @@ bool ra_free(struct ra *ra)
     if (!lines_free(ra->lines, LINES_STOP_MS))
         return false;
     crls_free(ra->crls);
+    keyring_free(ra->keys);
     pthread_mutex_destroy(&ra->mutex);
     free(ra);
     return true;
@@ -148,7 +151,10 @@ struct ordering {
     const struct ra_request *request;
     const struct ra_authorization *authorization;
     const uint8_t *dedup;
-    const char *lineage; /* upstream that issued what is being renewed, or NULL */
+    const char *lineage;   /* upstream that issued what is being renewed, or NULL */
+    const char *stale;     /* see struct ra_case */
+    const struct csr *csr; /* what the CA is asked with: the request's, or made */
+    struct csr *made;
     size_t upstream;
     struct store_request row;
     uint8_t device[RA_DIGEST_LEN];
@@ -192,7 +198,7 @@ static bool fill_row(struct ordering *ordering, struct err *err)
     snprintf(row->upstream, sizeof row->upstream, "%s",
              request->settings->cfg->upstreams[ordering->upstream].name);
     row->state = TXN_ORDERED;
-    row->op = ra_authorization_op(ordering->authorization);
+    row->op = request->op == RA_KEYGEN ? RA_KEYGEN : ra_authorization_op(ordering->authorization);
     row->attempt = has_line(request->settings, row->upstream) ? 0 : 1;
     row->created = clock_now();
     snprintf(row->renews, sizeof row->renews, "%s",
@@ -204,7 +210,7 @@ static bool fill_row(struct ordering *ordering, struct err *err)
         return err_set(err, ERR_PEER, "a transactionID of %zu octets", request->txn.len);
     memcpy(row->dedup, ordering->dedup, sizeof row->dedup);
     memcpy(row->device, ordering->device, sizeof row->device);
-    return buf_set(&row->csr, csr_der_get(request->csr)) &&
+    return buf_set(&row->csr, csr_der_get(ordering->csr)) &&
            (ra_request_prover(request, row->prover) ||
             err_set(err, ERR_BUG, "a request without evidence"));
 }
@@ -217,11 +223,13 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     const struct ra_settings *settings = request->settings;
     struct upstream *up = settings->upstreams[ordering->upstream];
     struct store_request *row = &ordering->row;
-    struct up_order up_order = {row->id, request->csr, request->profile};
+    struct up_order up_order = {row->id, ordering->csr, request->profile};
     char detail[RA_DETAIL_MAX], existing[RA_ID_LEN + 1];
     enum store_order_result result;
-    if (!up->vt->prepare(up, &up_order, &row->handle, err))
+    if (!up->vt->prepare(up, &up_order, &row->handle, err)) {
+        keyring_drop(ra->keys, row->id);
         return false;
+    }
     debug_boundary("prepared");
     snprintf(detail, sizeof detail, "%s by %s from %s%s%s%.100s", ra_op_name(row->op),
              ra_authorization_by(ordering->authorization), up->name,
@@ -236,7 +244,10 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
         .quota = ordering->quota.most ? &ordering->quota : NULL,
         .audit = &event,
     };
-    if (!ra->store->vt->order(ra->store, &order, &result, existing, err))
+    bool written = ra->store->vt->order(ra->store, &order, &result, existing, err);
+    if (!written || result != STORE_ORDERED)
+        keyring_drop(ra->keys, row->id);
+    if (!written)
         return false;
     debug_boundary("ordered");
     if (result == STORE_DUPLICATE)
@@ -253,7 +264,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
                              .profile = request->profile,
                              .upstream = ordering->upstream,
                              .row = row,
-                             .csr = request->csr,
+                             .csr = ordering->csr,
                              .fresh = true};
     if (row->attempt == 0 ? !work_by_line(ra, settings, row, outcome, err)
                           : !work_drive(ra, &drive, outcome, err))
@@ -312,36 +323,98 @@ static bool choose_upstream(struct ra *ra, struct ordering *ordering)
     return true;
 }
 
+/* What a device proved otherwise, such as by CRMF, has no CSR that could be relayed. */
+static bool takes_csr(const struct ordering *ordering)
+{
+    const struct ra_request *request = ordering->request;
+    const struct upstream *up = request->settings->upstreams[ordering->upstream];
+    return request->op == RA_KEYGEN || csr_is_signed(request->csr) || up->vt->caps & UP_UNSIGNED;
+}
+
+/* The key that a request leaves to us, and a CSR for it, judged like any other. */
+static bool make_key(struct ra *ra, struct ordering *ordering, EVP_PKEY **key, struct err *err)
+{
+    const struct ra_request *request = ordering->request;
+    struct keygen_plan plan;
+    if (!keyring_make_begin(ra->keys))
+        return err_set(err, ERR_LOCAL, "too many keys are being made");
+    bool ok = keygen_plan(&request->profile->keys, csr_spki_get(request->csr), &plan, err) &&
+              keygen_key(&plan, key, err);
+    keyring_make_end(ra->keys);
+    if (!ok || !keygen_csr(request->csr, *key, &ordering->made, err))
+        return false;
+    struct policy_result *policy = mem_zalloc(sizeof *policy);
+    policy_judge(request->profile, ordering->made, policy);
+    ok = policy->verdict != POLICY_REFUSE ||
+         err_set(err, ERR_BUG, "a CSR of our own is refused: %s", policy->detail);
+    free(policy);
+    ordering->csr = ordering->made;
+    return ok;
+}
+
+/* In this order: what the request had before is revoked when its successor can be made, and before
+ * it is ordered, so that there are never two. */
+static bool order_made(struct ra *ra, struct ordering *ordering, const char *ignored,
+                       struct ra_outcome *outcome, struct err *err)
+{
+    const struct ra_request *request = ordering->request;
+    EVP_PKEY *key = NULL;
+    bool ok = make_key(ra, ordering, &key, err) && fill_row(ordering, err) &&
+              (keyring_put(ra->keys, ordering->row.id, key, request->profile->retry_window) ||
+               err_set(err, ERR_LOCAL, "too many keys wait for their devices"));
+    EVP_PKEY_free(key);
+    if (ok && *ordering->stale)
+        ok = retire_cert(ra, request->settings, ordering->stale, err);
+    if (!ok)
+        keyring_drop(ra->keys, ordering->row.id);
+    return ok && order_and_drive(ra, ordering, ignored, outcome, err);
+}
+
+static bool order(struct ra *ra, struct ordering *ordering, const char *ignored,
+                  struct ra_outcome *outcome, struct err *err)
+{
+    if (ordering->request->op == RA_KEYGEN)
+        return order_made(ra, ordering, ignored, outcome, err);
+    return fill_row(ordering, err) && order_and_drive(ra, ordering, ignored, outcome, err);
+}
+
 static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_outcome *outcome,
                             struct err *err)
 {
     const struct ra_request *request = ordering->request;
     struct policy_result *policy = mem_zalloc(sizeof *policy);
     bool ok;
-    policy_judge(request->profile, request->csr, policy);
+    ordering->csr = request->csr;
+    if (request->op == RA_KEYGEN)
+        policy_judge_wish(request->profile, request->csr, policy);
+    else
+        policy_judge(request->profile, request->csr, policy);
     if (policy->verdict == POLICY_REFUSE) {
         ra_refuse(outcome, policy->reason, "%s", policy->detail);
         ok = refuse_audited(ra, request, outcome, err);
     } else if (!choose_upstream(ra, ordering)) {
         ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
         ok = refuse_audited(ra, request, outcome, err);
+    } else if (!takes_csr(ordering)) {
+        ra_refuse(outcome, RA_NO_ROUTE, "upstream %s takes only what a device signed itself",
+                  request->settings->upstreams[ordering->upstream]->name);
+        ok = refuse_audited(ra, request, outcome, err);
     } else if (!ra_rename_judge(request, ra_authorization_op(ordering->authorization),
                                 request->settings->upstreams[ordering->upstream], outcome)) {
         ok = refuse_audited(ra, request, outcome, err);
     } else {
-        ok = judge_quota(ra, ordering, err) &&
-             (refuse_over_quota(ordering, outcome) ||
-              (fill_row(ordering, err) &&
-               order_and_drive(ra, ordering, policy->ignored, outcome, err)));
+        ok = judge_quota(ra, ordering, err) && (refuse_over_quota(ordering, outcome) ||
+                                                order(ra, ordering, policy->ignored, outcome, err));
     }
     store_request_clear(&ordering->row);
+    csr_free(ordering->made);
     free(policy);
     return ok;
 }
 
 /* Is this a repetition that its row can answer? */
-static bool find_repeated(const struct ra_case *c, const uint8_t *dedup, char id[RA_ID_LEN + 1],
-                          struct err *err)
+static bool find_repeated(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
+                          char id[RA_ID_LEN + 1], struct err *err)
 {
     const struct ra_request *request = c->request;
     int64_t since = clock_now() - request->profile->retry_window;
@@ -351,8 +424,11 @@ static bool find_repeated(const struct ra_case *c, const uint8_t *dedup, char id
     if (!c->store->vt->request_by_dedup(c->store, dedup, since, &row, err))
         return false;
     bool ok = !row.id[0] || ra_may_repeat(c, row.id, &may, err);
+    /* A certificate without its key is no answer; it has to be asked for anew. */
+    bool stale =
+        request->op == RA_KEYGEN && row.state == TXN_ISSUED && !keyring_has(ra->keys, row.id);
     if (ok && may)
-        memcpy(id, row.id, sizeof row.id);
+        memcpy(stale ? c->stale : id, row.id, sizeof row.id);
     store_request_clear(&row);
     return ok;
 }
@@ -375,7 +451,7 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
     if (!ra_prove_all(c, &authorization, outcome, err))
         return false;
     struct ordering ordering = {
-        .request = c->request, .authorization = authorization, .dedup = dedup};
+        .request = c->request, .authorization = authorization, .dedup = dedup, .stale = c->stale};
     bool ok = true;
     if (authorization) {
         if (c->held.found && *ra_authorization_renews(authorization))
@@ -384,7 +460,7 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
         note_unchecked(c, outcome);
     } else if (outcome->reason == RA_BAD_CHALLENGE) {
         /* The same request, a moment ago, may have spent the challenge since we looked. */
-        ok = find_repeated(c, dedup, id, err);
+        ok = find_repeated(ra, c, dedup, id, err);
         if (ok && *id) {
             *outcome = (struct ra_outcome){.status = RA_PENDING};
             ok = answer_row(ra, c->request, id, outcome, err);
@@ -394,10 +470,23 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
     return ok;
 }
 
+/* The key beside the certificate. */
+static bool add_key(struct ra *ra, struct ra_outcome *outcome, struct err *err)
+{
+    if (outcome->status == RA_PENDING && !keyring_has(ra->keys, outcome->request_id))
+        snprintf(outcome->detail, sizeof outcome->detail,
+                 "its key is lost: it has to end before another one is made");
+    if (outcome->status != RA_ISSUED)
+        return true;
+    outcome->key = keyring_get(ra->keys, outcome->request_id);
+    return outcome->key || err_set(err, ERR_LOCAL, "the key of request %s has just been forgotten",
+                                   outcome->request_id);
+}
+
 bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcome *outcome,
                struct err *err)
 {
-    struct ra_case c;
+    struct ra_case c = {0};
     uint8_t prover[RA_DIGEST_LEN], dedup[RA_DIGEST_LEN];
     char id[RA_ID_LEN + 1];
     *outcome = (struct ra_outcome){.status = RA_PENDING};
@@ -418,12 +507,12 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
         return false;
     bool ok =
         ra_request_dedup(request, c.held.found ? request->evidence.holder : NULL, dedup, err) &&
-        find_repeated(&c, dedup, id, err);
+        find_repeated(ra, &c, dedup, id, err);
     if (ok)
         ok = *id ? answer_row(ra, request, id, outcome, err)
                  : submit_new(ra, &c, dedup, outcome, err);
     ra_case_clear(&c);
-    return ok;
+    return ok && (request->op != RA_KEYGEN || add_key(ra, outcome, err));
 }
 
 /* Claims and drives one row; one that is faulty does not stop the others. */
@@ -466,6 +555,7 @@ bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, 
     bool ok = true;
     *moved = 0;
     lines_tick(ra->lines);
+    keyring_purge(ra->keys);
     for (size_t i = 0; i < settings->cfg->upstream_count; i++)
         ok = sweep_upstream(ra, settings, i, moved, err) && ok;
     return ok;
@@ -473,5 +563,6 @@ bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, 
 
 void ra_delivered(struct ra *ra, const char *request_id)
 {
+    keyring_delivered(ra->keys, request_id);
     ra->store->vt->delivered(ra->store, request_id);
 }

@@ -7,6 +7,7 @@ static const char *const op_names[RA_OP_COUNT] = {
     [RA_ENROLL] = "enroll",
     [RA_RENEW] = "renew",
     [RA_POLL] = "poll",
+    [RA_KEYGEN] = "keygen",
 };
 
 static const char *const reason_names[RA_REASON_COUNT] = {
@@ -39,6 +40,7 @@ const char *ra_reason_name(enum ra_reason reason)
 void ra_outcome_clear(struct ra_outcome *outcome)
 {
     cert_free(outcome->cert);
+    EVP_PKEY_free(outcome->key);
     *outcome = (struct ra_outcome){0};
 }
 
@@ -99,6 +101,7 @@ bool ra_request_dedup(const struct ra_request *request, const struct cert *renew
     uint8_t prover[RA_DIGEST_LEN];
     const struct names *names = csr_names_get(request->csr);
     const struct spki *spki = csr_spki_get(request->csr);
+    enum ra_op op = renews && request->op != RA_KEYGEN ? RA_RENEW : request->op;
     if (!ra_request_prover(request, prover))
         return err_set(err, ERR_BUG, "a request without evidence has no deduplication key");
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -107,7 +110,7 @@ bool ra_request_dedup(const struct ra_request *request, const struct cert *renew
     bool ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
               add_part(ctx, bytes_str(request->profile->name)) &&
               add_part(ctx, bytes_of(prover, sizeof prover)) &&
-              add_part(ctx, bytes_str(ra_op_name(renews ? RA_RENEW : request->op))) &&
+              add_part(ctx, bytes_str(ra_op_name(op))) &&
               add_part(ctx, bytes_of(spki->digest, SPKI_DIGEST_LEN)) &&
               add_part(ctx, buf_bytes(&names->subject)) &&
               add_part(ctx, renews ? cert_issuer_get(renews) : bytes_str("")) &&

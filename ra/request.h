@@ -9,7 +9,8 @@
 
 #include <stdatomic.h>
 
-enum ra_op { RA_ENROLL = 0, RA_RENEW, RA_POLL, RA_OP_COUNT };
+/* RA_KEYGEN: an enrollment, or a renewal, with a key that is made here (RFC 7030 section 4.4). */
+enum ra_op { RA_ENROLL = 0, RA_RENEW, RA_POLL, RA_KEYGEN, RA_OP_COUNT };
 
 #define RA_ID_LEN 32   /* hex of 16 random bytes: a request's id */
 #define RA_TXN_MAX 256 /* octets of a transactionID */
@@ -47,7 +48,8 @@ struct ra_request {
     const struct cfg_profile *profile;
     enum ra_op op;
     struct bytes txn;      /* SCEP transactionID as opaque bytes; empty on EST */
-    const struct csr *csr; /* proof of possession checked; NULL for RA_POLL */
+    const struct csr *csr; /* proof of possession checked; NULL for RA_POLL; RA_KEYGEN: a wish,
+                              whose key and signature count for nothing */
     struct ra_evidence evidence;
     bool next;          /* asked of the CA that is to follow (profile->scep.next) */
     const char *label;  /* EST label the request came to; NULL on SCEP */
@@ -83,10 +85,11 @@ struct ra_outcome {
     bool repeated;                  /* answered from the stored row */
     int retry_after;                /* seconds, when RA_PENDING or RA_OVER_QUOTA */
     struct cert *cert;              /* when RA_ISSUED; the caller owns a count */
+    EVP_PKEY *key;                  /* and of RA_KEYGEN: its key; the caller owns a count */
     size_t upstream;                /* index into cfg->upstreams of the CA, when RA_ISSUED */
 };
 
-const char *ra_op_name(enum ra_op op);             /* "enroll", "renew", "poll" */
+const char *ra_op_name(enum ra_op op);             /* "enroll", "renew", "poll", "keygen" */
 const char *ra_reason_name(enum ra_reason reason); /* "bad-challenge", ...: logs and metrics */
 void ra_outcome_clear(struct ra_outcome *outcome);
 

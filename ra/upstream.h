@@ -25,6 +25,7 @@ enum up_caps {
     UP_CARRIES_CHALLENGE = 1u << 6, /* reads challengePassword as its own secret */
     UP_INLINE = 1u << 7,            /* never blocks: no thread hop */
     UP_NAMES = 1u << 8,             /* issues for csr_wanted_get, whatever the CSR's own names */
+    UP_UNSIGNED = 1u << 9,          /* takes a CSR without a signature, since we vouch for it */
 };
 
 /* What a connector is asked to get. Borrowed for the call. */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/permit.h"
 #include "ra/prove.h"
+#include "ra/retire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,7 +88,7 @@ static int64_t exchange_seconds(const struct ra_settings *settings, size_t upstr
 bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
 {
     drive->deadline = clock_mono_ms() + exchange_seconds(drive->settings, drive->upstream) * 1000;
-    bool ok = ra_drive(drive, outcome, err);
+    bool ok = ra_drive(drive, outcome, err) && retire_unkept(ra, drive, outcome, err);
     wake(ra, drive->row->id);
     return ok;
 }
@@ -148,6 +149,8 @@ bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_
     if (!drive.profile || !known)
         return put_back_orphan(ra, &drive, err) &&
                ra_outcome_of_row(settings, row, &end->outcome, err);
+    if (retire_unsent(ra, &drive))
+        return retire_end(ra, &drive, &end->outcome, err);
     /* Of a request that is over only the confirmation is left, which needs no CSR. */
     bool ok = txn_is_final(row->state) || csr_parse(buf_bytes(&row->csr), &csr, err);
     drive.csr = csr;
@@ -175,7 +178,7 @@ bool work_wait(struct ra *ra, const char *id, struct store_request *row, struct 
 }
 
 /* At most so many threads wait, that others are left for devices that need no waiting. */
-static bool waits_begin(struct ra *ra, const char *upstream)
+bool work_waits_begin(struct ra *ra, const char *upstream)
 {
     pthread_mutex_lock(&ra->mutex);
     bool may = ra->waiting < ra->waiting_max;
@@ -189,7 +192,7 @@ static bool waits_begin(struct ra *ra, const char *upstream)
     return false;
 }
 
-static void waits_end(struct ra *ra, const char *upstream, bool in_vain)
+void work_waits_end(struct ra *ra, const char *upstream, bool in_vain)
 {
     lines_wait_end(ra->lines, upstream, in_vain);
     pthread_mutex_lock(&ra->mutex);
@@ -208,9 +211,9 @@ static bool wait_by_line(struct ra *ra, const struct ra_settings *settings,
         return false;
     int64_t seconds = cfg_upstream_line(&settings->cfg->upstreams[upstream])->wait;
     wait_begin(ra, &wait, row->id); /* before the line knows of it */
-    if (lines_add(ra->lines, row->upstream, row->id) && waits_begin(ra, row->upstream)) {
+    if (lines_add(ra->lines, row->upstream, row->id) && work_waits_begin(ra, row->upstream)) {
         woken = wait_until(ra, &wait, clock_mono_ms() + seconds * 1000);
-        waits_end(ra, row->upstream, !woken);
+        work_waits_end(ra, row->upstream, !woken);
     }
     wait_end(ra, &wait);
     return woken;

@@ -4,6 +4,7 @@
 
 #include "base/link.h"
 #include "ra/drive.h"
+#include "ra/keyring.h"
 #include "ra/line.h"
 #include "ra/lookup.h"
 
@@ -13,6 +14,7 @@ struct ra {
     struct store *store;
     struct crls *crls;
     struct lines *lines; /* of upstreams that are asked over a network */
+    struct keyring *keys;
     pthread_mutex_t mutex;
     struct link waits;             /* threads that wait for what another one does to a request */
     unsigned waiting, waiting_max; /* those that wait for an upstream */
@@ -48,5 +50,8 @@ bool work_by_line(struct ra *ra, const struct ra_settings *settings, struct stor
 /* The CRL of an upstream that can make one: a recent one, or a new one. */
 bool crls_get(struct ra *ra, const struct ra_settings *settings, size_t upstream, struct buf *ret,
               struct err *err) MUST_USE;
+/* Around a thread's wait for an upstream: false if too many wait already. */
+bool work_waits_begin(struct ra *ra, const char *upstream) MUST_USE;
+void work_waits_end(struct ra *ra, const char *upstream, bool in_vain);
 
 #endif

@@ -285,7 +285,7 @@ const struct cfg_kind local_kind = {
 
 const struct upstream_vt local_vt = {
     .type = "local",
-    .caps = UP_INLINE | UP_RESUBMIT_SAFE | UP_RECOVER | UP_REVOKE | UP_NAMES,
+    .caps = UP_INLINE | UP_RESUBMIT_SAFE | UP_RECOVER | UP_REVOKE | UP_NAMES | UP_UNSIGNED,
     .open = local_open,
     .close = local_close,
     .prepare = local_prepare,

@@ -121,6 +121,12 @@ void config_dir_make(char dir[64])
                      "carol:{digest-md5}0123456789abcdef0123456789abcdef\n"
                      "carol:$5$saltsaltsalt$0123456789012345678901234567890123456789\n",
                      0600);
+    config_dir_write(dir, "shared",
+                     "# id:key\n"
+                     "0a0b:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+                     "6465766963652d31:"
+                     "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\n",
+                     0600);
     snprintf(path, sizeof path, "%s/state", dir);
     if (mkdir(path, 0700) != 0)
         abort();

@@ -32,9 +32,17 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     copy_text(asked.principal, sizeof asked.principal, bytes_str(evidence->principal));
     copy_text(asked.label, sizeof asked.label, bytes_str(request->label));
     copy_text(asked.origin, sizeof asked.origin, bytes_str(request->origin));
-    assert_non_null(request->csr);
-    assert_true(csr_pop_check(request->csr, err));
-    assert_true(buf_set(&asked.csr, csr_der_get(request->csr)));
+    copy_text(asked.txn, sizeof asked.txn, request->txn);
+    assert_true((request->op == RA_POLL) == !request->csr);
+    if (request->csr) {
+        bool proved = request->op == RA_KEYGEN || !csr_is_signed(request->csr);
+        assert_true(proved || csr_pop_check(request->csr, err));
+        assert_true(buf_set(&asked.csr, csr_der_get(request->csr)));
+    }
+    if (asked.calls == asked.refuses_at) {
+        *outcome = (struct ra_outcome){.status = RA_REFUSED, .reason = RA_BAD_NAMES};
+        return true;
+    }
     if (asked.fails)
         return err_set(err, ERR_LOCAL, OPERATOR_TEXT);
     *outcome = asked.answer;
@@ -44,6 +52,8 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     }
     if (outcome->cert)
         cert_ref(outcome->cert);
+    if (outcome->key)
+        EVP_PKEY_up_ref(outcome->key);
     snprintf(outcome->detail, sizeof outcome->detail, OPERATOR_TEXT);
     return true;
 }

@@ -26,8 +26,10 @@ struct asked {
     char challenge[64], user[64], principal[64], label[80], origin[64];
     struct buf csr;
     size_t txn_len;
-    bool fails;       /* could not decide */
-    bool chain_fails; /* the CAs cannot give their chains */
+    char txn[80];
+    unsigned refuses_at; /* the call that is refused for its names; 0: none */
+    bool fails;          /* could not decide */
+    bool chain_fails;    /* the CAs cannot give their chains */
     struct ra_outcome answer;
 };
 extern struct asked asked;

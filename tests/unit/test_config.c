@@ -63,7 +63,8 @@ static const char full[] =
     "           next: {upstream: plant, certificates: [ca.pem], ra: split}, legacy: des3-sha1,\n"
     "           client: cisco-vpn, root: exclude, fail_text: off}\n"
     "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7',\n"
-    "          insecure_digest_md5: true, binding: none, keygen: off}\n"
+    "          insecure_digest_md5: true, binding: none, keygen: allow,\n"
+    "          keygen_keys: shared, signer: main}\n"
     "    owner: {contact: pki@example.com, technical: noc@example.com}\n"
     "  wifi:\n"
     "    routes: [{upstream: lab}]\n"
@@ -290,6 +291,16 @@ static void test_full_doors(void **state)
     assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_SHA256],
                         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_MD5], "0123456789abcdef0123456789abcdef");
+    assert_int_equal(p->est.keygen, CFG_KEYGEN_ALLOW);
+    assert_int_equal(p->est.shared_key_count, 2);
+    assert_true(bytes_equal(buf_bytes(&p->est.shared_keys[0].id), bytes_of("\x0a\x0b", 2)));
+    assert_true(bytes_equal_str(buf_bytes(&p->est.shared_keys[1].id), "device-1"));
+    assert_int_equal(p->est.shared_keys[0].key.len, CFG_SHARED_KEY_LEN);
+    assert_int_equal(p->est.shared_keys[0].key.ptr[31], 0x1f);
+    assert_true(p->est.shared_keys[0].key.secret);
+    assert_int_equal(p->est.fullcmc, CFG_FULLCMC_OFF);
+    assert_true(p->est.signer_given);
+    assert_string_equal(cfg->ras[p->est.signer].name, "main");
     assert_string_equal(p->owner_contact, "pki@example.com");
     assert_string_equal(p->owner_technical, "noc@example.com");
     cfg_free(cfg);
@@ -354,6 +365,9 @@ static void test_defaults_in_sections(void **state)
     assert_true(p->est.auth_certificate);
     assert_false(p->est.auth_basic);
     assert_null(p->est.users);
+    assert_int_equal(p->est.keygen, CFG_KEYGEN_OFF);
+    assert_int_equal(p->est.shared_key_count, 0);
+    assert_false(p->est.signer_given);
     assert_false(p->scep_enabled);
     assert_false(p->keys.any);
     assert_int_equal(p->keys.rsa_max, 0);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #define ROWS_MIN 100
+#define SHARED_KEY "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define FILE_NAME "c.yaml"
 #define HEX32 "0123456789abcdef0123456789ABCDEF"
 
@@ -75,6 +76,11 @@ static int make_folder(void **state)
                      "bob:$5$saltsalt$01234567890123456789\n"
                      "bob:$5$saltsalt$01234567890123456789\n",
                      0600);
+    config_dir_write(dir, "odd-shared", "0a0b\n", 0600);
+    config_dir_write(dir, "short-shared", "0a0b:00112233445566778899aabbccddeeff\n", 0600);
+    config_dir_write(dir, "no-shared", "# none\n", 0600);
+    config_dir_write(dir, "open-shared", "0a0b:" SHARED_KEY "\n", 0640 | 0004);
+    config_dir_write(dir, "twice-shared", "0a0b:" SHARED_KEY "\n0A0B:" SHARED_KEY "\n", 0600);
     EVP_PKEY *key = make_ec("P-256");
     snprintf(path, sizeof path, "%s/open.key", dir);
     make_key_file(path, key);

@@ -128,8 +128,8 @@ static void test_caps(void **state)
     (void)state;
     assert_string_equal(local_kind.type, "local");
     assert_string_equal(local_vt.type, "local");
-    assert_int_equal(local_vt.caps,
-                     UP_INLINE | UP_RESUBMIT_SAFE | UP_RECOVER | UP_REVOKE | UP_NAMES);
+    assert_int_equal(local_vt.caps, UP_INLINE | UP_RESUBMIT_SAFE | UP_RECOVER | UP_REVOKE |
+                                        UP_NAMES | UP_UNSIGNED);
     assert_non_null(local_vt.recover);
     assert_non_null(local_vt.revoke);
     assert_null(local_vt.poll);

@@ -1,0 +1,181 @@
+#include "ra/keyring.h"
+
+#include "base/clock.h"
+#include "base/link.h"
+#include "base/permit.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct kept {
+    struct link link;
+    char id[RA_ID_LEN + 1];
+    EVP_PKEY *key;
+    int64_t until; /* clock_now() */
+    bool delivered;
+};
+
+struct keyring {
+    pthread_mutex_t making;
+    pthread_mutex_t mutex; /* guards what follows */
+    struct link all;       /* oldest first */
+    size_t count;
+    unsigned makers; /* of keys: one makes, the others wait for their turn */
+};
+
+struct keyring *keyring_new(void)
+{
+    struct keyring *ring = mem_zalloc(sizeof *ring);
+    pthread_mutex_init(&ring->making, NULL);
+    pthread_mutex_init(&ring->mutex, NULL);
+    link_init(&ring->all);
+    return ring;
+}
+
+/* Of one that is in no list. OpenSSL wipes the private numbers of a key with its last count. */
+static void forget(struct keyring *ring, struct kept *kept)
+{
+    EVP_PKEY_free(kept->key);
+    free(kept);
+    ring->count--;
+}
+
+void keyring_free(struct keyring *ring)
+{
+    if (!ring)
+        return;
+    for (struct link *link; (link = link_take(&ring->all));)
+        forget(ring, LINK_OWNER(link, struct kept, link));
+    pthread_mutex_destroy(&ring->mutex);
+    pthread_mutex_destroy(&ring->making);
+    free(ring);
+}
+
+static void purge(struct keyring *ring)
+{
+    int64_t now = clock_now();
+    for (struct link *link = ring->all.next, *next; link != &ring->all; link = next) {
+        struct kept *kept = LINK_OWNER(link, struct kept, link);
+        next = link->next;
+        if (kept->until <= now) {
+            link_drop(link);
+            forget(ring, kept);
+        }
+    }
+}
+
+static struct kept *find(struct keyring *ring, const char *id)
+{
+    for (struct link *link = ring->all.next; link != &ring->all; link = link->next) {
+        struct kept *kept = LINK_OWNER(link, struct kept, link);
+        if (strcmp(kept->id, id) == 0)
+            return kept;
+    }
+    return NULL;
+}
+
+/* Room for one more: the oldest that its device has been sent gives way. */
+static bool make_room(struct keyring *ring)
+{
+    if (ring->count < KEYRING_MAX)
+        return true;
+    for (struct link *link = ring->all.next; link != &ring->all; link = link->next) {
+        struct kept *kept = LINK_OWNER(link, struct kept, link);
+        if (kept->delivered) {
+            link_drop(link);
+            forget(ring, kept);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key, int64_t seconds)
+{
+    pthread_mutex_lock(&ring->mutex);
+    purge(ring);
+    bool room = make_room(ring);
+    if (room) {
+        struct kept *kept = mem_zalloc(sizeof *kept);
+        memcpy(kept->id, id, strnlen(id, RA_ID_LEN));
+        EVP_PKEY_up_ref(key);
+        kept->key = key;
+        kept->until = clock_now() + seconds;
+        link_add(&ring->all, &kept->link);
+        ring->count++;
+    }
+    pthread_mutex_unlock(&ring->mutex);
+    return room;
+}
+
+EVP_PKEY *keyring_get(struct keyring *ring, const char *id)
+{
+    pthread_mutex_lock(&ring->mutex);
+    purge(ring);
+    struct kept *kept = find(ring, id);
+    EVP_PKEY *key = kept ? kept->key : NULL;
+    if (key)
+        EVP_PKEY_up_ref(key);
+    pthread_mutex_unlock(&ring->mutex);
+    return key;
+}
+
+bool keyring_has(struct keyring *ring, const char *id)
+{
+    EVP_PKEY *key = keyring_get(ring, id);
+    EVP_PKEY_free(key);
+    return key;
+}
+
+void keyring_drop(struct keyring *ring, const char *id)
+{
+    pthread_mutex_lock(&ring->mutex);
+    struct kept *kept = find(ring, id);
+    if (kept) {
+        link_drop(&kept->link);
+        forget(ring, kept);
+    }
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+void keyring_delivered(struct keyring *ring, const char *id)
+{
+    pthread_mutex_lock(&ring->mutex);
+    struct kept *kept = find(ring, id);
+    int64_t until = clock_now() + KEYRING_DELIVERED_SECONDS;
+    if (kept && !kept->delivered) {
+        kept->delivered = true;
+        kept->until = kept->until < until ? kept->until : until;
+    }
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+void keyring_purge(struct keyring *ring)
+{
+    pthread_mutex_lock(&ring->mutex);
+    purge(ring);
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+bool keyring_make_begin(struct keyring *ring)
+{
+    pthread_mutex_lock(&ring->mutex);
+    bool may = ring->makers <= KEYRING_MAKERS;
+    ring->makers += may;
+    pthread_mutex_unlock(&ring->mutex);
+    if (!may)
+        return false;
+    permit_pause();
+    pthread_mutex_lock(&ring->making);
+    permit_resume();
+    return true;
+}
+
+void keyring_make_end(struct keyring *ring)
+{
+    pthread_mutex_unlock(&ring->making);
+    pthread_mutex_lock(&ring->mutex);
+    ring->makers--;
+    pthread_mutex_unlock(&ring->mutex);
+}

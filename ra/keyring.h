@@ -1,0 +1,36 @@
+/* Keys that were made for devices, for as long as a device may still come for one: in memory only,
+ * never written anywhere. Thread-safe. */
+#ifndef RA_KEYRING_H
+#define RA_KEYRING_H
+
+#include "ra/request.h"
+
+#define KEYRING_MAX 1000
+#define KEYRING_DELIVERED_SECONDS 600 /* in which a reply that was lost is given once more */
+
+struct keyring;
+
+struct keyring *keyring_new(void) MUST_USE;
+void keyring_free(struct keyring *ring); /* NULL is allowed */
+
+/* Keeps the key of the request with this id for so many seconds; holds a count of its own. False:
+ * there are KEYRING_MAX that wait for their devices. */
+bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key, int64_t seconds) MUST_USE;
+/* The caller owns a count. NULL: it is not here, or not any more. */
+EVP_PKEY *keyring_get(struct keyring *ring, const char *id) MUST_USE;
+bool keyring_has(struct keyring *ring, const char *id);
+void keyring_drop(struct keyring *ring, const char *id);
+/* The device has been sent it: it is kept for KEYRING_DELIVERED_SECONDS more, and gives way to
+ * others. */
+void keyring_delivered(struct keyring *ring, const char *id);
+/* Forgets those whose time is over; any other call does so too. */
+void keyring_purge(struct keyring *ring);
+
+/* One key is made at a time, so that no more than a core is busy with it: who makes one stands
+ * between these. Gives a permit to compute back while it waits; false: KEYRING_MAKERS wait, and
+ * more threads had better not. */
+#define KEYRING_MAKERS 3
+bool keyring_make_begin(struct keyring *ring) MUST_USE;
+void keyring_make_end(struct keyring *ring);
+
+#endif

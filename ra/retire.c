@@ -1,0 +1,142 @@
+#include "ra/retire.h"
+
+#include "base/clock.h"
+#include "base/permit.h"
+#include "base/text.h"
+#include "ra/prove.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SUPERSEDED 4 /* CRLReason, RFC 5280 section 5.3.1: the device may still renew */
+#define REVOKE_MS 5000
+#define AGAIN_SECONDS 5
+
+static const char lost[] = "the key that was made for it is lost";
+
+/* What an operator should know, since the CA does not. */
+static void tell(struct ra *ra, const char *upstream, const struct cert *cert, const char *why)
+{
+    struct err err;
+    err_set(&err, ERR_UPSTREAM, "certificate %s, whose key is lost, is not revoked there: %s",
+            cert_serial_get(cert), why);
+    if (ra->told)
+        ra->told(upstream, &err);
+}
+
+/* A CA of ours reads the inventory. */
+static void tell_ca(struct ra *ra, const struct ra_settings *settings,
+                    const struct store_request *row, const struct cert *cert)
+{
+    struct err err = {0};
+    size_t at;
+    if (!ra_upstream_find(settings, row->upstream, &at))
+        return;
+    struct upstream *up = settings->upstreams[at];
+    bool line = cfg_upstream_line(&settings->cfg->upstreams[at]);
+    if (up->vt->caps & UP_INLINE)
+        return;
+    if (!up->vt->revoke || !(up->vt->caps & UP_REVOKE)) {
+        tell(ra, up->name, cert, "it cannot be told");
+    } else if (line && !work_waits_begin(ra, up->name)) {
+        tell(ra, up->name, cert, "too many wait for it");
+    } else {
+        permit_pause();
+        bool ok = up->vt->revoke(up, cert, SUPERSEDED, clock_mono_ms() + REVOKE_MS, &err);
+        permit_resume();
+        if (line)
+            work_waits_end(ra, up->name, !ok);
+        if (!ok)
+            tell(ra, up->name, cert, err.text);
+    }
+}
+
+static bool revoke(struct ra *ra, const struct ra_settings *settings,
+                   const struct store_request *row, const struct cert *cert, struct err *err)
+{
+    char fingerprint[2 * RA_DIGEST_LEN + 1], detail[RA_DETAIL_MAX];
+    text_hex(bytes_of(cert_fingerprint_get(cert), RA_DIGEST_LEN), fingerprint);
+    snprintf(detail, sizeof detail, "serial %s: %s", cert_serial_get(cert), lost);
+    struct audit_event event = {
+        .event = "revoked",
+        .request = row->id,
+        .profile = row->profile,
+        .origin = row->origin,
+        .subject = row->subject,
+        .detail = detail,
+    };
+    struct store_revoke in = {fingerprint, SUPERSEDED, &event};
+    bool found = false;
+    if (!ra->store->vt->cert_revoke(ra->store, &in, &found, err))
+        return false;
+    if (found)
+        tell_ca(ra, settings, row, cert);
+    return true;
+}
+
+bool retire_cert(struct ra *ra, const struct ra_settings *settings, const char *id, struct err *err)
+{
+    struct store_request row = {0};
+    struct cert *cert = NULL;
+    bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err);
+    if (ok && row.cert.len)
+        ok = cert_parse(buf_bytes(&row.cert), &cert, err) && revoke(ra, settings, &row, cert, err);
+    cert_free(cert);
+    store_request_clear(&row);
+    return ok;
+}
+
+static void ask_again(struct ra_outcome *outcome)
+{
+    cert_free(outcome->cert);
+    outcome->cert = NULL;
+    outcome->status = RA_PENDING;
+    outcome->reason = RA_OK;
+    outcome->retry_after = AGAIN_SECONDS;
+    snprintf(outcome->detail, sizeof outcome->detail, "%s", lost);
+}
+
+bool retire_unkept(struct ra *ra, const struct ra_drive *drive, struct ra_outcome *outcome,
+                   struct err *err)
+{
+    const struct store_request *row = drive->row;
+    /* What is only confirmed now was issued, and perhaps delivered, before. */
+    if (row->op != RA_KEYGEN || txn_is_final(row->state) || outcome->status != RA_ISSUED ||
+        keyring_has(ra->keys, row->id))
+        return true;
+    ask_again(outcome);
+    return retire_cert(ra, drive->settings, row->id, err);
+}
+
+bool retire_unsent(struct ra *ra, const struct ra_drive *drive)
+{
+    const struct store_request *row = drive->row;
+    return row->op == RA_KEYGEN && row->state == TXN_ORDERED && drive->fresh &&
+           !keyring_has(ra->keys, row->id);
+}
+
+bool retire_end(struct ra *ra, const struct ra_drive *drive, struct ra_outcome *outcome,
+                struct err *err)
+{
+    const struct store_request *row = drive->row;
+    struct audit_event event = {
+        .event = txn_state_name(TXN_REFUSED),
+        .request = row->id,
+        .profile = row->profile,
+        .origin = row->origin,
+        .subject = row->subject,
+        .detail = lost,
+    };
+    struct store_move move = {
+        .id = row->id,
+        .attempt = row->attempt,
+        .from = row->state,
+        .to = TXN_REFUSED,
+        .reason = lost,
+        .audit = &event,
+    };
+    enum store_write result;
+    memcpy(outcome->request_id, row->id, sizeof outcome->request_id);
+    ask_again(outcome);
+    return ra->store->vt->move(ra->store, &move, &result, err);
+}

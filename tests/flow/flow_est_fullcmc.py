@@ -1,0 +1,349 @@
+"""fullcmc (RFC 7030 section 4.3): messages made here, signed and read back by openssl cms, sent by curl."""
+import base64
+import os
+import signal
+import unittest
+
+from flow_est_keygen import der, der_split
+from flow_upstream_exec import LocalSubmit
+from gateway import FlowTest, run, text
+from http_corpus import wait_until
+
+PKI_DATA, PKI_RESPONSE = "1.3.6.1.5.5.7.12.2", "1.3.6.1.5.5.7.12.3"
+RESPONSE_TYPE = "application/pkcs7-mime; smime-type=CMC-response"
+SUCCESS, FAILED, PENDING = 0, 2, 3
+BAD_MESSAGE_CHECK, BAD_REQUEST, BAD_IDENTITY, POP_REQUIRED, POP_FAILED = 1, 2, 7, 8, 9
+TRANSACTION, SENDER_NONCE, RECIPIENT_NONCE, QUERY, STATUS_V2 = 5, 6, 7, 21, 25
+
+
+def integer(value):
+    return der(2, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def id_cmc(number):
+    return bytes.fromhex("06082b060105050707") + bytes([number])
+
+
+def control(number, kind, value):
+    return der(0x30, integer(number), id_cmc(kind), der(0x31, value))
+
+
+def pkcs10(number, csr):
+    return der(0xa0, integer(number), csr)
+
+
+def pki_data(controls=(), requests=()):
+    return der(0x30, der(0x30, *controls), der(0x30, *requests), der(0x30), der(0x30))
+
+
+def items(data):
+    """[(tag, content)] of what stands in a content."""
+    found = []
+    while data:
+        tag, content, data = der_split(data)
+        found.append((tag, content))
+    return found
+
+
+class Reply:
+    """A PKIResponse: statuses {bodyPartID: (status, failInfo or token or None)} and the other controls {kind: value}."""
+
+    def __init__(self, data):
+        (tag, content), = items(data)
+        controls, nested, others = items(content)
+        assert tag == 0x30 and nested[1] == others[1] == b""
+        self.status, self.controls = {}, {}
+        for _, one in items(controls[1]):
+            _, (_, oid), (_, values) = items(one)
+            assert oid[:-1] == id_cmc(0)[2:-1], oid
+            if oid[-1] == STATUS_V2:
+                self.take_status(values)
+            else:
+                self.controls[oid[-1]] = values
+
+    def take_status(self, values):
+        (_, info), = items(values)
+        code, ids, *more = items(info)
+        detail = None
+        for tag, value in more:
+            if tag == 2:
+                detail = int.from_bytes(value, "big")
+            if tag == 0x30:
+                token, time = items(value)
+                assert time[0] == 0x18 and len(time[1]) == 15, time
+                detail = token[1]
+        for _, number in items(ids[1]):
+            self.status[int.from_bytes(number, "big")] = (int.from_bytes(code[1], "big"), detail)
+
+
+class FullCmc:
+    """What the tests of several gateways share."""
+
+    @staticmethod
+    def registrar(gw, name):
+        path = gw.work(name)
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ra.key",
+            "-out", "ra.pem", "-subj", f"/CN={name}", "-days", "2", "-addext", "extendedKeyUsage=1.3.6.1.5.5.7.3.28", cwd=path)
+        return os.path.join(path, "ra.pem"), os.path.join(path, "ra.key")
+
+    def csr(self, work, subject, key="device.key"):
+        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+            "-subj", subject, "-outform", "DER", "-out", "csr.der", cwd=work)
+        with open(os.path.join(work, "csr.der"), "rb") as file:
+            return file.read()
+
+    def crmf(self, work, number, subject, popo="signature"):
+        """crm [1]: a CertReqMsg with the subject and the key of a CSR, and a signature by openssl."""
+        parts = items(items(items(self.csr(work, subject))[0][1])[0][1])
+        name, spki = der(0x30, parts[1][1]), parts[2][1]
+        request = der(0x30, integer(number), der(0x30, der(0xa5, name), der(0xa6, spki)))
+        if popo != "signature":
+            return der(0xa1, request, popo)
+        with open(os.path.join(work, "tbs"), "wb") as file:
+            file.write(request)
+        signature = run("openssl", "dgst", "-sha256", "-sign", "device.key", "tbs", cwd=work).stdout
+        algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+        return der(0xa1, request, der(0xa1, algorithm, der(3, b"\0" + signature)))
+
+    def sign(self, work, data, who, *flags):
+        with open(os.path.join(work, "data.der"), "wb") as file:
+            file.write(data)
+        run("openssl", "cms", "-sign", "-binary", "-nodetach", "-nosmimecap", "-econtent_type", PKI_DATA, "-in", "data.der",
+            "-signer", who[0], "-inkey", who[1], "-md", "sha256", "-outform", "DER", "-out", "message.der", *flags, cwd=work)
+        with open(os.path.join(work, "message.der"), "rb") as file:
+            return file.read()
+
+    def send(self, work, message, *flags):
+        """(HTTP status, Reply); the reply's signature is verified by openssl, and its certificates are in got.pem."""
+        with open(os.path.join(work, "sent"), "wb") as file:
+            file.write(base64.encodebytes(message))
+        status = int(text("curl", "-sS", "--cacert", self.gw.root, "-D", "headers", "-o", "body", "-w", "%{http_code}",
+                          "--data-binary", "@sent", *flags, "-H", "Content-Type: application/pkcs7-mime; smime-type=CMC-request",
+                          f"{self.gw.est_url}/fullcmc", cwd=work))
+        with open(os.path.join(work, "headers"), encoding="ascii") as file:
+            headers = dict(line.strip().split(": ", 1) for line in file if ": " in line)
+        with open(os.path.join(work, "body"), "rb") as file:
+            body = file.read()
+        self.assertEqual(headers["Content-Type"], RESPONSE_TYPE, body)
+        self.assertEqual(headers["Content-Transfer-Encoding"], "base64")
+        self.assertEqual(int(headers["Content-Length"]), len(body))
+        with open(os.path.join(work, "reply.der"), "wb") as file:
+            file.write(base64.b64decode(body))
+        shown = text("openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", "reply.der", cwd=work)
+        self.assertIn(PKI_RESPONSE, shown)
+        run("openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", "reply.der", "-CAfile", self.gw.root, "-purpose",
+            "any", "-certsout", "got.pem", "-signer", "signer.pem", "-out", "response.der", cwd=work)
+        self.assertEqual(text("openssl", "x509", "-in", "signer.pem", "-noout", "-fingerprint", cwd=work),
+                         text("openssl", "x509", "-in", self.gw.path("tls/server.pem"), "-noout", "-fingerprint"))
+        with open(os.path.join(work, "response.der"), "rb") as file:
+            return status, Reply(file.read())
+
+    def subjects(self, work):
+        """Of the certificates that came with the last reply."""
+        with open(os.path.join(work, "got.pem"), encoding="ascii") as file:
+            blocks = file.read().split("-----END CERTIFICATE-----")[:-1]
+        self.pems = {}
+        for block in blocks:
+            pem = block[block.index("-----BEGIN"):] + "-----END CERTIFICATE-----\n"
+            name = text("openssl", "x509", "-noout", "-subject", input=pem.encode()).strip().split("=", 1)[1]
+            self.pems[name.replace(" ", "")] = pem
+        return sorted(self.pems)
+
+    def ask(self, work, who, *requests, controls=(), flags=()):
+        return self.send(work, self.sign(work, pki_data(controls, requests), who), *flags)
+
+    def issued(self, subject):
+        return [c for c in self.gw.certs() if c["subject"] == subject]
+
+
+class Local(FullCmc, FlowTest):
+    """The local CA behind."""
+
+    @classmethod
+    def configure(cls, gw):
+        cls.ra, cls.stranger = cls.registrar(gw, "registrar"), cls.registrar(gw, "stranger")
+        gw.edit(r"(labels: \[[^]]*\],)", r"\1 fullcmc: allow,")
+        gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}]")
+
+    def test_enroll(self):
+        """RFC 7030 4.3.2, RFC 5272 4.2, 6.6: a PKCS #10 request by an RA: success, its certificate with its chain, the nonce reflected"""
+        work = self.gw.work("enroll")
+        nonce = der(4, b"nonce-of-the-ra")
+        status, reply = self.ask(work, self.ra, pkcs10(7, self.csr(work, "/CN=cmc-1")),
+                                 controls=[control(1, SENDER_NONCE, nonce), control(2, TRANSACTION, integer(4711))])
+        self.assertEqual((status, reply.status), (200, {7: (SUCCESS, None)}))
+        self.assertEqual((reply.controls[RECIPIENT_NONCE], reply.controls[TRANSACTION]), (nonce, integer(4711)))
+        self.assertEqual(len(reply.controls[SENDER_NONCE]), 18)
+        self.assertIn("CN=cmc-1", self.subjects(work))
+        self.assertGreaterEqual(len(self.pems), 3, "with issuing CA and root")
+        with open(os.path.join(work, "cert.pem"), "w", encoding="ascii") as file:
+            file.write(self.pems["CN=cmc-1"])
+        self.gw.verify(os.path.join(work, "cert.pem"))
+        self.assertEqual(text("openssl", "pkey", "-in", "device.key", "-pubout", cwd=work),
+                         text("openssl", "x509", "-in", "cert.pem", "-noout", "-pubkey", cwd=work))
+
+    def test_batch(self):
+        """RFC 5272 3.2: several requests of both forms in one message, each with its own status; all are recorded as delivered"""
+        work = self.gw.work("batch")
+        requests = [pkcs10(1, self.csr(work, "/CN=batch-1")), self.crmf(work, 2, "/CN=batch-2"),
+                    self.crmf(work, 3, "/CN=batch-3", popo=der(0x80)), pkcs10(200, self.csr(work, "/CN=batch-4"))]
+        status, reply = self.ask(work, self.ra, *requests)
+        self.assertEqual(status, 200)
+        self.assertEqual(reply.status, {1: (SUCCESS, None), 2: (SUCCESS, None), 3: (FAILED, POP_FAILED), 200: (SUCCESS, None)})
+        self.assertEqual([s for s in self.subjects(work) if "batch" in s], ["CN=batch-1", "CN=batch-2", "CN=batch-4"])
+        self.assertTrue(wait_until(lambda: all(c["delivered_at"] for c in self.gw.certs() if "batch" in c["subject"])))
+        self.assertEqual(len([c for c in self.gw.certs() if "batch" in c["subject"]]), 3)
+
+    def test_crmf(self):
+        """RFC 4211 4.1, RFC 5272 3.2.1.2.2: CRMF with a signature is issued by the local CA; without proof popRequired, wrong popFailed"""
+        work = self.gw.work("crmf")
+        status, reply = self.ask(work, self.ra, self.crmf(work, 5, "/CN=crmf-1"))
+        self.assertEqual((status, reply.status), (200, {5: (SUCCESS, None)}))
+        self.subjects(work)
+        with open(os.path.join(work, "cert.pem"), "w", encoding="ascii") as file:
+            file.write(self.pems["CN=crmf-1"])
+        self.gw.verify(os.path.join(work, "cert.pem"))
+        self.assertEqual(text("openssl", "pkey", "-in", "device.key", "-pubout", cwd=work),
+                         text("openssl", "x509", "-in", "cert.pem", "-noout", "-pubkey", cwd=work))
+        for popo, code in ((b"", POP_REQUIRED), (der(0x80), POP_FAILED),
+                           (der(0xa1, bytes.fromhex("300a06082a8648ce3d040302"), der(3, b"\0" + bytes(70))), POP_FAILED)):
+            status, reply = self.ask(work, self.ra, self.crmf(work, 5, "/CN=crmf-2", popo=popo))
+            self.assertEqual((status, reply.status), (400, {5: (FAILED, code)}))
+        self.assertEqual(self.issued("CN=crmf-2"), [])
+
+    def test_authorized(self):
+        """RFC 7030 4.3: signed by anybody but a registrar it is refused with a CMC body, cmcRA in the certificate or not"""
+        work = self.gw.work("authorized")
+        csr = self.csr(work, "/CN=nobody")
+        status, reply = self.ask(work, self.stranger, pkcs10(1, csr))
+        self.assertEqual((status, reply.status[1][0]), (403, FAILED))
+        status, reply = self.ask(work, self.stranger, pkcs10(1, csr), flags=["--cert", self.ra[0], "--key", self.ra[1]])
+        self.assertEqual((status, reply.status[1][0]), (403, FAILED), "TLS by the registrar does not make up for it")
+        self.assertEqual(self.issued("CN=nobody"), [])
+
+    def test_renewal(self):
+        """A certificate of ours renews itself by Full CMC, for its own names only"""
+        work = self.gw.work("renewal")
+        self.ask(work, self.ra, pkcs10(1, self.csr(work, "/CN=renews", key="old.key")))
+        self.subjects(work)
+        with open(os.path.join(work, "old.pem"), "w", encoding="ascii") as file:
+            file.write(self.pems["CN=renews"])
+        own = (os.path.join(work, "old.pem"), os.path.join(work, "old.key"))
+        status, reply = self.ask(work, own, pkcs10(1, self.csr(work, "/CN=other")))
+        self.assertEqual((status, reply.status[1][0]), (403, FAILED))
+        status, reply = self.ask(work, own, pkcs10(1, self.csr(work, "/CN=renews")))
+        self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
+        self.assertEqual(len(self.issued("CN=renews")), 2)
+
+    def test_repeat(self):
+        """The same message again, because the reply was lost, gets the same certificate"""
+        work = self.gw.work("repeat")
+        message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=repeat"))]), self.ra)
+        pems = []
+        for _ in range(2):
+            self.assertEqual(self.send(work, message)[0], 200)
+            self.subjects(work)
+            pems.append(self.pems["CN=repeat"])
+        self.assertEqual(pems[0], pems[1])
+        self.assertEqual(len(self.issued("CN=repeat")), 1)
+
+    def test_policy(self):
+        """S12: what the profile does not allow an RA does not get either: CA:TRUE, a weak key, two names of one"""
+        work = self.gw.work("policy")
+        run("openssl", "req", "-new", "-newkey", "rsa:1024", "-nodes", "-keyout", "w.key", "-subj", "/CN=weak", "-outform", "DER",
+            "-out", "w.der", cwd=work)
+        run("openssl", "req", "-new", "-key", "w.key", "-subj", "/CN=ca", "-addext", "basicConstraints=CA:TRUE", "-outform",
+            "DER", "-out", "ca.der", cwd=work)
+        for name in ("w.der", "ca.der"):
+            with open(os.path.join(work, name), "rb") as file:
+                status, reply = self.ask(work, self.ra, pkcs10(3, file.read()))
+            self.assertEqual((status, reply.status[3][0]), (403, FAILED), name)
+        self.assertEqual(self.issued("CN=weak") + self.issued("CN=ca"), [])
+
+    def test_messages(self):
+        """RFC 5272 3.2.1.3.4, 3.2.1.1: a wrong signature is badMessageCheck, an unknown control badRequest by its id; no body is plain text"""
+        work = self.gw.work("messages")
+        data = pki_data(requests=[pkcs10(1, self.csr(work, "/CN=messages"))])
+        message = bytearray(self.sign(work, data, self.ra))
+        message[-4] ^= 1
+        self.assertEqual((self.send(work, bytes(message))[0], self.send(work, bytes(message))[1].status),
+                         (400, {0: (FAILED, BAD_MESSAGE_CHECK)}))
+        for body in (b"nothing", data, bytes(message[:-1])):
+            status, reply = self.send(work, body)
+            self.assertEqual((status, reply.status), (400, {0: (FAILED, BAD_REQUEST)}), body[:20])
+        unknown = pki_data([control(9, 17, der(0x30))], [pkcs10(1, self.csr(work, "/CN=messages"))])
+        status, reply = self.send(work, self.sign(work, unknown, self.ra))
+        self.assertEqual((status, reply.status), (400, {9: (FAILED, BAD_REQUEST)}))
+        self.assertEqual(self.issued("CN=messages"), [])
+
+    def test_hostile(self):
+        """Damaged messages, thousands of them, are refused or mean the same; the server lives"""
+        work = self.gw.work("hostile")
+        message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=hostile"))]), self.stranger)
+        config = []
+        for i in range(0, len(message), 3):
+            bad = bytearray(message)
+            bad[i] ^= 1 << (i % 8)
+            with open(os.path.join(work, f"bad.{i}"), "wb") as file:
+                file.write(base64.b64encode(bytes(bad)))
+            config += [f'url = "{self.gw.est_url}/fullcmc"', f'data-binary = "@bad.{i}"', 'output = "/dev/null"', "next"]
+        with open(os.path.join(work, "config"), "w", encoding="ascii") as file:
+            file.write("\n".join(f'{line}\ncacert = "{self.gw.root}"' if line.startswith("url") else line for line in config[:-1]))
+        codes = text("curl", "-sS", "-w", "%{stderr}", "-K", "config", cwd=work)
+        self.assertEqual(codes, "")
+        self.assertEqual(self.issued("CN=hostile"), [])
+        self.assertEqual(self.gw.admin("/healthz")[0], 200)
+
+
+class Off(FullCmc, FlowTest):
+    def test_off(self):
+        """RFC 7030 4.3.2: where it is not served it is 501"""
+        self.assertEqual(text("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", self.gw.root, "--data", "x",
+                              self.gw.est_url + "/fullcmc"), "501")
+
+
+class Remote(FullCmc, FlowTest):
+    """A CA that is relayed to, and takes its time: certmonger's."""
+
+    @classmethod
+    def configure(cls, gw):
+        cls.ra, cls.second = cls.registrar(gw, "registrar"), cls.registrar(gw, "second")
+        cls.ca = LocalSubmit()
+        cls.ca.configure(gw, "    limits: {wait: 2s, deadline: 20s}\n    breaker: {failures: 100, open: 1s}")
+        gw.edit(r"(labels: \[[^]]*\],)", r"\1 fullcmc: allow,")
+        gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}, {cls.second[0]}]")
+
+    def test_pending(self):
+        """RFC 5272 6.13: pending with a token; another RA gets nothing for it, its own the certificate, also after kill -9"""
+        work = self.gw.work("pending")
+        self.ca.plan("waits", "echo 3", "echo later", "exit 5")
+        status, reply = self.ask(work, self.ra, pkcs10(1, self.csr(work, "/CN=waits")))
+        self.assertEqual((status, reply.status[1][0]), (200, PENDING))
+        token = reply.status[1][1]
+        self.gw.stop(signal.SIGKILL)
+        self.gw.start()
+        query = [control(6, QUERY, der(4, token))]
+        status, reply = self.ask(work, self.second, controls=query)
+        self.assertEqual((status, reply.status), (403, {6: (FAILED, BAD_REQUEST)}))
+        status, reply = self.ask(work, self.ra, controls=[control(6, QUERY, der(4, b"another"))])
+        self.assertEqual((status, reply.status), (403, {6: (FAILED, BAD_REQUEST)}))
+
+        def collected():
+            self.last = self.ask(work, self.ra, controls=query)
+            return self.last[1].status[6][0] != PENDING
+        self.assertTrue(wait_until(collected, 60), self.gw.log()[-3000:])
+        self.assertEqual((self.last[0], self.last[1].status), (200, {6: (SUCCESS, None)}))
+        self.assertIn("CN=waits", self.subjects(work))
+        self.assertEqual(len(self.issued("CN=waits")), 1)
+
+    def test_crmf(self):
+        """A CRMF request has no CSR that could be relayed: refused before the CA hears of it"""
+        work = self.gw.work("crmf")
+        status, reply = self.ask(work, self.ra, self.crmf(work, 5, "/CN=not-relayed"))
+        self.assertEqual((status, reply.status), (403, {5: (FAILED, BAD_REQUEST)}))
+        self.assertEqual(self.ca.issued("not-relayed"), 0)
+        self.assertTrue(wait_until(lambda: "takes only what a device signed itself" in self.gw.log()))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
