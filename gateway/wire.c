@@ -8,16 +8,18 @@
 #include "gateway/upstream/exec.h"
 #include "gateway/upstream/local.h"
 #include "gateway/upstream/scep.h"
+#include "gateway/upstream/stepca.h"
 #include "gateway/upstream/vault.h"
 #include "gateway/wire_challenge.h"
 
 #include <string.h>
 
 /* A kind stands here and nowhere else. */
-static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind,   &scep_kind,  &cmp_kind,
-                                               &acme_kind,  &vault_kind, &ejbca_kind, &exec_kind};
-static const struct upstream_vt *const vts[] = {&local_vt, &est_vt,   &scep_vt,  &cmp_vt,
-                                                &acme_vt,  &vault_vt, &ejbca_vt, &exec_vt};
+static const struct cfg_kind *const kinds[] = {&local_kind, &est_kind,    &scep_kind,
+                                               &cmp_kind,   &acme_kind,   &vault_kind,
+                                               &ejbca_kind, &stepca_kind, &exec_kind};
+static const struct upstream_vt *const vts[] = {&local_vt, &est_vt,   &scep_vt,   &cmp_vt, &acme_vt,
+                                                &vault_vt, &ejbca_vt, &stepca_vt, &exec_vt};
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

@@ -63,6 +63,7 @@ static bool move_to(const struct ra_drive *drive, enum txn_state to, int64_t nex
         .from = drive->row->state,
         .to = to,
         .cookie = buf_bytes(&reply->cookie),
+        .handle = buf_bytes(&reply->handle),
         .next_at = next_at,
         .reason = reply->reason,
         .audit = same ? NULL : &event,

@@ -10,6 +10,7 @@ void up_reply_clear(struct up_reply *reply)
 {
     cert_free(reply->cert);
     buf_free(&reply->cookie);
+    buf_free(&reply->handle);
     *reply = (struct up_reply){0};
 }
 

@@ -38,6 +38,7 @@ struct up_order {
 struct up_reply {
     struct cert *cert; /* UP_ISSUED, UP_UNCONFIRMED */
     struct buf cookie; /* UP_PENDING, UP_UNCONFIRMED: opaque, stored */
+    struct buf handle; /* UP_RETRY of submit: the one to send the next time; empty: the same */
     int retry_after;   /* seconds; 0: no wish */
     char reason[256];  /* UP_REFUSED, UP_RETRY, UP_UNKNOWN: for the operator */
 };

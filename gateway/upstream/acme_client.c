@@ -55,7 +55,7 @@ bool acme_key_load(const char *path, EVP_PKEY **ret, struct err *err)
     if ((st.st_mode & 0077) && (st.st_uid != 0 || (st.st_mode & 0037)))
         err_set(err, ERR_CONFIG, "%s is open to others, its mode is %04o", path,
                 (unsigned)st.st_mode & 07777);
-    else if (!jose_alg(&signer))
+    else if (!jose_alg(&signer) || EVP_PKEY_is_a(key, "ED25519")) /* few CAs take that */
         err_set(err, ERR_CONFIG, "%s holds no key of P-256 or RSA of at least 2048 bits", path);
     else
         *ret = key;

@@ -10,6 +10,7 @@
 
 #define P256_LEN 32
 #define P256_SIGNATURE_MAX 80
+#define ED25519_LEN 32
 #define RSA_BITS_MIN 2048
 
 bool jose_encode(struct bytes in, struct buf *out)
@@ -42,6 +43,8 @@ const char *jose_alg(const struct jose_signer *signer)
         return signer->secret.len ? "HS256" : NULL;
     if (is_p256(signer->key))
         return "ES256";
+    if (EVP_PKEY_is_a(signer->key, "ED25519"))
+        return "EdDSA";
     bool rsa = EVP_PKEY_is_a(signer->key, "RSA") && EVP_PKEY_get_bits(signer->key) >= RSA_BITS_MIN;
     return rsa ? "RS256" : NULL;
 }
@@ -66,6 +69,22 @@ static bool set_number(struct json *jwk, const char *name, EVP_PKEY *key, const 
     return ok;
 }
 
+/* RFC 8037 section 2. */
+static bool set_ed25519(struct json *jwk, EVP_PKEY *key)
+{
+    unsigned char raw[ED25519_LEN];
+    size_t len = sizeof raw;
+    struct buf text = {0};
+    bool ok =
+        EVP_PKEY_get_raw_public_key(key, raw, &len) == 1 && jose_encode(bytes_of(raw, len), &text);
+    json_set_text(jwk, "crv", "Ed25519");
+    json_set_text(jwk, "kty", "OKP");
+    if (ok)
+        json_set_text(jwk, "x", buf_str(&text));
+    buf_free(&text);
+    return ok;
+}
+
 struct json *jose_jwk(EVP_PKEY *key)
 {
     struct json *jwk = json_new_object();
@@ -75,6 +94,8 @@ struct json *jose_jwk(EVP_PKEY *key)
         json_set_text(jwk, "kty", "EC");
         ok = set_number(jwk, "x", key, OSSL_PKEY_PARAM_EC_PUB_X, P256_LEN) &&
              set_number(jwk, "y", key, OSSL_PKEY_PARAM_EC_PUB_Y, P256_LEN);
+    } else if (EVP_PKEY_is_a(key, "ED25519")) {
+        ok = set_ed25519(jwk, key);
     } else if (EVP_PKEY_is_a(key, "RSA")) {
         ok = set_number(jwk, "e", key, OSSL_PKEY_PARAM_RSA_E, 0);
         json_set_text(jwk, "kty", "RSA");
@@ -117,7 +138,8 @@ static bool sign_by_key(EVP_PKEY *key, struct bytes input, struct buf *out)
     size_t len = EVP_PKEY_get_size(key) > 0 ? (size_t)EVP_PKEY_get_size(key) : P256_SIGNATURE_MAX;
     unsigned char *signature = mem_zalloc(len);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
+    const EVP_MD *md = EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256(); /* it has its own */
+    bool ok = ctx && EVP_DigestSignInit(ctx, NULL, md, NULL, key) == 1 &&
               EVP_DigestSign(ctx, signature, &len, input.ptr, input.len) == 1;
     if (ok)
         ok =
@@ -142,7 +164,7 @@ static bool sign(const struct jose_signer *signer, struct json *header, struct b
     struct buf text = {0}, input = {0}, signature = {0};
     const char *alg = jose_alg(signer);
     if (!alg)
-        return err_set(err, ERR_CONFIG, "a key that signs neither by ES256 nor by RS256");
+        return err_set(err, ERR_CONFIG, "a key that signs by none of ES256, EdDSA and RS256");
     json_set_text(header, "alg", alg);
     bool ok = json_print_compact(header, &text) && jose_encode(buf_bytes(&text), &parts[0]) &&
               jose_encode(payload, &parts[1]) && buf_add(&input, buf_bytes(&parts[0])) &&

@@ -9,13 +9,14 @@
 /* RFC 7515 section 2: base64url without padding. */
 bool jose_encode(struct bytes in, struct buf *out) MUST_USE;
 
-/* One of both. A key is of P-256 (ES256) or RSA (RS256); a secret makes HS256. Borrowed. */
+/* One of both. A key is of P-256 (ES256), Ed25519 (EdDSA, RFC 8037) or RSA of at least 2048 bits
+ * (RS256); a secret makes HS256. Borrowed. */
 struct jose_signer {
     EVP_PKEY *key;
     struct bytes secret;
 };
 
-/* "ES256", "RS256" or "HS256"; NULL if it can sign by none of them. */
+/* "ES256", "EdDSA", "RS256" or "HS256"; NULL if it can sign by none of them. */
 const char *jose_alg(const struct jose_signer *signer);
 /* The public key, its members in the order of RFC 7638 section 3, so that printed compactly it is
  * what the thumbprint is of. NULL if it is of another kind. */

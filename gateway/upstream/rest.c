@@ -31,6 +31,15 @@ static enum up_result read_reply(const struct httpc_reply *http, struct rest_rep
     return UP_UNKNOWN;
 }
 
+/* What is wrong, if it is said in JSON. */
+static void read_fault(const struct httpc_reply *http, struct rest_reply *ret)
+{
+    struct err ignored;
+    ret->status = http->status;
+    if (!json_parse(buf_bytes(&http->body), &ret->json, &ignored))
+        ret->json = NULL;
+}
+
 enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
                         struct up_reply *said)
 {
@@ -58,7 +67,7 @@ enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struc
     if (result == UP_ISSUED)
         result = read_reply(&http, ret, said);
     else if (ended == HTTPC_DONE)
-        ret->status = http.status;
+        read_fault(&http, ret);
     if (http.body.len)
         OPENSSL_cleanse(http.body.ptr, http.body.len); /* it may hold a token */
     httpc_reply_clear(&http);

@@ -20,7 +20,7 @@ struct rest_call {
 /* Zero-initialise; rest_reply_clear frees. */
 struct rest_reply {
     int status;        /* 0: none */
-    struct json *json; /* what a status of 2xx came with; NULL if it came with nothing */
+    struct json *json; /* what it came with; NULL: with nothing, or with a fault in other words */
 };
 void rest_reply_clear(struct rest_reply *reply);
 

@@ -5,6 +5,7 @@ from flow_upstream_ejbca import EjbcaCa
 from flow_upstream_est import EstCa
 from flow_upstream_exec import LocalSubmit
 from flow_upstream_scep import SafeGateway, ScepServer, SecondGateway
+from flow_upstream_stepca import StepCa
 from flow_upstream_vault import VaultCa
 
 
@@ -33,4 +34,5 @@ CAS = {
     "exec": LocalSubmit,
     "vault": VaultCa,
     "ejbca": EjbcaCa,
+    "stepca": StepCa,
 }

@@ -29,13 +29,14 @@ class UnixConnection(http.client.HTTPConnection):
 class Fault:
     """What happens to one exchange."""
 
-    def __init__(self, name, asks, status=None, headers=(), change=None, delay=0):
+    def __init__(self, name, asks, status=None, headers=(), change=None, delay=0, before=None):
         self.name = name
         self.asks = asks  # whether the CA hears of it
         self.status = status
         self.headers = headers
         self.change = change  # of the CA's (status, headers, body)
         self.delay = delay
+        self.before = before  # of the body on its way to the CA
 
 
 PASS = Fault("pass", True)
@@ -72,7 +73,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def forward(self, body):
         proxy = self.server.proxy
-        skip = ("connection",) if proxy.keep_host else ("host", "connection")
+        skip = ("connection", "content-length") + (() if proxy.keep_host else ("host",))
         headers = {name: value for name, value in self.headers.items() if name.lower() not in skip}
         for _ in range(50):  # the CA may be starting
             connection = proxy.connect()
@@ -111,6 +112,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reset()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         proxy.bodies.append(body)
+        body = fault.before(body) if fault.before else body
         if fault is HANG:
             proxy.over.wait(60)
             return self.reset()

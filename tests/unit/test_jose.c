@@ -52,7 +52,8 @@ static void check(EVP_PKEY *key, const char *alg)
         ECDSA_SIG_free(pair);
     }
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    assert_int_equal(EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key), 1);
+    const EVP_MD *md = strcmp(alg, "EdDSA") == 0 ? NULL : EVP_sha256();
+    assert_int_equal(EVP_DigestVerifyInit(ctx, NULL, md, NULL, key), 1);
     assert_int_equal(EVP_DigestVerify(ctx, signature.ptr, signature.len, input.ptr, input.len), 1);
     EVP_MD_CTX_free(ctx);
     json_free(header);
@@ -62,14 +63,17 @@ static void check(EVP_PKEY *key, const char *alg)
         buf_free(&raw[i]);
 }
 
-/* Tokens by P-256 and RSA keys verify, also when r or s has leading zeros. */
+/* Tokens by P-256, Ed25519 and RSA keys verify, also when r or s has leading zeros. */
 static void test_sign(void **state)
 {
     (void)state;
     EVP_PKEY *ec = EVP_EC_gen("P-256"), *rsa = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
     for (int i = 0; i < 600; i++)
         check(ec, "ES256");
+    EVP_PKEY *ed = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     check(rsa, "RS256");
+    check(ed, "EdDSA");
+    EVP_PKEY_free(ed);
     EVP_PKEY_free(ec);
     EVP_PKEY_free(rsa);
 }
@@ -127,12 +131,27 @@ static void test_thumbprint(void **state)
     buf_free(&out);
 }
 
+/* The example of RFC 8037 appendix A.3. */
+static void test_thumbprint_ed25519(void **state)
+{
+    (void)state;
+    struct buf raw = {0}, out = {0};
+    struct bytes x = decode(bytes_str("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"), &raw);
+    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, x.ptr, x.len);
+    assert_non_null(key);
+    assert_true(jose_thumbprint(key, &out));
+    assert_string_equal(buf_str(&out), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    EVP_PKEY_free(key);
+    buf_free(&raw);
+    buf_free(&out);
+}
+
 /* Other keys sign nothing. */
 static void test_other_keys(void **state)
 {
     (void)state;
     EVP_PKEY *keys[] = {EVP_EC_gen("P-384"), EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)1024),
-                        EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")};
+                        EVP_PKEY_Q_keygen(NULL, NULL, "ED448")};
     for (size_t i = 0; i < 3; i++) {
         struct jose_signer signer = {.key = keys[i]};
         struct json *header = json_new_object(), *ret;
@@ -175,8 +194,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sign),       cmocka_unit_test(test_secret),
-        cmocka_unit_test(test_thumbprint), cmocka_unit_test(test_other_keys),
-        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_thumbprint), cmocka_unit_test(test_thumbprint_ed25519),
+        cmocka_unit_test(test_other_keys), cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
