@@ -190,8 +190,10 @@ static enum up_result cmp_submit(struct upstream *up, const struct up_order *ord
         result = later(reply, &err);
     } else {
         result = run(cmp, &session, csr_der_get(order->csr), reply);
-        /* It was told to wait, and the first poll failed: it waits all the same. */
-        if (session.sent > 1 && session.first.len && !reply->cookie.len && session.body < 0 &&
+        /* It was told to wait, and the first poll failed, or was answered by an error, which says
+         * nothing of the certificate: it waits all the same. */
+        if (session.sent > 1 && session.first.len && !reply->cookie.len &&
+            (session.body < 0 || session.body == CMP_BODY_ERROR) &&
             cmp_cookie_make(&session, csr_der_get(order->csr), buf_bytes(&session.first),
                             (struct bytes){0}, &reply->cookie))
             result = UP_PENDING;

@@ -1,4 +1,5 @@
 """A CMP CA as the upstream: tests/support/cmp_ca, which issues, with a proxy in front of it that has bad days."""
+import base64
 import os
 import shutil
 import sqlite3
@@ -37,6 +38,7 @@ class CmpCa:
         self.more = more
         make_cert(self.dir, "root", "/CN=CMP root")
         make_cert(self.dir, "ca", "/CN=CMP issuing", "root")
+        make_cert(self.dir, "next", "/CN=CMP issuing, the next", "root")
         make_cert(self.dir, "ra", "/CN=our RA", "ca", "keyUsage=critical,digitalSignature\nextendedKeyUsage=1.3.6.1.5.5.7.3.28")
         make_cert(self.dir, "stranger", "/CN=a stranger", "ca", "keyUsage=critical,digitalSignature")
         if mac:
@@ -261,6 +263,42 @@ class UpstreamCmp(CmpTest):
         self.wait_line("rejected", "wrong")
         self.assertFalse(self.ca.lines("confirmed", "wrong"))
 
+    def test_wrong_subject(self):
+        """A certificate for another subject is rejected by certConf and never reaches the device."""
+        self.ca.mode("subject")
+        self.enroll("renamed", code=2)
+        self.assertEqual(self.state("renamed"), "refused")
+        self.assertIn('instead of "CN=renamed"', self.request("renamed")["reason"].replace("\\", ""))
+        self.assertEqual(len(self.ca.lines("rejected")), 1)
+        self.assertFalse(self.ca.lines("confirmed"))
+
+    def test_next_issuer(self):
+        """An issuing CA that nobody told us of, under a root that we know: its certificate is learned from the answer, and
+        devices get it with the chain; also after a restart."""
+        self.ca.mode("next")
+        self.enroll("by-next")
+        pem = os.path.join(self.work, "by-next.pem")
+        run("openssl", "verify", "-x509_strict", "-CAfile", self.ca.root, "-untrusted", self.ca.path("next.pem"), pem)
+        self.wait_line("confirmed", "by-next")
+        self.assertIn("CN = \"CMP issuing, the next\"", self.cacerts())
+        self.gw.stop()
+        self.gw.start()
+        self.enroll("by-next-2")
+        self.wait_line("confirmed", "by-next-2")
+
+    def test_no_chain(self):
+        """The same without its certificate: what chains to nothing is rejected by certConf."""
+        self.ca.mode("orphan")
+        self.enroll("orphan", code=2)
+        self.assertEqual(self.state("orphan"), "refused")
+        self.wait_line("rejected", "orphan")
+        self.assertFalse(self.ca.lines("confirmed", "orphan"))
+        self.assertNotIn("the next", self.cacerts())
+
+    def cacerts(self):
+        body = run("curl", "-sS", "--cacert", self.gw.root, f"{self.gw.est_url}/cacerts").stdout
+        return run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout.decode()
+
     def test_forged(self):
         """An answer that was changed or belongs to another transaction is not taken; the request is found by a poll. Of
         extraCerts, which are not protected, nothing bad is taken."""
@@ -311,6 +349,32 @@ class UpstreamCmp(CmpTest):
         device = self.start_device(name)
         device.wait(60)
         return ""
+
+
+class ExpiredCa(CmpCa):
+    def __init__(self):
+        super().__init__()
+        run("openssl", "x509", "-req", "-in", "ra.csr", "-days", "-1", "-extfile", "ext", "-out", "ra.pem", "-CA", "ca.pem",
+            "-CAkey", "ca.key", cwd=self.dir)
+
+
+class Expired(UpstreamTest):
+    make_ca = ExpiredCa
+
+    def test_expired(self):
+        """With an RA certificate that has expired requests wait, the operator reads why, and the CA is not asked; with a new
+        one they are issued."""
+        self.enroll("early", code=3)
+        self.wait_for(lambda: "has expired on" in self.request("early")["reason"])
+        self.assertEqual(self.ca.proxy.asked, 0)
+        self.assertNotEqual(self.gw.cli("upstream", "test", "plant", check=False).returncode, 0)
+        run("openssl", "x509", "-req", "-in", "ra.csr", "-days", "60", "-extfile", "ext", "-out", "ra.pem", "-CA", "ca.pem", "-CAkey",
+            "ca.key", cwd=self.ca.dir)
+        self.gw.stop()
+        self.gw.start()
+        self.wait_state("early", "issued", 60)
+        self.enroll("early", "--poll")
+        self.assertEqual(self.ca.issued("early"), 1)
 
 
 class Mac(CmpTest):

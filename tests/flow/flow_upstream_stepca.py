@@ -203,9 +203,16 @@ class UpstreamStepCa(UpstreamStepCaBase):
             self.wait_for(lambda name=name: "has had it" in self.request(name)["reason"])
             self.enroll(name, "--poll", code=3)
             self.assertEqual(self.ca.issued(name), 1)
-        self.gw.cli("request", "approve", self.request("lost")["id"], "--reason", "revoked there")
-        self.wait_state("lost", "issued")
-        self.assertEqual(self.ca.issued("lost"), 2)
+            self.gw.cli("request", "deny", self.request(name)["id"])  # it asks again, which the next fault is not for
+
+    def test_approved(self):
+        """What an operator sends again has a token of its own."""
+        self.ca.proxy.reset(faults.LOSE)
+        self.enroll("approved", code=3)
+        self.wait_state("approved", "suspect")
+        self.gw.cli("request", "approve", self.request("approved")["id"], "--reason", "revoked there")
+        self.wait_state("approved", "issued")
+        self.assertEqual(self.ca.issued("approved"), 2)
 
     def test_never_arrived(self):
         """A request that did not arrive is sent again with the same token, and issued once."""

@@ -3,11 +3,13 @@
  *
  *     cmp_ca PORT DIR
  *
- * DIR holds ca.pem and ca.key (issues, and signs messages), ra.pem (whom it trusts) and may hold
- * secret (then messages are protected by it, for any reference). The first word of DIR/mode, read
- * at every message: "wait N" (N polls until it issues), "deaf" (knows no poll but of those it told
- * to wait), "key" (a wrong key in the certificate), "refuse". What
- * happens is told on stdout, a line each. */
+ * DIR holds ca.pem and ca.key (issues, and signs messages), next.pem and next.key (another issuer),
+ * ra.pem (whom it trusts) and may hold secret (then messages are protected by it, for any
+ * reference). The first word of DIR/mode, read at every message: "wait N" (N polls until it
+ * issues), "deaf" (knows no poll but of those it told to wait), "key" (a wrong key in the
+ * certificate), "subject" (a wrong subject), "next" (issued by next.pem, which comes with it) and
+ * "orphan" (the same, and it does not come), "refuse". What happens is told on stdout, a line each.
+ */
 #include <arpa/inet.h>
 #include <openssl/cmp.h>
 #include <openssl/err.h>
@@ -25,8 +27,8 @@
 
 struct ca {
     const char *dir;
-    X509 *cert, *ra;
-    EVP_PKEY *key;
+    X509 *cert, *ra, *next;
+    EVP_PKEY *key, *next_key;
     char secret[128];
     struct order *orders[ORDERS_MAX];
     size_t count;
@@ -78,6 +80,8 @@ static void tell(const char *what, const X509 *cert)
 static X509 *issue(const struct ca *ca, const X509_REQ *req)
 {
     X509 *cert = X509_new();
+    int next = is_mode(ca, "next", NULL) || is_mode(ca, "orphan", NULL);
+    X509 *issuer = next ? ca->next : ca->cert;
     unsigned char serial[12];
     BIGNUM *number = BN_new();
     EVP_PKEY *key = is_mode(ca, "key", NULL) ? X509_get0_pubkey(ca->cert)
@@ -87,8 +91,11 @@ static X509 *issue(const struct ca *ca, const X509_REQ *req)
     BN_bin2bn(serial, sizeof serial, number);
     BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert));
     X509_set_version(cert, X509_VERSION_3);
-    X509_set_issuer_name(cert, X509_get_subject_name(ca->cert));
+    X509_set_issuer_name(cert, X509_get_subject_name(issuer));
     X509_set_subject_name(cert, X509_REQ_get_subject_name(req));
+    if (is_mode(ca, "subject", NULL))
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "O", MBSTRING_UTF8,
+                                   (const unsigned char *)"Elsewhere", -1, 0, 0);
     X509_gmtime_adj(X509_getm_notBefore(cert), -60);
     X509_gmtime_adj(X509_getm_notAfter(cert), 30 * 86400L);
     X509_set_pubkey(cert, key);
@@ -101,7 +108,7 @@ static X509 *issue(const struct ca *ca, const X509_REQ *req)
                       {NID_subject_key_identifier, "hash"},
                       {NID_authority_key_identifier, "keyid:always"}};
     X509V3_CTX ctx;
-    X509V3_set_ctx(&ctx, ca->cert, cert, NULL, NULL, 0);
+    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
     for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++) {
         X509_EXTENSION *ext =
             X509V3_EXT_conf_nid(NULL, &ctx, extensions[i].nid, extensions[i].value);
@@ -114,7 +121,7 @@ static X509 *issue(const struct ca *ca, const X509_REQ *req)
         X509_add_ext(cert, X509v3_get_ext(asked, san), -1);
     sk_X509_EXTENSION_pop_free(asked, X509_EXTENSION_free);
     BN_free(number);
-    X509_sign(cert, ca->key, EVP_sha256());
+    X509_sign(cert, next ? ca->next_key : ca->key, EVP_sha256());
     tell("issued", cert);
     return cert;
 }
@@ -142,6 +149,11 @@ static OSSL_CMP_PKISI *on_request(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req
     if (!order->cert)
         order->cert = issue(order->ca, p10);
     *cert = X509_dup(order->cert);
+    if (is_mode(order->ca, "next", NULL)) {
+        *chain = sk_X509_new_null();
+        X509_up_ref(order->ca->next);
+        sk_X509_push(*chain, order->ca->next);
+    }
     *pubs = sk_X509_new_null();
     X509_up_ref(order->ca->cert);
     sk_X509_push(*pubs, order->ca->cert);
@@ -319,12 +331,15 @@ int main(int argc, char **argv)
         return 2;
     ca.dir = argv[2];
     FILE *cert = open_in(&ca, "ca.pem"), *key = open_in(&ca, "ca.key"),
-         *ra = open_in(&ca, "ra.pem"), *secret = open_in(&ca, "secret");
-    if (!cert || !key || !ra)
+         *ra = open_in(&ca, "ra.pem"), *secret = open_in(&ca, "secret"),
+         *next = open_in(&ca, "next.pem"), *next_key = open_in(&ca, "next.key");
+    if (!next || !next_key || !cert || !key || !ra)
         return 2;
     ca.cert = PEM_read_X509(cert, NULL, NULL, NULL);
     ca.key = PEM_read_PrivateKey(key, NULL, NULL, NULL);
     ca.ra = PEM_read_X509(ra, NULL, NULL, NULL);
+    ca.next = PEM_read_X509(next, NULL, NULL, NULL);
+    ca.next_key = PEM_read_PrivateKey(next_key, NULL, NULL, NULL);
     if (secret && fscanf(secret, "%127s", ca.secret) != 1)
         return 2;
     struct sockaddr_in at = {.sin_family = AF_INET,
