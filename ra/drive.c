@@ -11,6 +11,7 @@
 
 #define BACKOFF_FIRST_SECONDS 5
 #define BACKOFF_MAX_SECONDS 600
+#define WISH_MAX_SECONDS 86400           /* of a CA: one that says "in a year" is asked tomorrow */
 #define NEVER_SECONDS INT64_C(315360000) /* until an operator decides */
 #define SUPERSEDED 4                     /* CRLReason, RFC 5280 section 5.3.1 */
 #define RETRY_AFTER_MIN 5
@@ -215,7 +216,8 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
                   struct err *err)
 {
     enum txn_state state = drive->row->state;
-    int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(drive->row->attempt);
+    int64_t wish = reply->retry_after < WISH_MAX_SECONDS ? reply->retry_after : WISH_MAX_SECONDS;
+    int64_t wait = wish > 0 ? wish : backoff(drive->row->attempt);
     int64_t next_at = clock_now() + wait;
     switch (result) {
     case UP_ISSUED:

@@ -211,6 +211,16 @@ static void test_retry(void **state)
     device_close(&d);
 }
 
+/* A CA that wants to be left alone for a year is asked again in a day. */
+static void test_retry_far(void **state)
+{
+    struct world *w = *state;
+    w->ca[0].retry_after = 31536000;
+    struct device d = device_pending(w, UP_RETRY, 0);
+    assert_in_range(next_at(&d) - clock_now(), 80000, 86400);
+    device_close(&d);
+}
+
 /* When a request left and no answer came, a CA that would issue twice is only asked what became of
  * it, until it says so. */
 static void test_unknown(void **state)
@@ -481,13 +491,13 @@ static void test_trail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pending),      TEST(test_polled),          TEST(test_polled_by_txn),
-        TEST(test_poll_fails),   TEST(test_refused),         TEST(test_retry),
-        TEST(test_unknown),      TEST(test_unknown_refused), TEST(test_unknown_for_good),
-        TEST(test_unknown_safe), TEST(test_unconfirmed),     TEST(test_fenced),
-        TEST(test_crash_safe),   TEST(test_crash_unsafe),    TEST(test_crash_device),
-        TEST(test_orphan),       TEST(test_sweep_goes_on),   TEST(test_delivered),
-        TEST(test_trail),
+        TEST(test_pending),          TEST(test_polled),       TEST(test_polled_by_txn),
+        TEST(test_poll_fails),       TEST(test_refused),      TEST(test_retry),
+        TEST(test_retry_far),        TEST(test_unknown),      TEST(test_unknown_refused),
+        TEST(test_unknown_for_good), TEST(test_unknown_safe), TEST(test_unconfirmed),
+        TEST(test_fenced),           TEST(test_crash_safe),   TEST(test_crash_unsafe),
+        TEST(test_crash_device),     TEST(test_orphan),       TEST(test_sweep_goes_on),
+        TEST(test_delivered),        TEST(test_trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
