@@ -117,8 +117,13 @@ bool json_parse(struct bytes text, struct json **ret, struct err *err)
     json_error_t error;
     json_t *value = json_loadb(text.ptr ? (const char *)text.ptr : "", text.len,
                                JSON_REJECT_DUPLICATES, &error);
-    if (!value)
+    if (!value) {
+        /* Jansson quotes what it read last, which may be a part of a secret. */
+        char *near = strstr(error.text, " near ");
+        if (near)
+            *near = 0;
         return err_set(err, ERR_PEER, "no JSON: %s at byte %d", error.text, error.position);
+    }
     *ret = box(value);
     return true;
 }

@@ -3,6 +3,7 @@
 #include "base/pem.h"
 #include "base/text.h"
 #include "config/read.h"
+#include "gateway/upstream/ejbca_waiting.h"
 #include "gateway/upstream/rest.h"
 
 #include <openssl/rand.h>
@@ -14,7 +15,6 @@
 #define API "/ejbca/ejbca-rest-api/v1/"
 #define PEM_MAX ((size_t)1 << 20)
 #define NAME_MAX_TEXT 160 /* of a username */
-#define PASSWORD_BYTES 24
 #define FOUND_MAX 8
 #define PATH_MAX_TEXT 1000
 
@@ -99,18 +99,29 @@ static bool username_of(struct bytes handle, char ret[NAME_MAX_TEXT], struct up_
     return ok;
 }
 
-/* Nobody shall enroll under that name again: a password that nobody knows. */
-static bool set_password(struct json *body)
+/* Nobody shall enroll under that name again: a password that nobody knows, but who waits for an
+ * approval. */
+static bool make_password(char text[EJBCA_PASSWORD_TEXT])
 {
-    unsigned char noise[PASSWORD_BYTES];
-    char text[2 * PASSWORD_BYTES + 1];
+    unsigned char noise[EJBCA_PASSWORD_TEXT / 2];
     bool ok = RAND_bytes(noise, sizeof noise) == 1;
     text_hex(bytes_of(noise, sizeof noise), text);
-    if (ok)
-        json_set_text(body, "password", text);
     OPENSSL_cleanse(noise, sizeof noise);
-    OPENSSL_cleanse(text, sizeof text);
     return ok;
+}
+
+/* 202: the certificate is issued when somebody has approved and we finalize. */
+static enum up_result take_waiting(const struct rest_reply *answer, const char *username,
+                                   const char *password, struct up_reply *reply)
+{
+    char number[EJBCA_NUMBER_TEXT];
+    bool known = ejbca_number_of(json_text(json_get(json_root(answer->json), "link")), number);
+    relay_reason(reply, "the CA wants an approval%s%s", known ? " of request " : "",
+                 known ? number : "");
+    reply->cookie.secret = true;
+    bool ok = known ? buf_add_fmt(&reply->cookie, "%s %s %s", number, password, username)
+                    : buf_set(&reply->cookie, bytes_str(username));
+    return ok ? UP_PENDING : UP_UNKNOWN;
 }
 
 /* The certificate of an answer; its chain, if it brings one, is what we know of the CA from then
@@ -144,7 +155,7 @@ static enum up_result enroll(struct upstream *up, const struct up_order *order, 
     const struct ejbca_options *options = ejbca->options;
     struct rest_reply answer = {0};
     struct err err;
-    char url[REST_URL_MAX], username[NAME_MAX_TEXT];
+    char url[REST_URL_MAX], username[NAME_MAX_TEXT], password[EJBCA_PASSWORD_TEXT];
     if (!username_of(handle, username, reply))
         return UP_REFUSED;
     if (!relay_client_check(&options->client, &err)) {
@@ -161,15 +172,15 @@ static enum up_result enroll(struct upstream *up, const struct up_order *order, 
     struct rest_call call = {
         .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
     enum up_result result = UP_RETRY;
-    if (set_password(body) && rest_set_csr(body, "certificate_request", order->csr))
+    if (make_password(password) && rest_set_csr(body, "certificate_request", order->csr)) {
+        json_set_text(body, "password", password);
         result = rest_run(ejbca->httpc, &call, &answer, reply);
-    /* 202 waits for an approval there; the certificate is then found by the username. */
-    if (result == UP_ISSUED && answer.status == 202) {
-        relay_reason(reply, "the CA wants an approval");
-        result = buf_set(&reply->cookie, handle) ? UP_PENDING : UP_UNKNOWN;
-    } else if (result == UP_ISSUED) {
-        result = take_cert(ejbca, &answer, order, reply);
     }
+    if (result == UP_ISSUED && answer.status == 202)
+        result = take_waiting(&answer, username, password, reply);
+    else if (result == UP_ISSUED)
+        result = take_cert(ejbca, &answer, order, reply);
+    OPENSSL_cleanse(password, sizeof password);
     rest_reply_clear(&answer);
     json_free(body);
     return result;
@@ -249,14 +260,63 @@ static enum up_result ejbca_submit(struct upstream *up, const struct up_order *o
     return result;
 }
 
-/* The cookie is the username. */
+/* Asks for the certificate of an approved request. */
+static enum up_result finalize(struct ejbca *ejbca, const struct ejbca_waiting *waiting,
+                               int64_t deadline, struct rest_reply *answer, struct up_reply *reply)
+{
+    char path[PATH_MAX_TEXT], url[REST_URL_MAX];
+    struct json *body = json_new_object();
+    struct err err;
+    enum up_result result = UP_RETRY;
+    snprintf(path, sizeof path, "certificate/%s/finalize", waiting->number);
+    url_of(ejbca, path, url);
+    json_set_text(body, "response_format", "DER");
+    json_set_text(body, "password", waiting->password);
+    struct rest_call call = {
+        .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
+    if (relay_client_check(&ejbca->options->client, &err))
+        result = rest_run(ejbca->httpc, &call, answer, reply);
+    else
+        relay_reason(reply, "%s", err.text);
+    json_free(body);
+    return result;
+}
+
+/* 400 is a request that was denied or has expired, and one that was finalized before: then there is
+ * a certificate, now or soon. */
+static bool is_over(enum up_result result, const struct rest_reply *answer)
+{
+    const char *text = json_text(json_get(json_root(answer->json), "error_message"));
+    return result == UP_REFUSED && text && !strstr(text, "finalized");
+}
+
 static enum up_result ejbca_poll(struct upstream *up, const struct up_order *order,
                                  struct bytes cookie, int64_t deadline, struct up_reply *reply)
 {
-    enum up_result result = ejbca_recover(up, order, cookie, deadline, reply);
-    if (result == UP_UNKNOWN && !buf_set(&reply->cookie, cookie))
-        return UP_UNKNOWN;
-    return result == UP_UNKNOWN ? UP_PENDING : result;
+    struct ejbca *ejbca = ejbca_of(up);
+    struct ejbca_waiting waiting = {0};
+    struct rest_reply answer = {0};
+    struct up_reply found = {0};
+    enum up_result result = UP_UNKNOWN;
+    bool known = ejbca_waiting_read(cookie, &waiting);
+    if (known && waiting.number[0])
+        result = finalize(ejbca, &waiting, deadline, &answer, reply);
+    bool over = is_over(result, &answer);
+    if (result == UP_ISSUED && answer.status != 202)
+        result = take_cert(ejbca, &answer, order, reply);
+    else if (known && result != UP_ISSUED &&
+             ejbca_recover(up, order, waiting.username, deadline, &found) == UP_ISSUED) {
+        reply->cert = cert_ref(found.cert);
+        result = UP_ISSUED;
+    } else {
+        result = over ? UP_REFUSED : UP_PENDING;
+    }
+    if (result == UP_PENDING && !reply->reason[0])
+        relay_reason(reply, "%s", found.reason[0] ? found.reason : "the CA wants an approval");
+    OPENSSL_cleanse(waiting.password, sizeof waiting.password);
+    up_reply_clear(&found);
+    rest_reply_clear(&answer);
+    return result;
 }
 
 /* The names of CRLReason (RFC 5280 section 5.3.1) as the API has them. */

@@ -321,6 +321,21 @@ static bool vault_prepare(struct upstream *up, const struct up_order *order, str
     return true;
 }
 
+/* A role may have an issuer of its own, which is not the mount's default. */
+static void learn_chain(struct vault *vault, const struct json_value *root)
+{
+    struct buf pem = BUF_INIT(PEM_MAX);
+    struct cert **certs = NULL;
+    size_t count = 0;
+    struct err ignored;
+    if (rest_certs_add(&pem, rest_get(root, "data", "issuing_ca"), &ignored) &&
+        rest_certs_add(&pem, rest_get(root, "data", "ca_chain"), &ignored) &&
+        relay_certs_decode(buf_bytes(&pem), &certs, &count, &ignored))
+        relay_chain_set(vault->chain, certs, count);
+    pem_certs_free(certs, count);
+    buf_free(&pem);
+}
+
 /* The certificate in an answer of 2xx. */
 static enum up_result take_cert(struct vault *vault, const struct rest_reply *answer,
                                 const struct up_order *order, int64_t deadline,
@@ -335,6 +350,8 @@ static enum up_result take_cert(struct vault *vault, const struct rest_reply *an
     ok = ok && rest_cert_take(&pem, order->csr, reply);
     buf_free(&pem);
     if (ok && !relay_chain_issued(vault->chain, reply->cert))
+        learn_chain(vault, root);
+    if (ok && !relay_chain_issued(vault->chain, reply->cert))
         (void)!fetch_chain(vault, deadline, &err); /* the check of the certificate says it */
     return ok ? UP_ISSUED : UP_UNKNOWN;
 }
@@ -347,6 +364,13 @@ static void sign_url(const struct vault *vault, char ret[REST_URL_MAX])
              options->issuer ? options->issuer : "", options->verbatim ? "sign-verbatim" : "sign",
              options->role ? "/" : "", options->role ? options->role : "");
     url_of(vault, path, ret);
+}
+
+/* 400 says no to the request, but also that there is no such role, which an operator can mend. */
+static bool is_unknown_role(const struct rest_reply *answer)
+{
+    const char *text = json_text(json_at(json_get(json_root(answer->json), "errors"), 0));
+    return text && strncmp(text, "unknown role", strlen("unknown role")) == 0;
 }
 
 static enum up_result sign(struct vault *vault, const struct up_order *order, int64_t deadline,
@@ -370,6 +394,8 @@ static enum up_result sign(struct vault *vault, const struct up_order *order, in
         relay_reason(reply, "the request is too large");
     if (result == UP_ISSUED)
         result = take_cert(vault, &answer, order, deadline, reply);
+    else if (result == UP_REFUSED && is_unknown_role(&answer))
+        result = UP_RETRY;
     rest_reply_clear(&answer);
     json_free(body);
     return result;

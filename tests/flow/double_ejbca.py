@@ -1,6 +1,7 @@
-"""A double of EJBCA's REST interface, after a few of ejbca-ce's sources and what is commonly known of it: v1/ca,
-v1/certificate/pkcs10enroll, v1/certificate/search, v1/certificate/ISSUER/SERIAL/revoke. It is not EJBCA, and was never
-compared with it."""
+"""A double of EJBCA's REST interface, after the sources of Keyfactor/ejbca-ce (CertificateRestResource.java,
+ExceptionHandler.java, ExceptionInfoRestResponse.java, SearchCertificatesRestResponse.java): v1/ca,
+v1/certificate/pkcs10enroll, v1/certificate/ID/finalize, v1/certificate/search, v1/certificate/ISSUER/SERIAL/revoke. It is
+not EJBCA, and never ran beside it."""
 import base64
 import json
 import re
@@ -20,8 +21,8 @@ def fault(status, text):
 
 class Ejbca(Double):
     def __init__(self, port, ca):
-        self.users = {}  # username -> certificate in PEM, or the CSR that waits for an approval
-        self.waiting = {}
+        self.users = {}  # username -> certificate in PEM
+        self.waiting = {}  # number -> the request that waits for an approval
         self.approval = False
         self.enrolls = []  # usernames, also of those that were refused
         self.revoked = []
@@ -43,6 +44,9 @@ class Ejbca(Double):
             return 200, self.search(body)
         if path == "certificate/pkcs10enroll":
             return self.enroll(body)
+        match = re.fullmatch(r"certificate/(\d+)/finalize", path)
+        if match:
+            return self.finalize(int(match[1]), body)
         raise fault(404, "no such resource")
 
     def enroll(self, body):
@@ -55,20 +59,48 @@ class Ejbca(Double):
         self.enrolls.append(user)
         if not user or not body.get("password") or not is_csr(body.get("certificate_request", "")):
             raise fault(400, "Invalid request")
-        if user in self.users or user in self.waiting:
-            raise fault(409, f"End entity {user} already exists")
+        if user in self.users or any(user == w["user"] for w in self.waiting.values()):
+            raise fault(400, f"End entity {user} already exists")  # EndEntityExistsException
         if self.approval:
-            self.waiting[user] = body["certificate_request"]
-            raise Refusal(202, {"error_code": 202, "error_message": "Request with ID 7 is waiting for approval"})
+            number = 7000 + len(self.waiting)
+            self.waiting[number] = {"user": user, "csr": body["certificate_request"], "password": body["password"], "state": "waiting"}
+            raise self.wait(number)
         self.users[user] = self.ca.issue(body["certificate_request"])
+        return self.answer_cert(user, body.get("include_chain"))
+
+    def answer_cert(self, user, with_chain):
         chain = [self.der(self.ca.text("issuing.pem")), self.der(self.ca.text("root.pem"))]
         return 201, {"certificate": self.der(self.users[user]), "serial_number": self.serial(self.users[user]),
-                     "response_format": "DER", "certificate_chain": chain if body.get("include_chain") else []}
+                     "response_format": "DER", "certificate_chain": chain if with_chain else []}
 
-    def approve(self):
-        for user, csr in self.waiting.items():
-            self.users[user] = self.ca.issue(csr)
-        self.waiting = {}
+    @staticmethod
+    def wait(number):
+        """WaitingForApprovalException"""
+        return Refusal(202, {"status_code": 202, "info_message": f"Request with Id '{number}' is still waiting for approval",
+                             "link": f"https://elsewhere.example.com{API}certificate/{number}/finalize"})
+
+    def decide(self, state):
+        """An administrator does; a certificate is issued only when the request is finalized."""
+        for request in self.waiting.values():
+            if request["state"] == "waiting":
+                request["state"] = state
+
+    def finalize(self, number, body):
+        request = self.waiting.get(number)
+        if not request:
+            raise fault(400, f"Could not find request with Id '{number}'")
+        if body.get("response_format") not in ("DER", "PEM"):
+            raise fault(400, "Invalid parameter: response_format")
+        if request["state"] == "waiting":
+            raise self.wait(number)
+        if request["state"] == "rejected":
+            raise fault(400, f"Request with Id '{number}' has been rejected")
+        if request["user"] in self.users:
+            raise fault(400, f"Enrollment with Id '{number}' has already been finalized")
+        if body.get("password") != request["password"]:
+            raise fault(403, "wrong password")
+        self.users[request["user"]] = self.ca.issue(request["csr"])
+        return self.answer_cert(request["user"], False)
 
     @staticmethod
     def der(pem):

@@ -1,5 +1,6 @@
-"""A double of Vault's and OpenBao's HTTP API, after the beginning of OpenBao's api-docs/secret/pki.mdx and what is commonly
-known of its auth methods, status codes and X-Vault-Token. It is not Vault, and was never compared with it."""
+"""A double of Vault's and OpenBao's HTTP API, after OpenBao's api-docs/secret/pki.mdx, its sources (builtin/logical/pki:
+backend.go, path_issue_sign.go, path_revoke.go; sdk/logical/response_util.go), and what is commonly known of its auth methods
+and X-Vault-Token. It is not Vault, and never ran beside it."""
 import json
 import secrets
 import time
@@ -19,6 +20,8 @@ class Vault(Double):
     def __init__(self, port, ca):
         self.tokens = {}  # text -> (when it expires or None, its lease, whether renewable)
         self.lease = 3600
+        self.default = "issuing.pem"  # the mount's default issuer
+        self.roles = {"device"}
         self.logins = self.renewals = 0
         self.revoked = []
         self.bodies = []
@@ -40,8 +43,8 @@ class Vault(Double):
             raise errors(400, "not JSON")
         body = json.loads(body) if body else {}
         if method == "GET" and path in ("pki/issuer/default/json", "pki/issuer/second/json"):
-            return 200, self.reply({"certificate": self.ca.text("issuing.pem"), "revocation_time": 0,
-                                    "ca_chain": [self.ca.text("issuing.pem"), self.ca.text("root.pem")]})
+            return 200, self.reply({"certificate": self.ca.text(self.default), "revocation_time": 0,
+                                    "ca_chain": [self.ca.text(self.default), self.ca.text("root.pem")]})
         if method in ("POST", "PUT") and path in ("auth/approle/login", "auth/cert/login"):
             return 200, self.log_in(path, headers, body)
         token = self.check(headers.get("X-Vault-Token", ""))
@@ -65,6 +68,8 @@ class Vault(Double):
             self.renewals += 1
             token[0] = time.monotonic() + token[1]
             return 200, self.auth(headers["X-Vault-Token"])
+        if path.startswith("pki/sign/") and path.split("/")[2] not in self.roles:
+            raise errors(400, f"unknown role: {path.split('/')[2]}")
         if path in ("pki/sign/device", "pki/issuer/second/sign/device", "pki/sign-verbatim", "pki/sign-verbatim/device"):
             return 200, self.sign(path, body)
         if path == "pki/revoke":

@@ -124,18 +124,43 @@ class UpstreamEjbca(DoubleTest):
         self.verify("killed")
         self.check_once("killed")
 
-    def test_approval(self):
-        """A request that waits for an approval at EJBCA is issued after it, also over a restart."""
+    def wait_for_approval(self, name):
         self.ca.double.approval = True
-        self.enroll("patient", code=3)
-        self.assertEqual(self.state("patient"), "waiting")
+        self.enroll(name, code=3)
+        self.assertEqual(self.state(name), "waiting")
+        self.assertIn("wants an approval of request 7", self.request(name)["reason"])
+        self.ca.double.approval = False
+
+    def test_approval(self):
+        """A request that waits for an approval at EJBCA is finalized and issued after it, also over a restart; its password
+        is in no log."""
+        self.wait_for_approval("patient")
         self.gw.stop(9)
         self.gw.start()
-        self.ca.double.approval = False
-        self.ca.double.approve()
+        time.sleep(3)
+        self.assertEqual(self.state("patient"), "waiting")
+        self.gw.secrets.extend(request["password"] for request in self.ca.double.waiting.values())
+        self.ca.double.decide("approved")
         self.wait_state("patient", "issued", 60)
         self.enroll("patient", "--poll")
         self.check_once("patient")
+
+    def test_approval_denied(self):
+        """A request that EJBCA's administrators reject is refused, and the operator reads it."""
+        self.wait_for_approval("unloved")
+        self.ca.double.decide("rejected")
+        self.wait_state("unloved", "refused", 60)
+        self.assertIn("has been rejected", self.request("unloved")["reason"])
+
+    def test_finalize_lost(self):
+        """When the answer to finalizing is lost the certificate is found by the username; it is issued once."""
+        self.wait_for_approval("twice-approved")
+        self.ca.proxy.only = "finalize"
+        self.addCleanup(setattr, self.ca.proxy, "only", "pkcs10enroll")
+        self.ca.proxy.reset(faults.LOSE)
+        self.ca.double.decide("approved")
+        self.wait_state("twice-approved", "issued", 60)
+        self.check_once("twice-approved")
 
     def test_wrong_certificate(self):
         """A certificate for another key is revoked at once, and never reaches the device."""

@@ -90,6 +90,16 @@ class UpstreamVault(DoubleTest):
         self.assertEqual(self.state("not-allowed"), "refused")
         self.assertIn("not allowed by this role", self.request("not-allowed")["reason"])
 
+    def test_role_gone(self):
+        """A role that does not exist is the operator's to mend: the request waits, and is signed when there is one again."""
+        self.ca.double.roles.clear()
+        self.enroll("early", code=3)
+        self.wait_for(lambda: "unknown role" in self.request("early")["reason"])
+        self.ca.double.roles.add("device")
+        self.wait_state("early", "issued")
+        self.enroll("early", "--poll")
+        self.check_signed("early", 1)
+
     def test_later(self):
         """Sealed, busy, a standby that lags behind, and a token that is not taken: the device hears PENDING and gets its
         certificate by polling; it is signed once."""
@@ -183,6 +193,20 @@ class UpstreamVault(DoubleTest):
         self.ca.proxy.reset(changed("empty", lambda s, h, b: (s, h, b'{"data": {}}')))
         self.enroll("empty", code=3)
         self.wait_state("empty", "suspect")
+
+
+class OtherIssuer(DoubleTest):
+    @staticmethod
+    def make_ca():
+        ca = VaultCa()
+        ca.ca.make("other", "root", "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign")
+        ca.double.default = "other.pem"
+        return ca
+
+    def test_issuer_of_role(self):
+        """A role with an issuer of its own, which is not the mount's default: its chain comes with the certificate."""
+        self.enroll("by-role")
+        self.verify("by-role")
 
 
 class Token(DoubleTest):

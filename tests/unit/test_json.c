@@ -91,12 +91,26 @@ static void test_read(void **state)
     json_free(json);
 }
 
+/* What is wrong is said without quoting: it may be a secret. */
+static void test_quiet(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"{\"token\": \"hvs.sesame", "{\"token\": hvs.sesame}",
+                                        "{\"hvs.sesame\": 1, \"hvs.sesame\": 2}",
+                                        "{\"a\": 1} hvs.sesame", "{\"a\": \"hvs.sesame\" \"x\"}"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct json *json;
+        struct err err;
+        assert_false(json_parse(bytes_str(texts[i]), &json, &err));
+        assert_null(strstr(err.text, "sesame"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_deep),    cmocka_unit_test(test_quiet),
         cmocka_unit_test(test_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
