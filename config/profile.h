@@ -13,6 +13,7 @@ enum cfg_challenge_kind {
     CFG_CHALLENGE_KIND_COUNT
 };
 enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
+enum cfg_reuse { CFG_REUSE_ALLOW = 0, CFG_REUSE_REFUSE };
 enum cfg_change { CFG_CHANGE_REFUSE = 0, CFG_CHANGE_ALLOW };
 
 struct cfg_route {
@@ -28,7 +29,8 @@ struct cfg_keys {
     int64_t rsa_min, rsa_max; /* bits; rsa_max 0: RSA is not allowed */
     struct cfg_strings ec;    /* "P-256", ...; empty: EC is not allowed */
     bool ed25519;
-    bool any; /* no keys entry: RSA 2048-4096 and P-256, P-384, P-521 */
+    enum cfg_reuse reuse;
+    bool any; /* no kind of key is named: RSA 2048-4096 and P-256, P-384, P-521 */
 };
 
 /* One entry of subject: an attribute type and the POSIX extended regular expression that each of

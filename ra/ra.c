@@ -6,6 +6,7 @@
 #include "ra/policy.h"
 #include "ra/prove_all.h"
 #include "ra/rename.h"
+#include "ra/reuse.h"
 #include "ra/work.h"
 
 #include <openssl/rand.h>
@@ -143,6 +144,7 @@ struct ordering {
     struct store_request row;
     uint8_t device[RA_DIGEST_LEN];
     struct store_quota quota; /* most 0: none */
+    struct store_key_use key;
 };
 
 /* Whether the device may have another certificate. Not audited: a looping device would fill the
@@ -208,14 +210,15 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     struct upstream *up = settings->upstreams[ordering->upstream];
     struct store_request *row = &ordering->row;
     struct up_order up_order = {row->id, request->csr, request->profile};
-    char detail[RA_DETAIL_MAX], existing[RA_ID_LEN + 1];
+    char detail[RA_DETAIL_MAX], existing[RA_ID_LEN + 1], reuse[RA_DETAIL_MAX];
     enum store_order_result result;
+    ra_reuse_text(&ordering->key, reuse);
     if (!up->vt->prepare(up, &up_order, &row->handle, err))
         return false;
     debug_boundary("prepared");
-    snprintf(detail, sizeof detail, "%s by %s from %s%s%s%.100s", ra_op_name(row->op),
+    snprintf(detail, sizeof detail, "%s by %s from %s%s%.120s%s%.50s", ra_op_name(row->op),
              ra_authorization_by(ordering->authorization), up->name,
-             csr_change_has(request->csr) ? "; for new names" : "",
+             csr_change_has(request->csr) ? "; for new names" : "", reuse,
              *ignored ? "; ignored extensions: " : "", ignored);
     struct audit_event event = {"ordered",   row->id,      row->profile,
                                 row->origin, row->subject, detail};
@@ -224,6 +227,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
         .spend = ra_authorization_spends(ordering->authorization),
         .retry_window = request->profile->retry_window,
         .quota = ordering->quota.most ? &ordering->quota : NULL,
+        .key = &ordering->key,
         .audit = &event,
     };
     if (!ra->store->vt->order(ra->store, &order, &result, existing, err))
@@ -238,6 +242,9 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     if (result == STORE_OVER_QUOTA)
         return refuse_over_quota(ordering, outcome) ||
                err_set(err, ERR_BUG, "a quota that is passed by nothing");
+    if (result == STORE_KEY_USED)
+        return ra_reuse_refuse(&ordering->key, outcome) ||
+               err_set(err, ERR_BUG, "a key that is reused by nobody");
     struct ra_drive drive = {.store = ra->store,
                              .settings = settings,
                              .profile = request->profile,
@@ -248,8 +255,9 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     if (row->attempt == 0 ? !work_by_line(ra, settings, row, outcome, err)
                           : !work_drive(ra, &drive, outcome, err))
         return false;
-    if (*ignored && outcome->status == RA_ISSUED)
-        snprintf(outcome->detail, sizeof outcome->detail, "; ignored extensions: %.200s", ignored);
+    if (outcome->status == RA_ISSUED)
+        snprintf(outcome->detail, sizeof outcome->detail, "%.120s%s%.100s", reuse,
+                 *ignored ? "; ignored extensions: " : "", ignored);
     return true;
 }
 
@@ -317,6 +325,10 @@ static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_
         ok = refuse_audited(ra, request, outcome, err);
     } else if (!ra_rename_judge(request, ra_authorization_op(ordering->authorization),
                                 request->settings->upstreams[ordering->upstream], outcome)) {
+        ok = refuse_audited(ra, request, outcome, err);
+    } else if (!ra_reuse_find(ra->store, request, &ordering->key, err)) {
+        ok = false;
+    } else if (ra_reuse_refuse(&ordering->key, outcome)) {
         ok = refuse_audited(ra, request, outcome, err);
     } else {
         ok = judge_quota(ra, ordering, err) &&

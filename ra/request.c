@@ -23,6 +23,7 @@ static const char *const reason_names[RA_REASON_COUNT] = {
     [RA_UPSTREAM_REFUSED] = "upstream-refused",
     [RA_DENIED] = "denied",
     [RA_OVER_QUOTA] = "over-quota",
+    [RA_KEY_REUSED] = "key-reused",
 };
 
 const char *ra_op_name(enum ra_op op)

@@ -63,6 +63,7 @@ enum ra_reason {
     RA_UPSTREAM_REFUSED, /* the CA said no */
     RA_DENIED,           /* an operator said no */
     RA_OVER_QUOTA,       /* this device has asked for too many certificates; retry_after */
+    RA_KEY_REUSED,       /* the key was used for other names */
     RA_REASON_COUNT,
 };
 

@@ -14,6 +14,7 @@ static const enum scep_fail fails[RA_REASON_COUNT] = {
     [RA_UPSTREAM_REFUSED] = SCEP_BAD_REQUEST,
     [RA_DENIED] = SCEP_BAD_REQUEST,
     [RA_OVER_QUOTA] = SCEP_BAD_REQUEST,
+    [RA_KEY_REUSED] = SCEP_BAD_REQUEST,
 };
 
 static const char *const fail_names[] = {
