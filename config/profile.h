@@ -2,6 +2,7 @@
 #ifndef CONFIG_PROFILE_H
 #define CONFIG_PROFILE_H
 
+#include "base/blocklist.h"
 #include "base/rate.h"
 #include "config/doors.h"
 
@@ -30,6 +31,7 @@ struct cfg_keys {
     struct cfg_strings ec;    /* "P-256", ...; empty: EC is not allowed */
     bool ed25519;
     enum cfg_reuse reuse;
+    struct blocklist *blocklist; /* or NULL */
     bool any; /* no kind of key is named: RSA 2048-4096 and P-256, P-384, P-521 */
 };
 

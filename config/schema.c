@@ -77,6 +77,16 @@ static const struct cfg_key keys_keys[] = {
      .offset = offsetof(struct cfg_keys, ed25519),
      .def = "false",
      .meaning = "Whether Ed25519 keys are allowed."},
+    {.name = "blocklist",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_keys, blocklist),
+     .meaning = "Keys that are refused because their private keys are known, such as Debian's of "
+                "2006 to 2008 (CVE-2008-0166): a line a key, 20 digits as in Debian's package "
+                "openssl-blacklist, or the SHA-256 of the SubjectPublicKeyInfo.",
+     .form = "a list of files with 20 or 64 hexadecimal digits a line",
+     .json = "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}}",
+     .read = cfg_file_blocklists,
+     .clear = cfg_file_blocklists_clear},
     {.name = "reuse",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_keys, reuse),

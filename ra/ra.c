@@ -310,32 +310,43 @@ static bool choose_upstream(struct ra *ra, struct ordering *ordering)
     return true;
 }
 
+/* What may be refused before the device's quota counts: outcome says so. False: could not decide.
+ */
+static bool judge(struct ra *ra, struct ordering *ordering, const struct policy_result *policy,
+                  struct ra_outcome *outcome, struct err *err)
+{
+    const struct ra_request *request = ordering->request;
+    enum ra_op op = ra_authorization_op(ordering->authorization);
+    if (policy->verdict == POLICY_REFUSE) {
+        ra_refuse(outcome, policy->reason, "%s", policy->detail);
+        return true;
+    }
+    if (!choose_upstream(ra, ordering)) {
+        ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
+        return true;
+    }
+    if (!ra_rename_judge(request, op, request->settings->upstreams[ordering->upstream], outcome))
+        return true;
+    if (!ra_reuse_find(ra->store, request, &ordering->key, err))
+        return false;
+    (void)ra_reuse_refuse(&ordering->key, outcome);
+    return true;
+}
+
 static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_outcome *outcome,
                             struct err *err)
 {
     const struct ra_request *request = ordering->request;
     struct policy_result *policy = mem_zalloc(sizeof *policy);
-    bool ok;
     policy_judge(request->profile, request->csr, policy);
-    if (policy->verdict == POLICY_REFUSE) {
-        ra_refuse(outcome, policy->reason, "%s", policy->detail);
+    bool ok = judge(ra, ordering, policy, outcome, err);
+    if (ok && outcome->status == RA_REFUSED)
         ok = refuse_audited(ra, request, outcome, err);
-    } else if (!choose_upstream(ra, ordering)) {
-        ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
-        ok = refuse_audited(ra, request, outcome, err);
-    } else if (!ra_rename_judge(request, ra_authorization_op(ordering->authorization),
-                                request->settings->upstreams[ordering->upstream], outcome)) {
-        ok = refuse_audited(ra, request, outcome, err);
-    } else if (!ra_reuse_find(ra->store, request, &ordering->key, err)) {
-        ok = false;
-    } else if (ra_reuse_refuse(&ordering->key, outcome)) {
-        ok = refuse_audited(ra, request, outcome, err);
-    } else {
-        ok = judge_quota(ra, ordering, err) &&
+    else
+        ok = ok && judge_quota(ra, ordering, err) &&
              (refuse_over_quota(ordering, outcome) ||
               (fill_row(ordering, err) &&
                order_and_drive(ra, ordering, policy->ignored, outcome, err)));
-    }
     store_request_clear(&ordering->row);
     free(policy);
     return ok;

@@ -42,7 +42,8 @@ static const char full[] =
     "      - {match: {label: ''}, upstream: [lab]}\n"
     "      - {upstream: [plant]}\n"
     "    trust: [ca.pem, tls.pem]\n"
-    "    keys: {rsa: 2048-3072, ec: [P-384], ed25519: yes, reuse: refuse}\n"
+    "    keys: {rsa: 2048-3072, ec: [P-384], ed25519: yes, reuse: refuse, blocklist: [keys1, "
+    "keys2]}\n"
     "    subject: {CN: 'a|b', 2.5.4.10: \"^Example$\", 1.2.3.4: 'x{2}'}\n"
     "    san: {dns: ['*.vpn.example.com'], ip: [10.0.0.0/8, '2001:db8::1'], email: ['*'],\n"
     "          uri: ['urn:x:*'], max: 4}\n"
@@ -225,6 +226,7 @@ static void test_full_doors(void **state)
     assert_int_equal(p->renewal.same_key, CFG_SAME_KEY_REFUSE);
     assert_int_equal(p->renewal.change_names, CFG_CHANGE_ALLOW);
     assert_int_equal(p->keys.reuse, CFG_REUSE_REFUSE);
+    assert_int_equal(blocklist_count(p->keys.blocklist), 3);
     assert_true(p->scep_enabled);
     assert_strings(&p->scep.paths, "/scep/vpn /cgi-bin/pkiclient.exe");
     assert_int_equal(p->scep.ra_count, 2);
