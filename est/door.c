@@ -289,6 +289,27 @@ static void note_leniency(const struct est_call *call, struct est_reply *reply)
     reply->lenient[EST_LENIENT_NO_TYPE] = bytes_trim(call->content_type).len == 0;
 }
 
+/* RFC 8951 section 3, where the profile insists on it. */
+static bool is_exact(const struct est_call *call, struct est_reply *reply)
+{
+    static const char *const details[EST_LENIENT_COUNT] = {
+        [EST_LENIENT_DER] = "a body of DER instead of base64",
+        [EST_LENIENT_PEM] = "a body of PEM instead of base64",
+        [EST_LENIENT_NO_TYPE] = "no media type",
+    };
+    note_leniency(call, reply);
+    for (unsigned i = 0; i < EST_LENIENT_COUNT; i++) {
+        if (!reply->lenient[i] || !call->profile->est.strict[i])
+            continue;
+        memset(reply->lenient, 0, sizeof reply->lenient);
+        bool type = i == EST_LENIENT_NO_TYPE;
+        refuse(reply, type ? 415 : 400, type ? "bad-media-type" : "bad-request", details[i]);
+        return false;
+    }
+    memset(reply->lenient, 0, sizeof reply->lenient);
+    return true;
+}
+
 /* RFC 7030 section 4.2 */
 static void enroll(struct ra *ra, const struct est_call *call, struct est_reply *reply)
 {
@@ -298,7 +319,7 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
         refuse(reply, 415, "bad-media-type", "the media type is not application/pkcs10");
         return;
     }
-    if (!has_credential(call, NULL, reply) || !may_try(call, reply))
+    if (!is_exact(call, reply) || !has_credential(call, NULL, reply) || !may_try(call, reply))
         return;
     if (!est_body_csr(call->body, &csr, &err)) {
         refuse(reply, 400, "bad-request", err.text);
@@ -318,12 +339,10 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
 static bool method_fits(const struct est_call *call, struct est_reply *reply)
 {
     bool get = call->op == EST_CACERTS || call->op == EST_CSRATTRS;
-    if (get && (strcmp(call->method, "GET") == 0 || strcmp(call->method, "HEAD") == 0))
-        return true;
-    if (!get && strcmp(call->method, "POST") == 0)
+    if (strcmp(call->method, get ? "GET" : "POST") == 0)
         return true;
     refuse(reply, 405, "bad-method", "a method that this operation does not have");
-    reply->allow = get ? "GET, HEAD" : "POST";
+    reply->allow = get ? "GET" : "POST";
     return false;
 }
 
@@ -350,7 +369,7 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
     }
 }
 
-const char *est_lenient_name(enum est_lenient lenient)
+const char *est_lenient_name(enum cfg_lenient lenient)
 {
     static const char *const names[EST_LENIENT_COUNT] = {
         [EST_LENIENT_DER] = "der",

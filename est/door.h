@@ -47,13 +47,13 @@ struct est_call {
 };
 
 /* What was accepted though it is not as RFC 8951 has it. */
-enum est_lenient {
-    EST_LENIENT_DER = 0,
-    EST_LENIENT_PEM,
-    EST_LENIENT_NO_TYPE, /* no media type */
-    EST_LENIENT_COUNT
+enum {
+    EST_LENIENT_DER = CFG_LENIENT_DER,
+    EST_LENIENT_PEM = CFG_LENIENT_PEM,
+    EST_LENIENT_NO_TYPE = CFG_LENIENT_NO_TYPE, /* no media type */
+    EST_LENIENT_COUNT = CFG_LENIENT_COUNT
 };
-const char *est_lenient_name(enum est_lenient lenient); /* "der", "pem", "no-media-type" */
+const char *est_lenient_name(enum cfg_lenient lenient); /* "der", "pem", "no-media-type" */
 
 struct est_reply {
     bool lenient[EST_LENIENT_COUNT];

@@ -57,7 +57,8 @@ static const char full[] =
     "    approval: {quorum: 0}\n"
     "    scep: {paths: [/scep/vpn, /cgi-bin/pkiclient.exe], ra: [main, old], chain: full,\n"
     "           next: {upstream: plant, certificates: [ca.pem], ra: split}, legacy: des3-sha1}\n"
-    "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7',\n"
+    "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7', "
+    "lenient: [pem],\n"
     "          insecure_digest_md5: true, binding: none, keygen: off}\n"
     "    owner: {contact: pki@example.com, technical: noc@example.com}\n"
     "  wifi:\n"
@@ -245,6 +246,9 @@ static void test_full_doors(void **state)
     assert_true(p->est.auth_digest);
     assert_true(p->est.digest_md5);
     assert_string_equal(p->est.realm, "plant 7");
+    assert_true(p->est.strict[CFG_LENIENT_DER]);
+    assert_false(p->est.strict[CFG_LENIENT_PEM]);
+    assert_true(p->est.strict[CFG_LENIENT_NO_TYPE]);
     assert_int_equal(p->est.auth_require, CFG_REQUIRE_ANY);
     assert_int_equal(p->est.user_count, 3);
     assert_string_equal(p->est.users[0].name, "alice");
@@ -317,6 +321,8 @@ static void test_defaults_in_sections(void **state)
     const struct cfg_profile *p = cfg_profile_get(cfg, "wifi");
     assert_true(p->est.auth_certificate);
     assert_false(p->est.auth_basic);
+    assert_false(p->est.strict[CFG_LENIENT_DER]);
+    assert_false(p->est.strict[CFG_LENIENT_NO_TYPE]);
     assert_null(p->est.users);
     assert_false(p->scep_enabled);
     assert_false(p->keys.any);
