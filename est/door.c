@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHAIN_MAX 32
+#define CHAIN_MAX 64
+#define CACERTS_SECONDS 3600
 #define FAULT_RETRY_SECONDS 30
 #define PENDING_RETRY_SECONDS 60 /* RFC 7030 section 4.2.3: a 202 always says when */
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
@@ -40,6 +41,7 @@ static void answer_fault(struct est_reply *reply, const struct err *err)
     ra_note_set(&reply->note, "error", err_kind_name(err->kind), "%s", err->text);
     reply->note.fault = true;
     answer_text(reply, 503, "unavailable", "try again later");
+    reply->max_age = 0;
     reply->retry_after = FAULT_RETRY_SECONDS;
 }
 
@@ -53,35 +55,87 @@ static void answer_certs(const struct est_call *call, struct est_reply *reply,
         answer_fault(reply, &err);
 }
 
-static bool collected(const struct bytes *certs, size_t count, struct bytes der)
+/* Certificates, each once. */
+struct collection {
+    struct bytes certs[CHAIN_MAX];
+    size_t count;
+    bool full;
+};
+
+static void collect(struct collection *all, const struct cfg_certs *more)
 {
-    for (size_t i = 0; i < count; i++)
-        if (bytes_equal(certs[i], der))
-            return true;
-    return false;
+    for (size_t k = 0; k < more->count; k++) {
+        struct bytes der = cert_der_get(more->items[k]);
+        bool known = false;
+        for (size_t i = 0; i < all->count; i++)
+            known = known || bytes_equal(all->certs[i], der);
+        if (!known && all->count < CHAIN_MAX)
+            all->certs[all->count++] = der;
+        else if (!known)
+            all->full = true;
+    }
 }
 
-/* RFC 7030 section 4.1: the certificates of every CA that the profile's routes lead to, each once,
- * issuers of leaves first. */
+static bool collect_upstream(struct collection *all, struct upstream *up, struct err *err)
+{
+    const struct cfg_certs *chain = NULL;
+    if (!up->vt->chain || !up->vt->chain(up, &chain, err) || !chain)
+        return false;
+    collect(all, chain);
+    return true;
+}
+
+static bool profile_asks(const struct cfg_profile *profile, size_t upstream)
+{
+    bool asks = profile->migrate && profile->migrate_to == upstream;
+    for (size_t i = 0; i < profile->route_count; i++) {
+        const struct cfg_route *route = &profile->routes[i];
+        asks = asks || route->upstream == upstream;
+        for (size_t k = 0; k < route->pool_count; k++)
+            asks = asks || route->pool[k] == upstream;
+    }
+    return asks;
+}
+
+/* Every CA that may issue for the profile. One that has not told its certificates yet is a fault if
+ * a route leads to it first; one that would only take its place is left out. */
+static bool collect_profile(struct collection *all, const struct est_call *call, struct err *err)
+{
+    const struct cfg_profile *profile = call->profile;
+    struct upstream **ups = call->settings->upstreams;
+    struct err ignored;
+    for (size_t i = 0; i < profile->route_count; i++) {
+        const struct cfg_route *route = &profile->routes[i];
+        if (!collect_upstream(all, ups[route->upstream], err))
+            return false;
+        for (size_t k = 0; k < route->pool_count; k++)
+            (void)collect_upstream(all, ups[route->pool[k]], &ignored);
+    }
+    if (profile->migrate)
+        (void)collect_upstream(all, ups[profile->migrate_to], &ignored);
+    for (size_t i = 0; i < call->settings->cfg->upstream_count; i++) {
+        const struct cfg_certs *rollover = NULL;
+        if (profile_asks(profile, i) && ups[i]->vt->rollover &&
+            ups[i]->vt->rollover(ups[i], &rollover))
+            collect(all, rollover);
+    }
+    return !all->full || err_set(err, ERR_CONFIG, "more than %d CA certificates", CHAIN_MAX);
+}
+
+/* RFC 7030 section 4.1: whoever reads them needs no credential, and may keep them for a while. */
 static void cacerts(const struct est_call *call, struct est_reply *reply)
 {
-    struct bytes certs[CHAIN_MAX];
-    size_t count = 0;
+    struct collection *all = mem_zalloc(sizeof *all);
     struct err err = {0};
-    for (size_t i = 0; i < call->profile->route_count; i++) {
-        struct upstream *up = call->settings->upstreams[call->profile->routes[i].upstream];
-        const struct cfg_certs *chain = NULL;
-        if (!up->vt->chain || !up->vt->chain(up, &chain, &err)) {
-            answer_fault(reply, &err);
-            return;
-        }
-        for (size_t k = 0; k < chain->count && count < CHAIN_MAX; k++)
-            if (!collected(certs, count, cert_der_get(chain->items[k])))
-                certs[count++] = cert_der_get(chain->items[k]);
+    if (collect_profile(all, call, &err)) {
+        reply->content_type = "application/pkcs7-mime";
+        reply->max_age = CACERTS_SECONDS;
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+        answer_certs(call, reply, all->certs, all->count);
+    } else {
+        answer_fault(reply, &err);
     }
-    reply->content_type = "application/pkcs7-mime";
-    ra_note_set(&reply->note, "answered", NULL, "%s", "");
-    answer_certs(call, reply, certs, count);
+    free(all);
 }
 
 /* RFC 7030 section 4.5.2: without attributes there is no body either. */

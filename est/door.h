@@ -61,6 +61,7 @@ struct est_reply {
     const char *content_type; /* static text, or NULL for no body */
     bool base64;              /* send Content-Transfer-Encoding: base64 */
     int retry_after;          /* seconds, 0: no header */
+    int max_age;              /* seconds that it may be kept; 0: not at all */
     char *authenticate;       /* WWW-Authenticate, a line each, strongest first; or NULL; owned */
     const char *allow;        /* Allow, or NULL */
     struct buf body;

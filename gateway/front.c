@@ -186,6 +186,7 @@ static void est_answer(struct est_reply *reply, struct http_response *response)
         buf_clear(&response->authenticate);
     response->allow = reply->allow;
     response->body = reply->body;
+    response->max_age = reply->max_age;
     response->no_store = true;
     reply->body = (struct buf){0}; /* handed over */
 }
