@@ -72,6 +72,7 @@ struct cfg_est {
     enum cfg_binding binding;
     enum cfg_password challenge_password; /* what challengePassword means */
     enum cfg_csrattrs csrattrs;
+    bool renewal_info;
     bool strict[CFG_LENIENT_COUNT]; /* refuse it */
 };
 

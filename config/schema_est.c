@@ -107,6 +107,12 @@ const struct cfg_key cfg_est_keys[] = {
      .def = "plain",
      .meaning = "How devices are told what the profile asks of a CSR: as RFC 7030 lists it, by a "
                 "template of RFC 9908, by both, or not at all."},
+    {.name = "renewal_info",
+     .type = CFG_BOOL,
+     .offset = offsetof(struct cfg_est, renewal_info),
+     .def = "false",
+     .meaning = "Whether anyone who knows a certificate is told when it had better be renewed "
+                "(renewal-info, a draft)."},
     {.name = "keygen",
      .type = CFG_ENUM,
      .offset = CFG_NO_FIELD,

@@ -5,6 +5,7 @@
 #include "est/body.h"
 #include "est/csrattrs.h"
 #include "est/outcome.h"
+#include "est/renewal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #define CHAIN_MAX 64
 #define CACERTS_SECONDS 3600
+#define KEY_ID_MAX 64
 #define FAULT_RETRY_SECONDS 30
 #define PENDING_RETRY_SECONDS 60 /* RFC 7030 section 4.2.3: a 202 always says when */
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
@@ -155,6 +157,40 @@ static void csrattrs(const struct est_call *call, struct est_reply *reply)
         answer_fault(reply, &err);
     }
     buf_free(&der);
+}
+
+/* The last segment of the path. */
+static struct bytes last_segment(struct bytes target)
+{
+    struct bytes path, segment = {0};
+    bytes_take_until(&target, '?', &path);
+    while (bytes_take_until(&path, '/', &segment))
+        ;
+    return segment;
+}
+
+/* draft-yusef-lamps-rfc7030-renewal-recommendation: nobody has to prove anything for it, so it is
+ * 404 for everything that is not a certificate of this profile. RFC 8951 section 3: no base64. */
+static void renewal_info(const struct est_call *call, struct est_reply *reply)
+{
+    struct est_renewal found = {0};
+    struct buf key_id = BUF_INIT(KEY_ID_MAX);
+    char serial[CERT_SERIAL_TEXT_MAX];
+    struct err err = {0};
+    bool wanted = call->profile->est.renewal_info && call->store &&
+                  est_renewal_id(last_segment(call->target), &key_id, serial);
+    struct ra_cert_id id = {call->profile, buf_bytes(&key_id), serial};
+    if (wanted && !est_renewal_info(call->store, &id, &found, &reply->body, &err)) {
+        answer_fault(reply, &err);
+    } else if (found.found) {
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+        reply->status = 200;
+        reply->content_type = "application/json";
+        reply->retry_after = found.retry_after;
+    } else {
+        refuse(reply, 404, "no-certificate", "no certificate of the profile has this identifier");
+    }
+    buf_free(&key_id);
 }
 
 /* "application/pkcs10", whatever parameters follow; absent is tolerated (RFC 8951 section 3). */
@@ -392,7 +428,7 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
 
 static bool method_fits(const struct est_call *call, struct est_reply *reply)
 {
-    bool get = call->op == EST_CACERTS || call->op == EST_CSRATTRS;
+    bool get = call->op == EST_CACERTS || call->op == EST_CSRATTRS || call->op == EST_RENEWAL_INFO;
     if (strcmp(call->method, get ? "GET" : "POST") == 0)
         return true;
     refuse(reply, 405, "bad-method", "a method that this operation does not have");
@@ -417,6 +453,9 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
         break;
     case EST_CSRATTRS:
         csrattrs(call, reply);
+        break;
+    case EST_RENEWAL_INFO:
+        renewal_info(call, reply);
         break;
     default:
         refuse(reply, 501, "not-implemented", "an optional operation that is not served");

@@ -14,10 +14,12 @@ enum est_op {
     EST_CSRATTRS,
     EST_FULLCMC,
     EST_SERVERKEYGEN,
+    EST_RENEWAL_INFO,
     EST_OP_COUNT,
 };
 
-/* "/.well-known/est[/LABEL]/OPERATION" (RFC 7030 section 3.2.2), path not yet decoded, without the
+/* "/.well-known/est[/LABEL]/OPERATION" (RFC 7030 section 3.2.2), behind renewal-info one more
+ * segment; path not yet decoded, without the
  * query. False if it is not of that form. label: "" if there is none; charset
  * [A-Za-z0-9._~-]{1,64}. */
 #define EST_LABEL_MAX 64
@@ -41,6 +43,7 @@ struct est_call {
     struct bytes binding;
     struct cert *peer;         /* TLS client certificate (its key was proved), or NULL */
     struct est_guard *guard;   /* against guessing; or NULL */
+    struct store *store;       /* for renewal-info; or NULL */
     struct est_nonces *nonces; /* NULL: Digest is not offered */
     const char *origin;        /* peer address */
     const char *id;            /* of the call: a refusal names it; or NULL */

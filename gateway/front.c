@@ -218,6 +218,7 @@ static void est_handle(void *arg, const struct http_request *request,
             .origin = request->peer,
             .guard = front->guard,
             .nonces = front->nonces,
+            .store = ra_store_get(front->ra),
             .target = request->target,
             .id = current.id,
         };

@@ -280,6 +280,13 @@ static bool cert_list(struct store *store, const struct store_filter *filter,
     WITH_READER(store, err, db_cert_list(db, filter, each, arg, err));
 }
 
+static bool cert_serial(struct store *store, const struct store_filter *filter,
+                        bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                        struct err *err)
+{
+    WITH_READER(store, err, db_cert_serial(db, filter, each, arg, err));
+}
+
 static bool challenge_find(struct store *store, const uint8_t *digest, struct store_challenge *ret,
                            bool *found, struct err *err)
 {
@@ -493,6 +500,7 @@ const struct store_vt store_sqlite = {
     .request_counts = request_counts,
     .cert_find = cert_find,
     .cert_list = cert_list,
+    .cert_serial = cert_serial,
     .challenge_find = challenge_find,
     .challenge_spent_by = challenge_spent_by,
     .memory_get = memory_get,

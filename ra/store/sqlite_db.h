@@ -60,6 +60,9 @@ bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *
 bool db_cert_list(struct db *db, const struct store_filter *filter,
                   bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                   struct err *err);
+bool db_cert_serial(struct db *db, const struct store_filter *filter,
+                    bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                    struct err *err);
 bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challenge *ret,
                        bool *found, struct err *err);
 bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id, bool *ret,

@@ -278,6 +278,23 @@ bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *
     return true;
 }
 
+static bool each_cert(struct db *db, sqlite3_stmt *stmt,
+                      bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                      struct err *err)
+{
+    bool row, go_on = true, ok;
+    while ((ok = db_step(db, stmt, &row, err)) && row && go_on) {
+        struct store_cert cert = {0};
+        ok = cert_row(stmt, &cert) || err_set(err, ERR_LOCAL, "store: a certificate too large");
+        go_on = ok && each(&cert, arg);
+        store_cert_clear(&cert);
+        if (!ok)
+            break;
+    }
+    sqlite3_reset(stmt);
+    return ok;
+}
+
 bool db_cert_list(struct db *db, const struct store_filter *filter,
                   bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                   struct err *err)
@@ -297,17 +314,20 @@ bool db_cert_list(struct db *db, const struct store_filter *filter,
     sqlite3_bind_int64(stmt, 4, filter->expires_before);
     sqlite3_bind_int(stmt, 5, filter->revoked_only);
     sqlite3_bind_int(stmt, 6, filter->limit ? filter->limit : -1);
-    bool row, go_on = true, ok;
-    while ((ok = db_step(db, stmt, &row, err)) && row && go_on) {
-        struct store_cert cert = {0};
-        ok = cert_row(stmt, &cert) || err_set(err, ERR_LOCAL, "store: a certificate too large");
-        go_on = ok && each(&cert, arg);
-        store_cert_clear(&cert);
-        if (!ok)
-            break;
-    }
-    sqlite3_reset(stmt);
-    return ok;
+    return each_cert(db, stmt, each, arg, err);
+}
+
+bool db_cert_serial(struct db *db, const struct store_filter *filter,
+                    bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                    struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(
+        db, CERT_COLUMNS "INDEXED BY cert_serial WHERE serial = ?1 AND profile = ?2", err);
+    if (!stmt)
+        return false;
+    db_bind_text(stmt, 1, filter->serial);
+    db_bind_text(stmt, 2, filter->profile);
+    return each_cert(db, stmt, each, arg, err);
 }
 
 bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challenge *ret,

@@ -41,6 +41,10 @@ struct store_vt {
     bool (*cert_list)(struct store *store, const struct store_filter *filter,
                       bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                       struct err *err);
+    /* Of filter: profile and serial, exactly these. Answered from an index. */
+    bool (*cert_serial)(struct store *store, const struct store_filter *filter,
+                        bool (*each)(const struct store_cert *cert, void *arg), void *arg,
+                        struct err *err);
     bool (*challenge_find)(struct store *store, const uint8_t *digest, struct store_challenge *ret,
                            bool *found, struct err *err);
     /* Whether this request spent this challenge. */
