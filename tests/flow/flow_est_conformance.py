@@ -2,6 +2,7 @@
 import base64
 import os
 
+from der import SEQUENCE, SET, oid, resign, write
 from est_rows import EstFlow, main
 from est_wire import LINKING, Tls12, Tls13, basic, make_csr, read_head, request
 from gateway import FlowTest, run, text
@@ -71,6 +72,19 @@ class Binding(FlowTest):
             value = base64.b64decode(conn.binding)
             for wrong in (value[:-1], value + b"x", value[:1], value + value):
                 self.enroll(conn, work, "/CN=pop-8", f"challengePassword = {base64.b64encode(wrong).decode()}", expect=400)
+
+    def test_values(self):
+        """S6: challengePassword without a value, with two, or of a type that is no text is 400; BMPString is text"""
+        work = self.gw.work("values")
+        kind = oid("1.2.840.113549.1.9.7")
+        with Tls12(self.gw) as conn:
+            right = write(0x13, conn.binding.encode())
+            wide = write(0x1E, conn.binding.encode("utf-16-be"))
+            for number, (values, wanted) in enumerate((((), 400), ((right, right), 400), ((right, write(0x13, b"AAAA")), 400),
+                                                       ((write(0x02, b"\x01"),), 400), ((b"\x05\x00",), 400), ((wide,), 200))):
+                csr = resign(work, make_csr(work, f"/CN=values-{number}"), attributes=[write(SEQUENCE, kind, write(SET, *values))])
+                status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+                self.assertEqual(status, wanted, (number, body))
 
     def test_repeat(self):
         """RFC 7030 4.2.3: a repetition that is bound to its own connection gets the first one's certificate"""
@@ -168,6 +182,21 @@ def wrapped(text, columns, end):
     return end.join(text[i:i + columns] for i in range(0, len(text), columns)) + end
 
 
+class Silent(EstFlow):
+    """csrattrs: none."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, csrattrs: none")
+
+    def test_no_attributes(self):
+        """RFC 7030 4.5.2, quirk 1: without attributes csrattrs is 404 (or 204) without a body"""
+        with self.connect() as conn:
+            status, headers, body = conn.ask(request("csrattrs"))
+        self.assertEqual((status, headers.get("Content-Length"), body), (404, "0", b""))
+        self.assertNotIn("Content-Type", headers)
+
+
 class Strict(EstFlow):
     """est.lenient: none."""
 
@@ -208,6 +237,108 @@ class Plain(EstFlow):
                     conn.tls.sendall(request(operation, method=method))
                     status, headers = read_head(conn.file)
                 self.assertEqual((status, headers.get("Allow")), (405, "GET, POST"), (operation, method))
+
+    def test_authorization_ignored(self):
+        """RFC 7030 4.1.1, 4.5.1, quirk 8: cacerts and csrattrs ask for no authentication and look at none, right or wrong"""
+        for operation in ("cacerts", "csrattrs"):
+            for headers in ([], [basic("no challenge")], ["Authorization: X"], ["authorization: Basic !"]):
+                self.assertEqual(self.status(request(operation, None, *headers)), 200, (operation, headers))
+
+    def test_empty_user(self):
+        """RFC 7030 3.2.3: the user name may be empty"""
+        csr = make_csr(self.gw.work("nobody"), "/CN=nobody")
+        self.assertEqual(self.status(request("simpleenroll", csr, basic(self.gw.challenge(), ""))), 200)
+
+    def test_transfer_encoding(self):
+        """RFC 8951 3.1: Content-Transfer-Encoding plays no part, whatever it says; header names have no case; Accept neither"""
+        work = self.gw.work("cte")
+        csr = base64.b64encode(make_csr(work, "/CN=cte"))
+        secret = basic(self.gw.challenge())
+        for header in ("Content-Transfer-Encoding: base64", "content-transfer-encoding: binary", "CONTENT-TRANSFER-ENCODING: 7bit",
+                       "Accept: application/x-pem-file"):
+            with self.connect() as conn:
+                status, headers, _ = conn.ask(post(csr, b"application/pkcs10", secret, header))
+            self.assertEqual((status, headers["Content-Type"]), (200, "application/pkcs7-mime; smime-type=certs-only"))
+
+    def test_errors(self):
+        """RFC 8951 5, RFC 7030 4.2.3: an error is 4xx with a line of text/plain and no Content-Transfer-Encoding"""
+        csr = base64.b64encode(make_csr(self.gw.work("errors"), "/CN=errors"))
+        for data, wanted in ((post(csr[:-8], b"application/pkcs10", basic(self.gw.challenge())), 400),
+                             (post(csr, b"application/pkcs10"), 401), (post(csr, b"text/html"), 415),
+                             (post(csr, b"application/pkcs10", operation="simplereenroll"), 403)):
+            with self.connect() as conn:
+                status, headers, body = conn.ask(data)
+            self.assertEqual((status, headers["Content-Type"]), (wanted, "text/plain"))
+            self.assertNotIn("Content-Transfer-Encoding", headers)
+            self.assertEqual(body.count(b"\n"), 1)
+
+    def test_expect(self):
+        """RFC 9110 10.1.1, RFC 7030 A.4: who waits for 100 Continue hears it before the body"""
+        csr = make_csr(self.gw.work("expect"), "/CN=expect")
+        data = request("simpleenroll", csr, basic(self.gw.challenge()), "Expect: 100-continue")
+        head, body = data.split(b"\r\n\r\n", 1)
+        with self.connect() as conn:
+            conn.tls.sendall(head + b"\r\n\r\n")
+            self.assertEqual(conn.file.readline(), b"HTTP/1.1 100 Continue\r\n")
+            self.assertEqual(conn.file.readline(), b"\r\n")
+            self.assertEqual(conn.ask(body)[0], 200)
+
+    def test_chunked(self):
+        """RFC 9112 7.1: a body in chunks is the body, wherever it is cut"""
+        csr = base64.b64encode(make_csr(self.gw.work("chunked"), "/CN=chunked"))
+        head = request("simpleenroll", None, basic(self.gw.challenge()), "Content-Type: application/pkcs10",
+                       "Transfer-Encoding: chunked", method="POST")
+        for size in (1000, 7, 1):
+            chunks = b"".join(b"%x\r\n%s\r\n" % (len(csr[i:i + size]), csr[i:i + size]) for i in range(0, len(csr), size))
+            self.assertEqual(self.status(head + chunks + b"0\r\n\r\n"), 200, size)
+
+    def test_one_record(self):
+        """Quirk 2: strongSwan reads twice: head and body of every reply come in one TLS record"""
+        csr = make_csr(self.gw.work("record"), "/CN=record")
+        for data in (request("cacerts"), request("csrattrs"), request("simpleenroll", csr, basic(self.gw.challenge()))):
+            with self.connect() as conn:
+                conn.tls.sendall(data)
+                reply = conn.tls.recv(65536)
+            head, body = reply.split(b"\r\n\r\n", 1)
+            self.assertIn(b"Content-Length: %d\r\n" % len(body), head + b"\r\n")
+            self.assertTrue(body.endswith(b"\n"))
+
+    def test_polls(self):
+        """Quirks 3 and 8: the same bytes on new connections get the same certificate; simpleenroll by a known one renews it"""
+        work = self.gw.work("polls")
+        data = request("simpleenroll", make_csr(work, "/CN=polls"), basic(self.gw.challenge()))
+        bodies = []
+        for _ in range(3):
+            with self.connect() as conn:
+                bodies.append(conn.ask(data)[2])
+        self.assertEqual(len(set(bodies)), 1)
+        with open(os.path.join(work, "cert.pem"), "wb") as file:
+            file.write(run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(bodies[0])).stdout)
+        cert = (os.path.join(work, "cert.pem"), os.path.join(work, "key.pem"))
+        self.assertEqual(self.status(request("simpleenroll", make_csr(work, "/CN=polls", key="new.pem")), cert=cert), 200)
+        self.assertTrue([c for c in self.issued("CN=polls") if c.get("replaced_by")])
+
+    def test_chain_sent(self):
+        """Quirk 16: a client that sends its chain with its certificate is judged by the first one"""
+        work = self.gw.work("chain")
+        cert, key = self.enroll(work, "/CN=chain")
+        with open(cert, "ab") as out, open(self.gw.path("ca/issuing.pem"), "rb") as one, open(self.gw.root, "rb") as two:
+            out.write(one.read() + two.read())
+        csr = make_csr(work, "/CN=chain", key="new.pem")
+        self.assertEqual(self.status(request("simplereenroll", csr), cert=(cert, key)), 200)
+
+    def test_tls(self):
+        """RFC 8996, RFC 7030 3.3.1, quirks 18 and 22: TLS 1.2 and up; the whole chain is sent, a certificate is asked for at once"""
+        where = f"127.0.0.1:{self.gw.est_port}"
+        for version in ("-tls1", "-tls1_1"):
+            shown = run("openssl", "s_client", "-connect", where, version, "-cipher", "ALL:@SECLEVEL=0", check=False, input=b"")
+            self.assertNotEqual(shown.returncode, 0)
+        for version in ("-tls1_2", "-tls1_3"):
+            shown = text("openssl", "s_client", "-connect", where, version, "-CAfile", self.gw.root, "-showcerts", input=b"")
+            self.assertIn("Verify return code: 0 (ok)", shown)
+            self.assertGreaterEqual(shown.count("BEGIN CERTIFICATE"), 2)
+            self.assertIn("Client Certificate Types" if version == "-tls1_2" else "Requested Signature Algorithms", shown)
+            self.assertNotIn("Max Early Data: 1", shown)
 
     def test_replies(self):
         """Quirks 1, 2, 4, 5, 6: exact media types, Content-Length, lines of 64, a head below 1 KiB, nothing chunked"""

@@ -1,9 +1,13 @@
 """EST against what servers got wrong (S1 to S24): a row a test, printed as pass or FAIL."""
 import base64
 import os
+import signal
 
+from der import BIT_STRING, SEQUENCE, number, oid, read, resign, write
 from est_rows import EstFlow, main
 from est_wire import Tls12, basic, make_csr, request
+from faults import answers, changed
+from flow_upstream_est import EstCa, issue_elsewhere
 from gateway import run, text
 from http_corpus import wait_until
 
@@ -128,6 +132,59 @@ class Security(EstFlow):
         self.assert_refused(make_csr(work, "/CN=s13", key="close.pem"), (403,), "close")
         self.assertTrue(wait_until(lambda: "too close together" in self.gw.log()))
 
+    def test_s13_parsed(self):
+        """S13: a point off its curve, on each, an RSA key of 16384 bits and even exponents are 400, each with its reason in the log"""
+        work = self.gw.work("s13-parsed")
+        for curve, reason in (("P-256", "not a point on P-256"), ("P-384", "not a point on P-384"),
+                              ("P-521", "not a point on P-521")):
+            csr = make_csr(work, "/CN=s13-parsed", key=curve + ".pem", curve=curve)
+            spki = bytearray(read(csr)[0][2].whole)
+            spki[-1] ^= 1
+            self.assert_refused(resign(work, csr, key=curve + ".pem", spki=bytes(spki)), (400,), curve)
+            self.assertTrue(wait_until(lambda reason=reason: reason in self.gw.log()), reason)
+        csr = make_csr(work, "/CN=s13-parsed")
+        for modulus, exponent, reason in (((1 << 16383) + 12345, 65537, "an RSA key of 16384 bits"),
+                                          ((1 << 2047) + 12345, 65536, "even, small or huge exponent"),
+                                          ((1 << 2047) + 12345, 1, "even, small or huge exponent")):
+            spki = write(SEQUENCE, write(SEQUENCE, oid("1.2.840.113549.1.1.1"), b"\x05\x00"),
+                         write(BIT_STRING, b"\x00", write(SEQUENCE, number(modulus), number(exponent))))
+            self.assert_refused(resign(work, csr, spki=spki), (400,), reason)
+            self.assertTrue(wait_until(lambda reason=reason: reason in self.gw.log()), reason)
+
+    def test_s10_secrets(self):
+        """S10: passwords, challenges and what stands for them in a CSR are neither logged nor sent back, refused or not"""
+        work = self.gw.work("s10")
+        self.gw.secrets += ["S10PASSWORDWRONG2345", "S10CHALLENGEPASSWORD", "S10OTPCHALLENGE23456"]
+        password, otp = "challengePassword = S10CHALLENGEPASSWORD", "1.2.840.113549.1.9.16.2.56 = S10OTPCHALLENGE23456"
+        for secret, attributes, wanted in (("S10PASSWORDWRONG2345", [password], 401), (self.gw.challenge(), [password, otp], 403),
+                                           (self.gw.challenge(), [password], 200)):
+            with self.connect() as conn:
+                csr = make_csr(work, "/CN=s10", attributes=attributes)
+                status, headers, body = conn.ask(request("simpleenroll", csr, basic(secret)))
+            self.assertEqual(status, wanted, body)
+            shown = str(headers) + body.decode()
+            for word in (secret, "S10PASS", "S10CHALLENGE", "S10OTP", basic(secret).split()[-1]):
+                self.assertNotIn(word, shown)
+                self.assertNotIn(word, self.gw.log())
+
+    def test_s15_white(self):
+        """S15: ten megabytes of white space are cut off at the ceiling, with and without a length; a body of 120 KiB is read"""
+        head = b"POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/pkcs10\r\n"
+        with self.connect() as conn:
+            conn.tls.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+            sent = 0
+            try:
+                while sent < 10 << 20:
+                    conn.tls.sendall(b"2000\r\n" + b" " * 8192 + b"\r\n")
+                    sent += 8192
+            except OSError:
+                pass
+            self.assertLess(sent, 10 << 20)
+        secret = basic(self.gw.challenge()).encode()
+        for size, wanted in ((120 << 10, 400), (129 << 10, 413)):
+            body = b"MIIB" * (size // 4)
+            self.assertEqual(self.status(head + secret + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body), wanted, size)
+
     def test_s15_bodies(self):
         """S15, S16: too much is 413, two ways to tell a length 400; what ends early is never issued"""
         head = b"POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/pkcs10\r\n"
@@ -172,6 +229,129 @@ class Security(EstFlow):
         self.assertEqual(self.status(request("cacertsX")), 404)
         self.assertEqual(self.status(request("cacerts", label="/default")), 200)
         self.assertEqual(self.status(request("cacerts", label="/%64efault")), 200)
+
+
+class Reuse(EstFlow):
+    """keys.reuse: refuse, and a list of known keys."""
+
+    @classmethod
+    def configure(cls, gw):
+        work = gw.work("listed")
+        run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "known.pem", cwd=work)
+        modulus = run("openssl", "rsa", "-in", "known.pem", "-noout", "-modulus", cwd=work).stdout
+        with open(gw.path("known-keys"), "w", encoding="ascii") as file:
+            file.write("# 2048 bits\n" + text("openssl", "sha1", "-r", input=modulus)[20:40] + "\n")
+        gw.edit(r"^    keys: \{", "    keys: {reuse: refuse, blocklist: [known-keys], ")
+
+    def test_s14_reuse(self):
+        """S14: the key of one name is refused for another, 403 with a reason of its own; the same name may renew with it"""
+        work = self.gw.work("s14")
+        cert = self.enroll(work, "/CN=s14")
+        self.assert_refused(make_csr(work, "/CN=s14-other"), (403,))
+        self.assertTrue(wait_until(lambda: self.gw.metric(r'reason="key-reused"') == 1))
+        self.assertIn("the key is that of", self.gw.log())
+        self.assertEqual(self.status(request("simplereenroll", make_csr(work, "/CN=s14")), cert=cert), 200)
+
+    def test_s13_debian(self):
+        """S13: a key of Debian's list, as openssl-blacklist has it, is 403"""
+        work = self.gw.work("listed")
+        self.assert_refused(make_csr(work, "/CN=listed", key="known.pem"), (403,))
+        self.assertTrue(wait_until(lambda: "a key whose private key is known" in self.gw.log()))
+
+
+class Behind(EstFlow):
+    """The CA is another one, asked over EST through a proxy that has bad days."""
+
+    @classmethod
+    def configure(cls, gw):
+        cls.ca = EstCa()
+        cls.ca.configure(gw, "    limits: {wait: 2s, deadline: 3s}\n    breaker: {failures: 100, open: 1s}")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.gw.close()
+        cls.ca.close()
+
+    def wait_issued(self, data, **options):
+        """The body of the 200 that ends the 202s, each with an integer Retry-After."""
+        statuses = []
+        def collected():
+            with self.connect(**options) as conn:
+                status, headers, body = conn.ask(data)
+            statuses.append((status, headers, body))
+            if status == 202:
+                self.assertGreater(int(headers["Retry-After"]), 0)
+            return status == 200
+        self.assertTrue(wait_until(collected, 30), statuses[-1:])
+        return statuses[-1][2]
+
+    def test_s17_wrong(self):
+        """S17: another client's certificate from the CA never reaches the device, nor the inventory"""
+        work = self.gw.work("s17")
+        other = issue_elsewhere(self.ca, "/CN=s17-other", work)
+        self.ca.proxy.reset(changed("wrong key", lambda s, h, b: (s, h, other)))
+        data = request("simpleenroll", make_csr(work, "/CN=s17"), basic(self.gw.challenge()))
+        for _ in range(3):
+            with self.connect() as conn:
+                status, _, body = conn.ask(data)
+            self.assertIn(status, (202, 403, 503))
+            self.assertLess(len(body), 200)
+        self.assertEqual(self.issued("s17"), [])
+
+    def test_s19_theft(self):
+        """S19, RFC 7030 4.2.3: what waits is collected with the same credential, also on a new connection and after a restart, and
+        by nobody else"""
+        work = self.gw.work("s19")
+        self.ca.proxy.reset(*[answers(202, ("Retry-After", "1"))] * 3)
+        csr = make_csr(work, "/CN=s19-waits")
+        mine = request("simpleenroll", csr, basic(self.gw.challenge()))
+        self.assertEqual(self.status(mine), 202)
+        for thief in (basic("WRONGCHALLENGE234567"), basic("WRONGCHALLENGE234567", "other")):
+            self.assertEqual(self.status(request("simpleenroll", csr, thief)), 401)
+        self.assertEqual(self.status(request("simpleenroll", csr)), 401)
+        self.gw.stop()
+        self.gw.start()
+        first = self.wait_issued(mine)
+        self.assertEqual(self.wait_issued(mine), first)
+        self.assertEqual(self.status(request("simpleenroll", csr, basic("WRONGCHALLENGE234567"))), 401)
+        self.assertEqual(len(self.issued("s19-waits")), 1)
+
+    def test_s23_replace(self):
+        """S23: while the CA is gone a renewal waits and the old certificate stays good; afterwards the new one replaces it"""
+        work = self.gw.work("s23")
+        self.ca.proxy.reset()
+        data = request("simpleenroll", make_csr(work, "/CN=s23"), basic(self.gw.challenge()))
+        body = self.wait_issued(data)
+        pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+        with open(os.path.join(work, "cert.pem"), "wb") as file:
+            file.write(pem)
+        cert = (os.path.join(work, "cert.pem"), os.path.join(work, "key.pem"))
+        self.ca.proxy.reset(*[answers(503, ("Retry-After", "1"))] * 2)
+        again = request("simplereenroll", make_csr(work, "/CN=s23", key="new.pem"))
+        self.assertEqual(self.status(again, cert=cert), 202)
+        held = self.issued("s23")
+        self.assertEqual((len(held), held[0].get("replaced_by") or ""), (1, ""))
+        self.assertEqual(self.status(request("cacerts")), 200)
+        self.wait_issued(again, cert=cert)
+        self.assertEqual(len(self.issued("s23")), 2)
+
+    def test_s23_reload(self):
+        """S23: a faulty configuration changes nothing: cacerts is as before, and devices enroll"""
+        work = self.gw.work("s23-reload")
+        with self.connect() as conn:
+            before = conn.ask(request("cacerts"))[2]
+        with open(self.gw.conf, encoding="utf-8") as file:
+            good = file.read()
+        self.gw.edit(r"^profiles:", "nonsense: true\nprofiles:")
+        failed = self.gw.metric(r'^scepter_reloads_total.*failed')
+        self.gw.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.gw.metric(r'^scepter_reloads_total.*failed') > failed))
+        with open(self.gw.conf, "w", encoding="utf-8") as file:
+            file.write(good)
+        with self.connect() as conn:
+            self.assertEqual(conn.ask(request("cacerts"))[2], before)
+        self.ca.proxy.reset()
+        self.wait_issued(request("simpleenroll", make_csr(work, "/CN=after"), basic(self.gw.challenge())))
 
 
 def close_primes_key(path):
