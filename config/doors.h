@@ -68,6 +68,9 @@ struct cfg_scep {
 /* Hashes of HTTP Digest (RFC 7616 section 3.3), strongest first. */
 enum cfg_digest { CFG_DIGEST_SHA256 = 0, CFG_DIGEST_MD5, CFG_DIGEST_COUNT };
 
+/* What RFC 8951 does not have, and devices send. */
+enum cfg_lenient { CFG_LENIENT_DER = 0, CFG_LENIENT_PEM, CFG_LENIENT_NO_TYPE, CFG_LENIENT_COUNT };
+
 struct cfg_user {
     char *name;
     char *hash;                  /* crypt(3), salted; or NULL */
@@ -101,6 +104,8 @@ struct cfg_est {
     enum cfg_fullcmc fullcmc;
     bool signer_given; /* signer is an index into cfg.ras; else the TLS server signs */
     size_t signer;
+    bool renewal_info;
+    bool strict[CFG_LENIENT_COUNT]; /* refuse it */
 };
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/pem.h"
 #include "base/text.h"
+#include "config/read.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 static const char certs_form[] = "a PEM file with certificates";
 static const char key_form[] = "a PEM file with an unencrypted private key";
 static const char secrets_form[] = "a file with one secret a line";
+static const char blocklist_form[] = "a file with 20 or 64 hexadecimal digits a line";
 static const char users_form[] = "a file with NAME:HASH lines";
 static const char shared_form[] = "a file with ID:KEY lines in hex";
 
@@ -409,4 +411,36 @@ void cfg_file_shared_keys_clear(void *field)
     free(est->shared_keys);
     est->shared_keys = NULL;
     est->shared_key_count = 0;
+}
+
+static bool blocklist_read(const struct cfg_node *node, struct blocklist **list,
+                           struct cfg_faults *faults)
+{
+    struct buf text = BUF_INIT(BLOCKLIST_FILE_MAX);
+    struct err err;
+    char *path = usable(node, blocklist_form, true, faults);
+    if (!path)
+        return false;
+    bool ok = pem_file_read(path, BLOCKLIST_FILE_MAX, &text, &err) &&
+              blocklist_add(buf_bytes(&text), list, &err);
+    if (!ok)
+        cfg_fault(faults, node, "%s; expected %s", err.text, blocklist_form);
+    buf_free(&text);
+    free(path);
+    return ok;
+}
+
+bool cfg_file_blocklists(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    bool ok = cfg_is_list(node, blocklist_form, faults);
+    for (size_t i = 0; ok && i < node->count; i++)
+        ok = blocklist_read(node->items[i], field, faults);
+    return ok;
+}
+
+void cfg_file_blocklists_clear(void *field)
+{
+    struct blocklist **list = field;
+    blocklist_free(*list);
+    *list = NULL;
 }

@@ -28,4 +28,8 @@ void cfg_file_users_clear(void *field);
 bool cfg_file_shared_keys(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_file_shared_keys_clear(void *field);
 
+/* field is a struct blocklist *: a list of files (base/blocklist.h). */
+bool cfg_file_blocklists(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_file_blocklists_clear(void *field);
+
 #endif

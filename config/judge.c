@@ -21,10 +21,21 @@ void cfg_judge_tls_other(void *field, struct cfg_faults *faults, const struct cf
     (void)cfg_judge_pair(&identity->chain, identity->key, node, faults);
 }
 
+/* Other rules for the kinds that are usual. */
+static bool names_no_kind(const struct cfg_node *keys)
+{
+    static const char *const kinds[] = {"rsa", "ec", "ed25519"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (cfg_node_get(keys, kinds[i]))
+            return false;
+    return !keys || keys->count;
+}
+
 void cfg_judge_keys(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {
     const struct cfg_keys *keys = field;
-    if (!cfg_node_get(node, "rsa") && !cfg_node_get(node, "ec") && !keys->ed25519)
+    if (!cfg_node_get(node, "rsa") && !cfg_node_get(node, "ec") && !keys->ed25519 &&
+        !names_no_kind(node))
         cfg_fault_key(faults, node, NULL, "allows no key; expected rsa, ec or ed25519");
 }
 
@@ -180,7 +191,7 @@ void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_
     profile->scep_enabled = cfg_node_get(node, "scep");
     profile->est.enabled = cfg_node_get(node, "est");
     profile->san_given = cfg_node_get(node, "san");
-    if (!cfg_node_get(node, "keys"))
+    if (names_no_kind(cfg_node_get(node, "keys")))
         default_keys(&profile->keys);
     if (!profile->scep_enabled && !profile->est.enabled)
         cfg_fault_key(faults, node, NULL, "has no door; expected scep, est or both");

@@ -2,6 +2,7 @@
 #ifndef CONFIG_PROFILE_H
 #define CONFIG_PROFILE_H
 
+#include "base/blocklist.h"
 #include "base/rate.h"
 #include "config/anchor.h"
 #include "config/doors.h"
@@ -15,6 +16,7 @@ enum cfg_challenge_kind {
 };
 enum cfg_revoke { CFG_REVOKE_LOCAL = 0, CFG_REVOKE_UPSTREAM };
 enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
+enum cfg_reuse { CFG_REUSE_ALLOW = 0, CFG_REUSE_REFUSE };
 enum cfg_change { CFG_CHANGE_REFUSE = 0, CFG_CHANGE_ALLOW };
 
 struct cfg_route {
@@ -30,7 +32,9 @@ struct cfg_keys {
     int64_t rsa_min, rsa_max; /* bits; rsa_max 0: RSA is not allowed */
     struct cfg_strings ec;    /* "P-256", ...; empty: EC is not allowed */
     bool ed25519;
-    bool any; /* no keys entry: RSA 2048-4096 and P-256, P-384, P-521 */
+    enum cfg_reuse reuse;
+    struct blocklist *blocklist; /* or NULL */
+    bool any; /* no kind of key is named: RSA 2048-4096 and P-256, P-384, P-521 */
 };
 
 /* One entry of subject: an attribute type and the POSIX extended regular expression that each of

@@ -291,6 +291,22 @@ bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults 
     return words_read(node, words, challenge->kinds, faults);
 }
 
+bool cfg_read_lenient(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    static const char *const words[CFG_LENIENT_COUNT + 1] = {
+        [CFG_LENIENT_DER] = "der",
+        [CFG_LENIENT_PEM] = "pem",
+        [CFG_LENIENT_NO_TYPE] = "no-media-type",
+    };
+    struct cfg_est *est = field;
+    bool flags[CFG_LENIENT_COUNT] = {false};
+    bool none = node->kind == CFG_NODE_SCALAR && strcmp(node->text, "none") == 0;
+    bool ok = none || words_read(node, words, flags, faults);
+    for (unsigned i = 0; i < CFG_LENIENT_COUNT; i++)
+        est->strict[i] = !flags[i];
+    return ok;
+}
+
 bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
     static const char *const words[] = {"certificate", "basic", "digest", NULL};

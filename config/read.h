@@ -34,6 +34,8 @@ void cfg_read_subject_clear(void *field);
 /* struct cfg_challenge: kinds. */
 bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 /* struct cfg_est: auth_certificate and auth_basic. */
+/* lenient: what is not listed is strict. */
+bool cfg_read_lenient(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 
 /* Checks (config/table.h): what is wrong, or NULL. */

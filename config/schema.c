@@ -53,6 +53,10 @@ static const struct cfg_key route_keys[] = {
 
 static const char *const curves[] = {"P-256", "P-384", "P-521", NULL};
 
+/* In the order of enum cfg_reuse. */
+static const char *const reuse_words[] = {
+    [CFG_REUSE_ALLOW] = "allow", [CFG_REUSE_REFUSE] = "refuse", NULL};
+
 static const struct cfg_key keys_keys[] = {
     {.name = "rsa",
      .type = CFG_CUSTOM,
@@ -73,6 +77,23 @@ static const struct cfg_key keys_keys[] = {
      .offset = offsetof(struct cfg_keys, ed25519),
      .def = "false",
      .meaning = "Whether Ed25519 keys are allowed."},
+    {.name = "blocklist",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_keys, blocklist),
+     .meaning = "Keys that are refused because their private keys are known, such as Debian's of "
+                "2006 to 2008 (CVE-2008-0166): a line a key, 20 digits as in Debian's package "
+                "openssl-blacklist, or the SHA-256 of the SubjectPublicKeyInfo.",
+     .form = "a list of files with 20 or 64 hexadecimal digits a line",
+     .json = "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}}",
+     .read = cfg_file_blocklists,
+     .clear = cfg_file_blocklists_clear},
+    {.name = "reuse",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_keys, reuse),
+     .words = reuse_words,
+     .def = "allow",
+     .meaning = "Whether a key may be used for other names than those it was used for before, in "
+                "whatever profile; it is recorded either way."},
     {0},
 };
 
@@ -277,7 +298,8 @@ static const struct cfg_key profile_keys[] = {
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_profile, keys),
      .sub = keys_keys,
-     .meaning = "Which keys are allowed; left out: RSA of 2048 to 4096 bits, P-256, P-384, P-521.",
+     .meaning = "Which keys are allowed; without rsa, ec and ed25519: RSA of 2048 to 4096 bits, "
+                "P-256, P-384, P-521.",
      .judge = cfg_judge_keys},
     {.name = "subject",
      .type = CFG_CUSTOM,

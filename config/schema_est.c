@@ -80,6 +80,15 @@ const struct cfg_key cfg_est_keys[] = {
      .json = JSON_FILE,
      .read = cfg_file_users,
      .clear = cfg_file_users_clear},
+    {.name = "lenient",
+     .type = CFG_CUSTOM,
+     .offset = 0,
+     .def = "[der, pem, no-media-type]",
+     .meaning = "What is accepted, and counted, though RFC 8951 does not have it: a CSR in DER or "
+                "PEM instead of base64, and a request without a media type.",
+     .form = "none, or a list of der, pem, no-media-type",
+     .json = "{\"oneOf\": [{\"const\": \"none\"}, " JSON_WORDS3("der", "pem", "no-media-type") "]}",
+     .read = cfg_read_lenient},
     {.name = "binding",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_est, binding),
@@ -103,6 +112,12 @@ const struct cfg_key cfg_est_keys[] = {
      .def = "plain",
      .meaning = "How devices are told what the profile asks of a CSR: as RFC 7030 lists it, by a "
                 "template of RFC 9908, by both, or not at all."},
+    {.name = "renewal_info",
+     .type = CFG_BOOL,
+     .offset = offsetof(struct cfg_est, renewal_info),
+     .def = "false",
+     .meaning = "Whether anyone who knows a certificate is told when it had better be renewed "
+                "(renewal-info, a draft)."},
     {.name = "keygen",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_est, keygen),

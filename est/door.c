@@ -7,13 +7,16 @@
 #include "est/fullcmc.h"
 #include "est/keygen.h"
 #include "est/outcome.h"
+#include "est/renewal.h"
 #include "est/sign.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHAIN_MAX 32
+#define CHAIN_MAX 64
+#define CACERTS_SECONDS 3600
+#define KEY_ID_MAX 64
 #define FAULT_RETRY_SECONDS 30
 #define PENDING_RETRY_SECONDS 60 /* RFC 7030 section 4.2.3: a 202 always says when */
 #define CERTS_ONLY "application/pkcs7-mime; smime-type=certs-only"
@@ -43,6 +46,7 @@ static void answer_fault(struct est_reply *reply, const struct err *err)
     ra_note_set(&reply->note, "error", err_kind_name(err->kind), "%s", err->text);
     reply->note.fault = true;
     answer_text(reply, 503, "unavailable", "try again later");
+    reply->max_age = 0;
     reply->retry_after = FAULT_RETRY_SECONDS;
 }
 
@@ -56,35 +60,87 @@ static void answer_certs(const struct est_call *call, struct est_reply *reply,
         answer_fault(reply, &err);
 }
 
-static bool collected(const struct bytes *certs, size_t count, struct bytes der)
+/* Certificates, each once. */
+struct collection {
+    struct bytes certs[CHAIN_MAX];
+    size_t count;
+    bool full;
+};
+
+static void collect(struct collection *all, const struct cfg_certs *more)
 {
-    for (size_t i = 0; i < count; i++)
-        if (bytes_equal(certs[i], der))
-            return true;
-    return false;
+    for (size_t k = 0; k < more->count; k++) {
+        struct bytes der = cert_der_get(more->items[k]);
+        bool known = false;
+        for (size_t i = 0; i < all->count; i++)
+            known = known || bytes_equal(all->certs[i], der);
+        if (!known && all->count < CHAIN_MAX)
+            all->certs[all->count++] = der;
+        else if (!known)
+            all->full = true;
+    }
 }
 
-/* RFC 7030 section 4.1: the certificates of every CA that the profile's routes lead to, each once,
- * issuers of leaves first. */
+static bool collect_upstream(struct collection *all, struct upstream *up, struct err *err)
+{
+    const struct cfg_certs *chain = NULL;
+    if (!up->vt->chain || !up->vt->chain(up, &chain, err) || !chain)
+        return false;
+    collect(all, chain);
+    return true;
+}
+
+static bool profile_asks(const struct cfg_profile *profile, size_t upstream)
+{
+    bool asks = profile->migrate && profile->migrate_to == upstream;
+    for (size_t i = 0; i < profile->route_count; i++) {
+        const struct cfg_route *route = &profile->routes[i];
+        asks = asks || route->upstream == upstream;
+        for (size_t k = 0; k < route->pool_count; k++)
+            asks = asks || route->pool[k] == upstream;
+    }
+    return asks;
+}
+
+/* Every CA that may issue for the profile. One that has not told its certificates yet is a fault if
+ * a route leads to it first; one that would only take its place is left out. */
+static bool collect_profile(struct collection *all, const struct est_call *call, struct err *err)
+{
+    const struct cfg_profile *profile = call->profile;
+    struct upstream **ups = call->settings->upstreams;
+    struct err ignored;
+    for (size_t i = 0; i < profile->route_count; i++) {
+        const struct cfg_route *route = &profile->routes[i];
+        if (!collect_upstream(all, ups[route->upstream], err))
+            return false;
+        for (size_t k = 0; k < route->pool_count; k++)
+            (void)collect_upstream(all, ups[route->pool[k]], &ignored);
+    }
+    if (profile->migrate)
+        (void)collect_upstream(all, ups[profile->migrate_to], &ignored);
+    for (size_t i = 0; i < call->settings->cfg->upstream_count; i++) {
+        const struct cfg_certs *rollover = NULL;
+        if (profile_asks(profile, i) && ups[i]->vt->rollover &&
+            ups[i]->vt->rollover(ups[i], &rollover))
+            collect(all, rollover);
+    }
+    return !all->full || err_set(err, ERR_CONFIG, "more than %d CA certificates", CHAIN_MAX);
+}
+
+/* RFC 7030 section 4.1: whoever reads them needs no credential, and may keep them for a while. */
 static void cacerts(const struct est_call *call, struct est_reply *reply)
 {
-    struct bytes certs[CHAIN_MAX];
-    size_t count = 0;
+    struct collection *all = mem_zalloc(sizeof *all);
     struct err err = {0};
-    for (size_t i = 0; i < call->profile->route_count; i++) {
-        struct upstream *up = call->settings->upstreams[call->profile->routes[i].upstream];
-        const struct cfg_certs *chain = NULL;
-        if (!up->vt->chain || !up->vt->chain(up, &chain, &err)) {
-            answer_fault(reply, &err);
-            return;
-        }
-        for (size_t k = 0; k < chain->count && count < CHAIN_MAX; k++)
-            if (!collected(certs, count, cert_der_get(chain->items[k])))
-                certs[count++] = cert_der_get(chain->items[k]);
+    if (collect_profile(all, call, &err)) {
+        reply->content_type = "application/pkcs7-mime";
+        reply->max_age = CACERTS_SECONDS;
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+        answer_certs(call, reply, all->certs, all->count);
+    } else {
+        answer_fault(reply, &err);
     }
-    reply->content_type = "application/pkcs7-mime";
-    ra_note_set(&reply->note, "answered", NULL, "%s", "");
-    answer_certs(call, reply, certs, count);
+    free(all);
 }
 
 /* RFC 7030 section 4.5.2: without attributes there is no body either. */
@@ -104,6 +160,40 @@ static void csrattrs(const struct est_call *call, struct est_reply *reply)
         answer_fault(reply, &err);
     }
     buf_free(&der);
+}
+
+/* The last segment of the path. */
+static struct bytes last_segment(struct bytes target)
+{
+    struct bytes path, segment = {0};
+    bytes_take_until(&target, '?', &path);
+    while (bytes_take_until(&path, '/', &segment))
+        ;
+    return segment;
+}
+
+/* draft-yusef-lamps-rfc7030-renewal-recommendation: nobody has to prove anything for it, so it is
+ * 404 for everything that is not a certificate of this profile. RFC 8951 section 3: no base64. */
+static void renewal_info(const struct est_call *call, struct est_reply *reply)
+{
+    struct est_renewal found = {0};
+    struct buf key_id = BUF_INIT(KEY_ID_MAX);
+    char serial[CERT_SERIAL_TEXT_MAX];
+    struct err err = {0};
+    bool wanted = call->profile->est.renewal_info && call->store &&
+                  est_renewal_id(last_segment(call->target), &key_id, serial);
+    struct ra_cert_id id = {call->profile, buf_bytes(&key_id), serial};
+    if (wanted && !est_renewal_info(call->store, &id, &found, &reply->body, &err)) {
+        answer_fault(reply, &err);
+    } else if (found.found) {
+        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+        reply->status = 200;
+        reply->content_type = "application/json";
+        reply->retry_after = found.retry_after;
+    } else {
+        refuse(reply, 404, "no-certificate", "no certificate of the profile has this identifier");
+    }
+    buf_free(&key_id);
 }
 
 /* "application/pkcs10", whatever parameters follow; absent is tolerated (RFC 8951 section 3). */
@@ -328,6 +418,27 @@ static void note_leniency(const struct est_call *call, struct est_reply *reply)
     reply->lenient[EST_LENIENT_NO_TYPE] = bytes_trim(call->content_type).len == 0;
 }
 
+/* RFC 8951 section 3, where the profile insists on it. */
+static bool is_exact(const struct est_call *call, struct est_reply *reply)
+{
+    static const char *const details[EST_LENIENT_COUNT] = {
+        [EST_LENIENT_DER] = "a body of DER instead of base64",
+        [EST_LENIENT_PEM] = "a body of PEM instead of base64",
+        [EST_LENIENT_NO_TYPE] = "no media type",
+    };
+    note_leniency(call, reply);
+    for (unsigned i = 0; i < EST_LENIENT_COUNT; i++) {
+        if (!reply->lenient[i] || !call->profile->est.strict[i])
+            continue;
+        memset(reply->lenient, 0, sizeof reply->lenient);
+        bool type = i == EST_LENIENT_NO_TYPE;
+        refuse(reply, type ? 415 : 400, type ? "bad-media-type" : "bad-request", details[i]);
+        return false;
+    }
+    memset(reply->lenient, 0, sizeof reply->lenient);
+    return true;
+}
+
 /* RFC 7030 section 4.4.1: of a key that is made, the CSR's own key and signature are ignored. Where
  * to encrypt it to is known before anything is asked for. */
 static bool pop_fine(const struct est_call *call, const struct csr *csr, struct est_wrap *wrap,
@@ -349,7 +460,7 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
         refuse(reply, 415, "bad-media-type", "the media type is not application/pkcs10");
         return;
     }
-    if (!has_credential(call, NULL, reply) || !may_try(call, reply))
+    if (!is_exact(call, reply) || !has_credential(call, NULL, reply) || !may_try(call, reply))
         return;
     if (!est_body_csr(call->body, &csr, &err)) {
         refuse(reply, 400, "bad-request", err.text);
@@ -377,13 +488,11 @@ static bool is_served(const struct est_call *call)
 
 static bool method_fits(const struct est_call *call, struct est_reply *reply)
 {
-    bool get = call->op == EST_CACERTS || call->op == EST_CSRATTRS;
-    if (get && (strcmp(call->method, "GET") == 0 || strcmp(call->method, "HEAD") == 0))
-        return true;
-    if (!get && strcmp(call->method, "POST") == 0)
+    bool get = call->op == EST_CACERTS || call->op == EST_CSRATTRS || call->op == EST_RENEWAL_INFO;
+    if (strcmp(call->method, get ? "GET" : "POST") == 0)
         return true;
     refuse(reply, 405, "bad-method", "a method that this operation does not have");
-    reply->allow = get ? "GET, HEAD" : "POST";
+    reply->allow = get ? "GET" : "POST";
     return false;
 }
 
@@ -413,12 +522,15 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
     case EST_FULLCMC:
         est_fullcmc(ra, call, reply);
         break;
+    case EST_RENEWAL_INFO:
+        renewal_info(call, reply);
+        break;
     default:
         refuse(reply, 501, "not-implemented", "an optional operation that is not served");
     }
 }
 
-const char *est_lenient_name(enum est_lenient lenient)
+const char *est_lenient_name(enum cfg_lenient lenient)
 {
     static const char *const names[EST_LENIENT_COUNT] = {
         [EST_LENIENT_DER] = "der",

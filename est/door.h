@@ -14,10 +14,12 @@ enum est_op {
     EST_CSRATTRS,
     EST_FULLCMC,
     EST_SERVERKEYGEN,
+    EST_RENEWAL_INFO,
     EST_OP_COUNT,
 };
 
-/* "/.well-known/est[/LABEL]/OPERATION" (RFC 7030 section 3.2.2), path not yet decoded, without the
+/* "/.well-known/est[/LABEL]/OPERATION" (RFC 7030 section 3.2.2), behind renewal-info one more
+ * segment; path not yet decoded, without the
  * query. False if it is not of that form. label: "" if there is none; charset
  * [A-Za-z0-9._~-]{1,64}. */
 #define EST_LABEL_MAX 64
@@ -44,19 +46,20 @@ struct est_call {
     struct cert *const *along; /* that the client sent with it; proves nothing */
     size_t along_count;
     struct est_guard *guard;   /* against guessing; or NULL */
+    struct store *store;       /* for renewal-info; or NULL */
     struct est_nonces *nonces; /* NULL: Digest is not offered */
     const char *origin;        /* peer address */
     const char *id;            /* of the call: a refusal names it; or NULL */
 };
 
 /* What was accepted though it is not as RFC 8951 has it. */
-enum est_lenient {
-    EST_LENIENT_DER = 0,
-    EST_LENIENT_PEM,
-    EST_LENIENT_NO_TYPE, /* no media type */
-    EST_LENIENT_COUNT
+enum {
+    EST_LENIENT_DER = CFG_LENIENT_DER,
+    EST_LENIENT_PEM = CFG_LENIENT_PEM,
+    EST_LENIENT_NO_TYPE = CFG_LENIENT_NO_TYPE, /* no media type */
+    EST_LENIENT_COUNT = CFG_LENIENT_COUNT
 };
-const char *est_lenient_name(enum est_lenient lenient); /* "der", "pem", "no-media-type" */
+const char *est_lenient_name(enum cfg_lenient lenient); /* "der", "pem", "no-media-type" */
 
 #define EST_DELIVERS_MORE 7
 struct est_reply {
@@ -65,6 +68,7 @@ struct est_reply {
     const char *content_type; /* static text, or NULL for no body */
     bool base64;              /* send Content-Transfer-Encoding: base64 */
     int retry_after;          /* seconds, 0: no header */
+    int max_age;              /* seconds that it may be kept; 0: not at all */
     char *authenticate;       /* WWW-Authenticate, a line each, strongest first; or NULL; owned */
     const char *allow;        /* Allow, or NULL */
     struct buf body;

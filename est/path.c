@@ -13,6 +13,7 @@ static const char *const op_names[EST_OP_COUNT] = {
     [EST_CSRATTRS] = "csrattrs",
     [EST_FULLCMC] = "fullcmc",
     [EST_SERVERKEYGEN] = "serverkeygen",
+    [EST_RENEWAL_INFO] = "renewal-info",
 };
 
 const char *est_op_name(enum est_op op)
@@ -48,6 +49,18 @@ static bool label_fine(struct bytes label)
     return true;
 }
 
+/* "OPERATION", or "renewal-info/ID". */
+static bool tail_take(struct bytes path, enum est_op *op)
+{
+    struct bytes name;
+    bool more = bytes_take_until(&path, '/', &name);
+    if (!op_find(name, op))
+        return false;
+    if (*op != EST_RENEWAL_INFO)
+        return !more;
+    return more && path.len && !memchr(path.ptr, '/', path.len);
+}
+
 bool est_path_parse(struct bytes path, enum est_op *op, char label[EST_LABEL_MAX + 1])
 {
     struct buf decoded = BUF_INIT(EST_LABEL_MAX);
@@ -55,11 +68,13 @@ bool est_path_parse(struct bytes path, enum est_op *op, char label[EST_LABEL_MAX
     if (!bytes_starts(path, PREFIX) || !bytes_take(&path, strlen(PREFIX), &prefix))
         return false;
     label[0] = 0;
+    if (tail_take(path, op))
+        return true;
     if (!bytes_take_until(&path, '/', &first))
-        return op_find(first, op);
+        return false;
     /* Decoded once, after the segments are apart: "%2f" makes no segment. */
     bool ok = text_percent_decode(first, &decoded) && label_fine(buf_bytes(&decoded)) &&
-              op_find(path, op);
+              tail_take(path, op);
     if (ok) {
         memcpy(label, decoded.ptr, decoded.len);
         label[decoded.len] = 0;

@@ -190,6 +190,7 @@ static void est_answer(struct est_reply *reply, struct http_response *response)
         buf_clear(&response->authenticate);
     response->allow = reply->allow;
     response->body = reply->body;
+    response->max_age = reply->max_age;
     response->no_store = true;
     reply->body = (struct buf){0}; /* handed over */
 }
@@ -224,6 +225,7 @@ static void est_handle(void *arg, const struct http_request *request,
             .origin = request->peer,
             .guard = front->guard,
             .nonces = front->nonces,
+            .store = ra_store_get(front->ra),
             .target = request->target,
             .id = current.id,
         };

@@ -77,7 +77,8 @@ static bool add_authenticate(struct buf *out, const struct buf *lines)
 static bool compose(const struct http_response *response, bool head, bool close_after,
                     struct buf *out)
 {
-    char retry[24];
+    char retry[24], age[32];
+    snprintf(age, sizeof age, "max-age=%d", response->max_age);
     snprintf(retry, sizeof retry, "%d", response->retry_after);
     bool ok =
         buf_add_fmt(out, "HTTP/1.1 %d %s\r\n", response->status, frame_reason(response->status)) &&
@@ -86,7 +87,10 @@ static bool compose(const struct http_response *response, bool head, bool close_
         add_header(out, "Retry-After", response->retry_after ? retry : NULL) &&
         add_authenticate(out, &response->authenticate) &&
         add_header(out, "Allow", response->allow) &&
-        add_header(out, "Cache-Control", response->no_store ? "no-store" : NULL) &&
+        add_header(out, "Cache-Control",
+                   response->max_age    ? age
+                   : response->no_store ? "no-store"
+                                        : NULL) &&
         add_header(out, "Connection", close_after ? "close" : NULL);
     if (ok && response->status != 204)
         ok = buf_add_fmt(out, "Content-Length: %zu\r\n", response->body.len);

@@ -37,6 +37,7 @@ struct http_response {
     struct buf authenticate; /* WWW-Authenticate, a line each; or empty */
     const char *allow;       /* Allow, or NULL */
     bool no_store;           /* Cache-Control: no-store */
+    int max_age;             /* seconds; Cache-Control: max-age instead; 0: no header */
     bool sent;               /* set when it is on its way: for `done` */
 };
 

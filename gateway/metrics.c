@@ -167,7 +167,7 @@ static bool print_lenient(const struct metrics *metrics, struct buf *out)
                                "# TYPE scepter_est_lenient_total counter\n");
     for (unsigned i = 0; i < EST_LENIENT_COUNT && ok; i++)
         ok = buf_add_fmt(out, "scepter_est_lenient_total{kind=\"%s\"} %llu\n",
-                         est_lenient_name((enum est_lenient)i),
+                         est_lenient_name((enum cfg_lenient)i),
                          (unsigned long long)metrics->lenient[i]);
     return ok;
 }

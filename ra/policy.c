@@ -54,6 +54,8 @@ static void judge_key(const struct cfg_keys *keys, const struct spki *spki,
             policy_refuse(result, RA_BAD_KEY, "a key of kind %s is not allowed",
                           spki_kind_name(spki->kind));
     }
+    if (result->verdict != POLICY_REFUSE && blocklist_holds(keys->blocklist, spki))
+        policy_refuse(result, RA_BAD_KEY, "a key whose private key is known: it is in blocklist");
 }
 
 static const struct cfg_subject *subject_rule(const struct cfg_profile *profile, const char *type)

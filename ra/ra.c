@@ -8,6 +8,7 @@
 #include "ra/prove_all.h"
 #include "ra/rename.h"
 #include "ra/retire.h"
+#include "ra/reuse.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -159,6 +160,7 @@ struct ordering {
     struct store_request row;
     uint8_t device[RA_DIGEST_LEN];
     struct store_quota quota; /* most 0: none */
+    struct store_key_use key;
 };
 
 /* Whether the device may have another certificate. Not audited: a looping device would fill the
@@ -224,16 +226,17 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     struct upstream *up = settings->upstreams[ordering->upstream];
     struct store_request *row = &ordering->row;
     struct up_order up_order = {row->id, ordering->csr, request->profile};
-    char detail[RA_DETAIL_MAX], existing[RA_ID_LEN + 1];
+    char detail[RA_DETAIL_MAX], existing[RA_ID_LEN + 1], reuse[RA_DETAIL_MAX];
     enum store_order_result result;
+    ra_reuse_text(&ordering->key, reuse);
     if (!up->vt->prepare(up, &up_order, &row->handle, err)) {
         keyring_drop(ra->keys, row->id);
         return false;
     }
     debug_boundary("prepared");
-    snprintf(detail, sizeof detail, "%s by %s from %s%s%s%.100s", ra_op_name(row->op),
+    snprintf(detail, sizeof detail, "%s by %s from %s%s%.120s%s%.50s", ra_op_name(row->op),
              ra_authorization_by(ordering->authorization), up->name,
-             csr_change_has(request->csr) ? "; for new names" : "",
+             csr_change_has(request->csr) ? "; for new names" : "", reuse,
              *ignored ? "; ignored extensions: " : "", ignored);
     struct audit_event event = {"ordered",   row->id,      row->profile,
                                 row->origin, row->subject, detail};
@@ -242,6 +245,7 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
         .spend = ra_authorization_spends(ordering->authorization),
         .retry_window = request->profile->retry_window,
         .quota = ordering->quota.most ? &ordering->quota : NULL,
+        .key = &ordering->key,
         .audit = &event,
     };
     bool written = ra->store->vt->order(ra->store, &order, &result, existing, err);
@@ -259,6 +263,9 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     if (result == STORE_OVER_QUOTA)
         return refuse_over_quota(ordering, outcome) ||
                err_set(err, ERR_BUG, "a quota that is passed by nothing");
+    if (result == STORE_KEY_USED)
+        return ra_reuse_refuse(&ordering->key, outcome) ||
+               err_set(err, ERR_BUG, "a key that is reused by nobody");
     struct ra_drive drive = {.store = ra->store,
                              .settings = settings,
                              .profile = request->profile,
@@ -269,8 +276,9 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     if (row->attempt == 0 ? !work_by_line(ra, settings, row, outcome, err)
                           : !work_drive(ra, &drive, outcome, err))
         return false;
-    if (*ignored && outcome->status == RA_ISSUED)
-        snprintf(outcome->detail, sizeof outcome->detail, "; ignored extensions: %.200s", ignored);
+    if (outcome->status == RA_ISSUED)
+        snprintf(outcome->detail, sizeof outcome->detail, "%.120s%s%.100s", reuse,
+                 *ignored ? "; ignored extensions: " : "", ignored);
     return true;
 }
 
@@ -359,7 +367,9 @@ static bool order_made(struct ra *ra, struct ordering *ordering, const char *ign
 {
     const struct ra_request *request = ordering->request;
     EVP_PKEY *key = NULL;
-    bool ok = make_key(ra, ordering, &key, err) && fill_row(ordering, err) &&
+    bool ok = make_key(ra, ordering, &key, err) &&
+              ra_reuse_find(ra->store, request, ordering->csr, &ordering->key, err) &&
+              fill_row(ordering, err) &&
               (keyring_put(ra->keys, ordering->row.id, key, request->profile->retry_window) ||
                err_set(err, ERR_LOCAL, "too many keys wait for their devices"));
     EVP_PKEY_free(key);
@@ -378,34 +388,53 @@ static bool order(struct ra *ra, struct ordering *ordering, const char *ignored,
     return fill_row(ordering, err) && order_and_drive(ra, ordering, ignored, outcome, err);
 }
 
+/* What may be refused before the device's quota counts: outcome says so. False: could not decide.
+ */
+static bool judge(struct ra *ra, struct ordering *ordering, const struct policy_result *policy,
+                  struct ra_outcome *outcome, struct err *err)
+{
+    const struct ra_request *request = ordering->request;
+    enum ra_op op = ra_authorization_op(ordering->authorization);
+    if (policy->verdict == POLICY_REFUSE) {
+        ra_refuse(outcome, policy->reason, "%s", policy->detail);
+        return true;
+    }
+    if (!choose_upstream(ra, ordering)) {
+        ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
+        return true;
+    }
+    if (!takes_csr(ordering)) {
+        ra_refuse(outcome, RA_NO_ROUTE, "upstream %s takes only what a device signed itself",
+                  request->settings->upstreams[ordering->upstream]->name);
+        return true;
+    }
+    if (!ra_rename_judge(request, op, request->settings->upstreams[ordering->upstream], outcome))
+        return true;
+    if (request->op == RA_KEYGEN)
+        return true;
+    if (!ra_reuse_find(ra->store, request, request->csr, &ordering->key, err))
+        return false;
+    (void)ra_reuse_refuse(&ordering->key, outcome);
+    return true;
+}
+
 static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_outcome *outcome,
                             struct err *err)
 {
     const struct ra_request *request = ordering->request;
     struct policy_result *policy = mem_zalloc(sizeof *policy);
-    bool ok;
     ordering->csr = request->csr;
     if (request->op == RA_KEYGEN)
         policy_judge_wish(request->profile, request->csr, policy);
     else
         policy_judge(request->profile, request->csr, policy);
-    if (policy->verdict == POLICY_REFUSE) {
-        ra_refuse(outcome, policy->reason, "%s", policy->detail);
+    bool ok = judge(ra, ordering, policy, outcome, err);
+    if (ok && outcome->status == RA_REFUSED)
         ok = refuse_audited(ra, request, outcome, err);
-    } else if (!choose_upstream(ra, ordering)) {
-        ra_refuse(outcome, RA_NO_ROUTE, "no route of the profile takes this request");
-        ok = refuse_audited(ra, request, outcome, err);
-    } else if (!takes_csr(ordering)) {
-        ra_refuse(outcome, RA_NO_ROUTE, "upstream %s takes only what a device signed itself",
-                  request->settings->upstreams[ordering->upstream]->name);
-        ok = refuse_audited(ra, request, outcome, err);
-    } else if (!ra_rename_judge(request, ra_authorization_op(ordering->authorization),
-                                request->settings->upstreams[ordering->upstream], outcome)) {
-        ok = refuse_audited(ra, request, outcome, err);
-    } else {
-        ok = judge_quota(ra, ordering, err) && (refuse_over_quota(ordering, outcome) ||
-                                                order(ra, ordering, policy->ignored, outcome, err));
-    }
+    else
+        ok = ok && judge_quota(ra, ordering, err) &&
+             (refuse_over_quota(ordering, outcome) ||
+              order(ra, ordering, policy->ignored, outcome, err));
     store_request_clear(&ordering->row);
     csr_free(ordering->made);
     free(policy);

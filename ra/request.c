@@ -25,6 +25,7 @@ static const char *const reason_names[RA_REASON_COUNT] = {
     [RA_DENIED] = "denied",
     [RA_UNKNOWN_CERT] = "unknown-certificate",
     [RA_OVER_QUOTA] = "over-quota",
+    [RA_KEY_REUSED] = "key-reused",
 };
 
 const char *ra_op_name(enum ra_op op)

@@ -76,6 +76,9 @@ struct upstream_vt {
                    struct err *err);
     /* The CA's certificates, issuer of leaves first; borrowed until close. Does not ask the CA. */
     bool (*chain)(struct upstream *up, const struct cfg_certs **ret, struct err *err);
+    /* Besides the chain: certificates that lead from an old root to a new one or back (RFC 4210
+     * section 4.4), and roots to come. Borrowed until close. False: none. */
+    bool (*rollover)(struct upstream *up, const struct cfg_certs **ret);
     /* A CRL over what the inventory says is revoked; for CAs that we are. DER. */
     bool (*crl)(struct upstream *up, const struct up_revoked *revoked, size_t count,
                 struct buf *der, struct err *err);

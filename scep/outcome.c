@@ -15,6 +15,7 @@ static const enum scep_fail fails[RA_REASON_COUNT] = {
     [RA_DENIED] = SCEP_BAD_REQUEST,
     [RA_UNKNOWN_CERT] = SCEP_BAD_CERT_ID,
     [RA_OVER_QUOTA] = SCEP_BAD_REQUEST,
+    [RA_KEY_REUSED] = SCEP_BAD_REQUEST,
 };
 
 static const char *const fail_names[] = {

@@ -134,6 +134,12 @@ static bool local_chain(struct upstream *up, const struct cfg_certs **ret, struc
     return true;
 }
 
+static bool local_rollover(struct upstream *up, const struct cfg_certs **ret)
+{
+    *ret = &local_of(up)->options->rollover;
+    return (*ret)->count > 0;
+}
+
 /* BN_hex2bn alone would stop at the first other character and take a sign. */
 static ASN1_INTEGER *serial_of(const char *hex)
 {
@@ -229,6 +235,11 @@ static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg
     const struct cfg_node *at = cfg_node_get(node, "certificate");
     if (!cert_is_ca(cert) || !(X509_get_key_usage(cert_x509_get(cert)) & KU_KEY_CERT_SIGN))
         cfg_fault(faults, at, "not a certificate that may issue; expected CA:TRUE and keyCertSign");
+    for (size_t i = 0; i < options->rollover.count; i++)
+        if (!cert_is_ca(options->rollover.items[i]))
+            cfg_fault(faults, cfg_node_get(node, "rollover"),
+                      "holds a certificate that is no CA's (\"%s\"); expected roots, old and new",
+                      cert_names_get(options->rollover.items[i])->subject_text);
     if (cert_not_after_get(cert) < clock_now())
         cfg_fault(faults, at, "the certificate has expired; expected one that can issue");
 }
@@ -248,6 +259,12 @@ static const struct cfg_key keys[] = {
      .type = CFG_CERT_FILES,
      .offset = offsetof(struct local_options, chain),
      .meaning = "The certificates above the issuing CA, up to the root."},
+    {.name = "rollover",
+     .type = CFG_CERT_FILES,
+     .offset = offsetof(struct local_options, rollover),
+     .meaning =
+         "While a root is replaced: the other root, and the certificates of each by the other "
+         "(OldWithNew, NewWithOld). EST devices get them with cacerts."},
     {.name = "validity",
      .type = CFG_DURATION,
      .offset = offsetof(struct local_options, validity),
@@ -293,6 +310,7 @@ const struct upstream_vt local_vt = {
     .recover = local_submit,
     .revoke = local_revoke,
     .chain = local_chain,
+    .rollover = local_rollover,
     .crl = local_crl,
     .health = local_health,
 };

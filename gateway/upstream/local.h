@@ -10,10 +10,11 @@ struct local_options {
     struct cfg_certs certificate; /* the issuing CA's, one */
     EVP_PKEY *key;
     struct cfg_certs chain; /* above it, up to the root */
-    int64_t validity;       /* seconds */
-    int64_t backdate;       /* seconds that notBefore lies in the past */
-    int64_t crl_validity;   /* seconds until nextUpdate */
-    char *crl_url;          /* CRL distribution point in certificates, or NULL */
+    struct cfg_certs rollover;
+    int64_t validity;     /* seconds */
+    int64_t backdate;     /* seconds that notBefore lies in the past */
+    int64_t crl_validity; /* seconds until nextUpdate */
+    char *crl_url;        /* CRL distribution point in certificates, or NULL */
 };
 
 extern const struct cfg_kind local_kind;

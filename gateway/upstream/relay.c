@@ -274,9 +274,18 @@ static bool is_issuer(const struct cert *issuer, const struct cert *cert)
                                            X509_get_subject_name(cert_x509_get(issuer))) == 0;
 }
 
+/* A root, or the certificate of one by another of the same name (RFC 4210 section 4.4). */
+static bool is_self_issued(const struct cert *cert)
+{
+    const X509 *x509 = cert_x509_get(cert);
+    return X509_NAME_cmp(X509_get_issuer_name(x509), X509_get_subject_name(x509)) == 0;
+}
+
 /* How many of these stand above it. */
 static size_t depth(const struct cert *cert, struct cert *const *certs, size_t count, size_t left)
 {
+    if (is_self_issued(cert))
+        return 0;
     for (size_t i = 0; left && i < count; i++)
         if (is_issuer(certs[i], cert))
             return 1 + depth(certs[i], certs, count, left - 1);

@@ -78,6 +78,15 @@ struct store_due {
     int64_t now;
 };
 
+/* Whether a public key was used for other names before. */
+struct store_key_use {
+    uint8_t spki[RA_DIGEST_LEN];     /* SHA-256 of the SubjectPublicKeyInfo */
+    uint8_t identity[RA_DIGEST_LEN]; /* see identity_digest */
+    bool refuse;                     /* then the order fails */
+    bool other;                      /* answer: it was */
+    char subject[512];               /* answer: for this one */
+};
+
 /* Whether so many requests of a device were ordered after `since`. */
 struct store_quota {
     const uint8_t *device; /* RA_DIGEST_LEN */

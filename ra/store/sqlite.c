@@ -252,6 +252,11 @@ static bool request_due(struct store *store, const struct store_due *due, struct
     WITH_READER(store, err, db_request_due(db, due, ret, err));
 }
 
+static bool key_used(struct store *store, struct store_key_use *use, struct err *err)
+{
+    WITH_READER(store, err, db_key_used(db, use, err));
+}
+
 static bool request_quota(struct store *store, struct store_quota *quota, struct err *err)
 {
     WITH_READER(store, err, db_request_quota(db, quota, err));
@@ -497,6 +502,7 @@ const struct store_vt store_sqlite = {
     .request_list = request_list,
     .request_due = request_due,
     .request_quota = request_quota,
+    .key_used = key_used,
     .request_counts = request_counts,
     .cert_find = cert_find,
     .cert_by_serial = cert_by_serial,

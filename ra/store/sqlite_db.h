@@ -53,6 +53,7 @@ bool db_request_list(struct db *db, const struct store_filter *filter,
 bool db_request_due(struct db *db, const struct store_due *due, struct store_ids *ret,
                     struct err *err);
 bool db_request_quota(struct db *db, struct store_quota *quota, struct err *err);
+bool db_key_used(struct db *db, struct store_key_use *use, struct err *err);
 bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct err *err);
 bool db_cert_by_serial(struct db *db, const struct store_serial *key,
                        bool (*each)(const struct store_cert *cert, void *arg), void *arg,
@@ -71,6 +72,13 @@ bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *req
 bool db_memory_get(struct db *db, const char *upstream, struct buf *ret, struct err *err);
 bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record, void *arg),
                    void *arg, struct err *err);
+
+/* Inside a write: a request uses a key; it does so no more. */
+bool db_key_note(struct db *db, const struct store_key_use *use, const char *request,
+                 struct err *err) MUST_USE;
+bool db_key_forget(struct db *db, const char *request, struct err *err) MUST_USE;
+/* What a step of the schema needs to read certificates. */
+bool db_key_function(struct db *db, struct err *err) MUST_USE;
 
 /* What became of a write inside the writer's transaction. */
 enum db_write { DB_WRITTEN = 0, DB_UNDO, DB_FAILED }; /* UNDO: no fault, but roll it back */

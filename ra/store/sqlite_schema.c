@@ -46,6 +46,13 @@ static const char *const steps[] = {
     "CREATE TABLE memory (upstream TEXT PRIMARY KEY, memory BLOB NOT NULL) WITHOUT ROWID;",
     "ALTER TABLE request ADD COLUMN device BLOB NOT NULL DEFAULT x'';"
     "CREATE INDEX request_device ON request (device, created) WHERE device != x'';",
+    "CREATE TABLE key_use ("
+    "  spki BLOB NOT NULL, identity BLOB NOT NULL, request TEXT NOT NULL,"
+    "  PRIMARY KEY (spki, identity, request)) WITHOUT ROWID;"
+    "CREATE INDEX key_use_request ON key_use (request);"
+    "INSERT OR IGNORE INTO key_use SELECT key_of('ck', der), key_of('cn', der), request FROM cert;"
+    "INSERT OR IGNORE INTO key_use SELECT key_of('rk', csr), key_of('rn', csr), id FROM request "
+    "WHERE state IN ('held', 'ordered', 'waiting', 'suspect');",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))
@@ -87,8 +94,8 @@ bool db_migrate(struct db *db, struct err *err)
     int version = 0;
     if (!db_exec(db, "BEGIN IMMEDIATE", err))
         return false;
-    bool ok = db_version_check(db, &version, err) && steps_run(db, version, err) &&
-              db_exec(db, "COMMIT", err);
+    bool ok = db_version_check(db, &version, err) && db_key_function(db, err) &&
+              steps_run(db, version, err) && db_exec(db, "COMMIT", err);
     if (!ok)
         sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     return ok;

@@ -148,7 +148,15 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err)
         order->result = STORE_OVER_QUOTA;
         return DB_UNDO;
     }
+    struct store_key_use *key = order->in->key;
+    if (key && key->refuse && !db_key_used(db, key, err))
+        return DB_FAILED;
+    if (key && key->refuse && key->other) {
+        order->result = STORE_KEY_USED;
+        return DB_UNDO;
+    }
     if (!dedup_release(db, row->dedup, err) || !request_insert(db, row, err) ||
+        (key && !db_key_note(db, key, row->id, err)) ||
         (order->in->spend && !challenge_spend(db, order->in->spend, row->id, &spent, err)))
         return DB_FAILED;
     if (!spent) {
@@ -230,7 +238,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         return DB_UNDO;
     }
     move->result = STORE_DONE;
-    if (in->to == TXN_REFUSED && !csr_forget(db, in->id, err))
+    if (in->to == TXN_REFUSED && (!csr_forget(db, in->id, err) || !db_key_forget(db, in->id, err)))
         return DB_FAILED;
     return written(!in->audit || audit_append(db, in->audit, err));
 }

@@ -33,6 +33,8 @@ struct store_vt {
                          bool (*each)(const struct store_request *request, void *arg), void *arg,
                          struct err *err);
     bool (*request_quota)(struct store *store, struct store_quota *quota, struct err *err);
+    /* Fills the answer in *use, from certificates and requests that were not refused. */
+    bool (*key_used)(struct store *store, struct store_key_use *use, struct err *err);
     bool (*request_counts)(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err);
     bool (*cert_find)(struct store *store, const uint8_t *fingerprint, struct store_cert *ret,
                       bool *found, struct err *err);

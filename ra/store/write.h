@@ -10,6 +10,7 @@ enum store_order_result {
                              and the row younger than the window */
     STORE_CHALLENGE_GONE, /* spent or expired since it was judged */
     STORE_OVER_QUOTA,     /* store_order.quota->oldest is set */
+    STORE_KEY_USED,       /* for other names; store_order.key tells which */
 };
 
 /* What order writes. request: state is HELD or ORDERED; id, created and attempt are set by the
@@ -20,6 +21,8 @@ struct store_order {
     const uint8_t *spend;
     int64_t retry_window;
     struct store_quota *quota; /* of request->device, judged again in the transaction; or NULL */
+    struct store_key_use
+        *key; /* recorded; judged again in the transaction if it says so; or NULL */
     const struct audit_event *audit;
 };
 

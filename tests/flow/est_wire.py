@@ -60,18 +60,22 @@ def digest(challenge, user, password, *, count=1, target="/.well-known/est/simpl
     return header
 
 
-def read_reply(file):
-    """(status, headers, body); a header that is there more than once has a line each."""
+def read_head(file):
+    """(status, headers); a header that is there more than once has a line each."""
     status = int(file.readline().split()[1])
     headers = {}
     while True:
         line = file.readline().decode().strip()
         if not line:
-            break
+            return status, headers
         name, value = line.split(": ", 1)
         headers[name] = headers[name] + "\n" + value if name in headers else value
-    body = file.read(int(headers.get("Content-Length", "0")))
-    return status, headers, body
+
+
+def read_reply(file):
+    """(status, headers, body)"""
+    status, headers = read_head(file)
+    return status, headers, file.read(int(headers.get("Content-Length", "0")))
 
 
 class Tls12:

@@ -1,6 +1,9 @@
 """Re-enrollment over EST: which names and keys a renewal may have (RFC 7030 section 4.2.2, RFC 6402 section 2.8)."""
 import base64
+import datetime
+import json
 import os
+import re
 import signal
 import unittest
 
@@ -120,6 +123,90 @@ class Names(Renewal):
                            [change_subject_name(name((CN, "x")), name((CN, "y")))]):
             csr = resign(work, base, key="new.pem", attributes=attributes)
             self.assertEqual(self.status(request("simplereenroll", csr), cert=cert), 400)
+
+
+def url64(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def identifier(cert):
+    """base64url(AKI).base64url(serial) of a PEM file, from what openssl prints."""
+    shown = text("openssl", "x509", "-in", cert, "-noout", "-ext", "authorityKeyIdentifier", "-serial")
+    aki = bytes.fromhex(re.search(r"((?:[0-9A-F]{2}:)+[0-9A-F]{2})", shown)[1].replace(":", ""))
+    serial = bytes.fromhex(re.search(r"serial=([0-9A-F]+)", shown)[1])
+    return url64(aki) + "." + url64((b"\0" if serial[0] & 0x80 else b"") + serial)
+
+
+class Info(Renewal):
+    """est.renewal_info in one profile, off in another that has the label other."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, renewal_info: true")
+        with open(gw.conf, "a", encoding="utf-8") as file:
+            file.write("  other:\n    routes: [{upstream: [local]}]\n    trust: [ca/root.pem]\n"
+                       "    challenge: {kinds: [one-time]}\n    est: {labels: [other], auth: [basic]}\n"
+                       "  third:\n    routes: [{upstream: [local]}]\n    trust: [ca/root.pem]\n"
+                       "    challenge: {kinds: [one-time]}\n    est: {labels: [third], auth: [basic], renewal_info: true}\n")
+
+    def ask(self, what, label="", method=None):
+        with Tls12(self.gw) as conn:
+            return conn.ask(request(f"renewal-info/{what}", label=label, method=method))
+
+    def window(self, what):
+        status, headers, body = self.ask(what)
+        self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        self.assertNotIn("Content-Transfer-Encoding", headers)
+        self.assertTrue(60 <= int(headers["Retry-After"]) <= 21600)
+        told = json.loads(body)
+        self.assertEqual(list(told), ["suggestedWindow"])
+        times = [datetime.datetime.strptime(told["suggestedWindow"][end], "%Y-%m-%dT%H:%M:%SZ") for end in ("start", "end")]
+        self.assertLess(*times)
+        return times
+
+    def test_window(self):
+        """renewal-info (draft): plain JSON with a window in the last third of the life, the same each time, another for another"""
+        windows = set()
+        for number in range(4):
+            work = self.gw.work(f"info-{number}")
+            cert, _ = self.enroll(work, f"/CN=info-{number}")
+            start, end = self.window(identifier(cert))
+            self.assertEqual(self.window(identifier(cert)), [start, end])
+            dates = text("openssl", "x509", "-in", cert, "-noout", "-dates")
+            first, last = [datetime.datetime.strptime(line.split("=")[1], "%b %d %H:%M:%S %Y GMT") for line in dates.splitlines()]
+            self.assertGreaterEqual(start, last - (last - first) / 3 - datetime.timedelta(seconds=1))
+            self.assertLess(end, last)
+            windows.add(start)
+        self.assertEqual(len(windows), 4)
+
+    def test_immediate(self):
+        """renewal-info (draft): the window of a certificate that was replaced or revoked lies in the past"""
+        work = self.gw.work("immediate")
+        cert = self.enroll(work, "/CN=immediate")
+        old = identifier(cert[0])
+        self.assertGreater(self.window(old)[0], datetime.datetime.utcnow())
+        self.renew(work, make_csr(work, "/CN=immediate", key="new.pem"), cert)
+        self.assertLess(self.window(old)[1], datetime.datetime.utcnow())
+        new = identifier(os.path.join(work, "renewed.pem"))
+        self.assertGreater(self.window(new)[0], datetime.datetime.utcnow())
+        serial = text("openssl", "x509", "-in", os.path.join(work, "renewed.pem"), "-noout", "-serial").strip().split("=")[1]
+        self.gw.cli("cert", "revoke", serial.lower())
+        self.assertLess(self.window(new)[1], datetime.datetime.utcnow())
+
+    def test_unknown(self):
+        """renewal-info is 404 for what is malformed, unknown, another profile's or switched off, and 405 for POST"""
+        work = self.gw.work("unknown")
+        cert, _ = self.enroll(work, "/CN=unknown")
+        good = identifier(cert)
+        key, serial = good.split(".")
+        for what in ("x", key, key + ".", "." + serial, good + ".", good + "=", key + "." + serial[:-4], "AAAA." + serial,
+                     serial + "." + key, good + "/x", "a" * 300 + "." + serial):
+            self.assertEqual(self.ask(what)[0], 404, what)
+        for label in ("/other", "/third"):
+            self.assertEqual(self.ask(good, label)[0], 404, label)
+        self.assertEqual(self.ask(good, "/default")[0], 200)
+        self.assertEqual(self.status(request("renewal-info")), 404)
+        self.assertEqual(self.status(request("renewal-info/" + good, b"")), 405)
 
 
 class Refused(Renewal):

@@ -127,6 +127,11 @@ void config_dir_make(char dir[64])
                      "6465766963652d31:"
                      "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\n",
                      0600);
+    config_dir_write(dir, "keys1", "# of 2048 bits\n0123456789abcdef0123\n", 0644);
+    config_dir_write(dir, "keys2",
+                     "0123456789ABCDEF0123\n"
+                     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
+                     0644);
     snprintf(path, sizeof path, "%s/state", dir);
     if (mkdir(path, 0700) != 0)
         abort();

@@ -47,7 +47,8 @@ static const char full[] =
     "      - {certificates: [ca.pem, ca.pem], intermediates: [ca.pem], class: implicit,\n"
     "         names: serial, revocation: soft_fail, crl: ['http://pki.example/a.crl'],\n"
     "         crl_under: ['http://pki.example/crl/'], ocsp: 'https://ocsp.example', refresh: 5m}\n"
-    "    keys: {rsa: 2048-3072, ec: [P-384], ed25519: yes}\n"
+    "    keys: {rsa: 2048-3072, ec: [P-384], ed25519: yes, reuse: refuse, blocklist: [keys1, "
+    "keys2]}\n"
     "    subject: {CN: 'a|b', 2.5.4.10: \"^Example$\", 1.2.3.4: 'x{2}'}\n"
     "    san: {dns: ['*.vpn.example.com'], ip: [10.0.0.0/8, '2001:db8::1'], email: ['*'],\n"
     "          uri: ['urn:x:*'], max: 4}\n"
@@ -62,7 +63,8 @@ static const char full[] =
     "    scep: {paths: [/scep/vpn, /cgi-bin/pkiclient.exe], ra: [main, old], chain: full,\n"
     "           next: {upstream: plant, certificates: [ca.pem], ra: split}, legacy: des3-sha1,\n"
     "           client: cisco-vpn, root: exclude, fail_text: off}\n"
-    "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7',\n"
+    "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7', "
+    "lenient: [pem],\n"
     "          insecure_digest_md5: true, binding: none, keygen: allow,\n"
     "          keygen_keys: shared, signer: main}\n"
     "    owner: {contact: pki@example.com, technical: noc@example.com}\n"
@@ -258,6 +260,8 @@ static void test_full_doors(void **state)
     assert_int_equal(p->renewal.grace_after_expiry, 3 * DAY);
     assert_int_equal(p->renewal.same_key, CFG_SAME_KEY_REFUSE);
     assert_int_equal(p->renewal.change_names, CFG_CHANGE_ALLOW);
+    assert_int_equal(p->keys.reuse, CFG_REUSE_REFUSE);
+    assert_int_equal(blocklist_count(p->keys.blocklist), 3);
     assert_true(p->scep_enabled);
     assert_strings(&p->scep.paths, "/scep/vpn /cgi-bin/pkiclient.exe");
     assert_int_equal(p->scep.ra_count, 2);
@@ -279,6 +283,9 @@ static void test_full_doors(void **state)
     assert_true(p->est.auth_digest);
     assert_true(p->est.digest_md5);
     assert_string_equal(p->est.realm, "plant 7");
+    assert_true(p->est.strict[CFG_LENIENT_DER]);
+    assert_false(p->est.strict[CFG_LENIENT_PEM]);
+    assert_true(p->est.strict[CFG_LENIENT_NO_TYPE]);
     assert_int_equal(p->est.auth_require, CFG_REQUIRE_ANY);
     assert_int_equal(p->est.user_count, 3);
     assert_string_equal(p->est.users[0].name, "alice");
@@ -364,6 +371,8 @@ static void test_defaults_in_sections(void **state)
     const struct cfg_profile *p = cfg_profile_get(cfg, "wifi");
     assert_true(p->est.auth_certificate);
     assert_false(p->est.auth_basic);
+    assert_false(p->est.strict[CFG_LENIENT_DER]);
+    assert_false(p->est.strict[CFG_LENIENT_NO_TYPE]);
     assert_null(p->est.users);
     assert_int_equal(p->est.keygen, CFG_KEYGEN_OFF);
     assert_int_equal(p->est.shared_key_count, 0);

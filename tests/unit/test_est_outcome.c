@@ -102,7 +102,7 @@ static void test_reasons(void **state)
         [RA_NAMES_CHANGED] = 403, [RA_BAD_KEY] = 403,          [RA_BAD_NAMES] = 403,
         [RA_BAD_EXTENSION] = 403, [RA_NO_ROUTE] = 403,         [RA_UNKNOWN_TXN] = 403,
         [RA_UNKNOWN_CERT] = 403,  [RA_UPSTREAM_REFUSED] = 403, [RA_DENIED] = 403,
-        [RA_OVER_QUOTA] = 429,
+        [RA_OVER_QUOTA] = 429,    [RA_KEY_REUSED] = 403,
     };
     struct fixture *f = *state;
     for (unsigned reason = RA_OK + 1; reason < RA_REASON_COUNT; reason++) {
