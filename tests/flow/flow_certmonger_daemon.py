@@ -32,7 +32,8 @@ class Daemon(FlowTest):
         cls.dir = cls.gw.work("monger")
         folders = {"CERTMONGER_CONFIG_DIR": "conf", "CERTMONGER_REQUESTS_DIR": "requests", "CERTMONGER_CAS_DIR": "cas",
                    "CERTMONGER_LOCAL_CA_DIR": "local", "CERTMONGER_TMPDIR": "tmp", "TMPDIR": "tmp", "HOME": "home"}
-        cls.env = {"PATH": os.environ["PATH"], **{key: cls.path(folder) for key, folder in folders.items()}}
+        cls.env = {"PATH": os.environ["PATH"], "CERTMONGER_SYSTEM_LOCK_FILE": cls.path("lock"),
+                   **{key: cls.path(folder) for key, folder in folders.items()}}
         for folder in set(folders.values()):
             os.makedirs(cls.path(folder))
         with open(cls.path("bus.conf"), "w", encoding="ascii") as file:

@@ -29,6 +29,14 @@ class Quirks(Wire):
         self.device.csr("/CN=ios-signer", self.gw.challenge())
         self.assert_outcome("SUCCESS", "csr=csr.der", "signer=ios.pem")
 
+    def test_long_serial(self):
+        """certmonger: a self-signed signer whose serial number is a digest, 32 octets, the first bit set or not"""
+        for number, serial in enumerate(("0x" + "f1" * 32, "0x" + "71" * 32)):
+            run("openssl", "req", "-x509", "-key", "key.pem", "-out", "long.pem", "-subj", "/CN=long", "-set_serial", serial,
+                cwd=self.device.dir)
+            self.device.csr(f"/CN=long-serial-{number}", self.gw.challenge())
+            self.assert_outcome("SUCCESS", "csr=csr.der", "signer=long.pem", f"txn=long-{number}")
+
     def test_renewal_by_pkcsreq(self):
         """Cisco IOS, Apple: renewal as PKCSReq signed by the current certificate, without a challenge"""
         issued = self.device.enroll("/CN=pkcsreq-renewal")
