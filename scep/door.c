@@ -89,9 +89,9 @@ static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *re
     answer_status(op, SCEP_FAILURE, fail);
 }
 
-/* Of an envelope that was decrypted and gave no CSR. A wrong signature at the end of a CSR takes
- * longer to find than wrong padding, and who can tell these apart can decrypt what others sent. So
- * the answer is begun at a whole multiple of EVEN_NS after the message came, whatever was wrong. */
+/* Of an envelope that was decrypted and gave nothing of use. A wrong signature at the end of a CSR
+ * takes longer to find than wrong padding, and who can tell these apart can decrypt what others
+ * sent. So the answer is begun at a whole multiple of EVEN_NS after the message came. */
 static void answer_closed(struct pkiop *op, const char *reason, const char *detail)
 {
     int64_t spent = clock_mono_ns() - op->start;
@@ -340,7 +340,7 @@ static void answer_wanted(struct pkiop *op, const struct ra_request *request, st
     struct err err = {0};
     if (!scep_wanted_decode(content, &wanted.issuer, wanted.serial, &err)) {
         /* As with a CSR: garbage from a failed decryption ends here as well. */
-        answer_failure(op, SCEP_BAD_MESSAGE_CHECK, "bad-envelope", err.text);
+        answer_closed(op, "bad-envelope", err.text);
         return;
     }
     if (names_ra(op, wanted.issuer))

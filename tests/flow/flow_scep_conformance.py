@@ -379,7 +379,7 @@ class Next(Wire):
         gw.edit(r"^ra: .*$", r"\g<0>\n  coming: {certificate: coming-ra.pem, key: coming-ra.key}")
         gw.edit(r"^upstreams: .*$", r"\g<0>\n  coming: {type: local, certificate: coming.pem, key: coming.key, "
                 "chain: [ca/root.pem], validity: 90d}")
-        gw.edit(r"chain: leaf\}", "chain: leaf, next: {upstream: coming, ra: coming}}")
+        gw.edit(r"(scep: \{paths: .*ra: \[main\])\}", r"\1, next: {upstream: coming, ra: coming}}")
 
     def test_4_7_1(self):
         """4.7.1 GetNextCACert: x-x509-next-ca-cert, a SignedData whose signature the certificate of GetCACert verifies, around
@@ -435,12 +435,57 @@ class Password(Wire):
         self.assert_outcome("SUCCESS", "csr=csr.der")
 
 
+class Lookup(Wire):
+    """Certificates and CRLs by SCEP messages."""
+
+    def setUp(self):
+        super().setUp()
+        self.issued = self.device.enroll("/CN=lookup")
+
+    def ask(self, kind, *words, serial=None, party=None):
+        """GetCert or GetCRL for the issuer and the serial number of the device's certificate, or for another number."""
+        certificate = der.read(run("openssl", "x509", "-in", self.issued, "-outform", "DER").stdout)
+        tbs = certificate[0].items
+        party = party or self.device
+        party.keep("wanted.der", der.write(der.SEQUENCE, tbs[3].whole, der.number(serial) if serial else tbs[1].whole))
+        return certificate, party.forge("plain=wanted.der", f"type={kind}", "txn=lookup", "reply=reply.der", *words)
+
+    def opened(self):
+        self.device.open(self.device.load("reply.der"), self.issued)
+        return der.read(self.device.load("bag.der"))
+
+    def test_4_5(self):
+        """4.5, 3.3.2.1 GetCert by issuer and serial number: SUCCESS with the requested certificate as the leaf"""
+        certificate, answer = self.ask("21", f"signer={self.issued}")
+        self.assertEqual((answer.outcome, answer["txn"], answer["nonce"]), ("SUCCESS", "same", "same"))
+        self.opened()
+        self.assertEqual(self.degenerate(self.device.load("bag.der"))[0], certificate.whole)
+
+    def test_4_5_unknown(self):
+        """4.5, 3.2.1.4 a certificate that does not exist is badCertId; who holds no certificate of ours gets neither"""
+        self.assertEqual(self.ask("21", f"signer={self.issued}", serial=4711)[1].outcome, "badCertId")
+        for kind in ("21", "22"):
+            self.assertEqual(self.ask(kind)[1].outcome, "badCertId", kind)
+            self.assertEqual(self.ask(kind, party=Party(self.gw, "stranger"))[1].outcome, "badCertId", kind)
+
+    def test_4_6_1(self):
+        """4.6.1, 2.7, 3.4 GetCRL: SUCCESS with the CRL in crls, no certificates, no content, no signers; it is the CA's"""
+        _, answer = self.ask("22", f"signer={self.issued}")
+        self.assertEqual(answer.outcome, "SUCCESS", answer.line)
+        parts = self.opened()[1][0].items
+        self.assertEqual([part.tag for part in parts[1:]], [der.SET, der.SEQUENCE, 0xa1, der.SET])
+        self.assertEqual((parts[1].content, len(parts[2].items), parts[4].content, len(parts[3].items)), (b"", 1, b"", 1))
+        crl = run("openssl", "crl", "-inform", "DER", "-noout", "-CAfile", self.gw.path("ca/issuing.pem"), "-nextupdate",
+                  input=parts[3][0].whole)
+        self.assertIn(b"verify OK", crl.stdout + crl.stderr)
+
+
 class Legacy(Wire):
     """A profile that lets old devices in."""
 
     @classmethod
     def configure(cls, gw):
-        gw.edit(r"chain: leaf\}", "chain: full, legacy: des3-sha1}")
+        gw.edit(r"(scep: \{paths: .*ra: \[main\])\}", r"\1, chain: full, legacy: des3-sha1}")
 
     def test_3_5_2_legacy(self):
         """3.5.2 DES3 and SHA-1 are listed where they are accepted"""

@@ -13,7 +13,7 @@ OIDS = {"AES-128-CBC": "2.16.840.1.101.3.4.1.2", "AES-192-CBC": "2.16.840.1.101.
 class Mixed(ScepTest):
     @classmethod
     def configure(cls, gw):
-        gw.edit(r"chain: leaf\}", "chain: leaf, legacy: des3-sha1}")
+        gw.edit(r"(scep: \{paths: .*ra: \[main\])\}", r"\1, legacy: des3-sha1}")
 
     def test_algorithms_at_once(self):
         """Every cipher with every digest, all at once and again and again: each reply has the algorithms of its request, and

@@ -10,11 +10,15 @@ CHANCE = 5  # standard deviations
 
 
 class Oracle(ScepTest):
+    lookup = False
+    rounds = ROUNDS
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        messages = oracle.broken_messages(cls.gw, COPIES, cls.lookup)
         cls.before = cls.counts(cls)
-        cls.times, cls.answers = oracle.measure(cls.gw, oracle.broken_messages(cls.gw, COPIES), ROUNDS)
+        cls.times, cls.answers = oracle.measure(cls.gw, messages, cls.rounds)
 
     def test_answers(self):
         """All broken envelopes are answered with the same octets but for nonce, time and signature: badMessageCheck."""
@@ -33,6 +37,13 @@ class Oracle(ScepTest):
         shift = (oracle.quantile(reference, 0.75) - oracle.quantile(reference, 0.25)) / 2
         shifted = [value + shift for value in self.times["another key again"]]
         self.assertGreater(oracle.rank_score(shifted, reference), CHANCE)
+
+
+class Lookup(Oracle):
+    """The same in GetCert messages of a device that may ask."""
+
+    lookup = True
+    rounds = ROUNDS // 2
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ DATA, SIGNED, ENVELOPED = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.2", "1.2.8
 CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_TIME = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.5"
 SCEP = "2.16.840.1.113733.1.9."
 TYPE, STATUS, FAIL, SENDER_NONCE, RECIPIENT_NONCE, TXN = (SCEP + n for n in "234567")
+FAIL_TEXT = "1.3.6.1.5.5.7.24.1"
 SUCCESS, FAILURE, PENDING = "0", "2", "3"
 BAD_ALG, BAD_MESSAGE_CHECK, BAD_REQUEST, BAD_TIME, BAD_CERT_ID = "01234"
 OUTCOMES = {SUCCESS: "SUCCESS", PENDING: "PENDING"}
@@ -173,9 +174,12 @@ class CertRep:
         return OUTCOMES.get(status) or FAILS[self.text(FAIL)]
 
     def masked(self):
-        """The octets without what has to differ: senderNonce, signingTime and the signature."""
+        """The octets without what has to differ: senderNonce, signingTime, the signature, the id in failInfoText."""
         data = self.data
-        for content in (self.value(SENDER_NONCE), self.value(SIGNING_TIME), self.signers[0][5].content):
+        parts = [self.value(SENDER_NONCE), self.value(SIGNING_TIME), self.signers[0][5].content]
+        if FAIL_TEXT in self.values:
+            parts.append(self.value(FAIL_TEXT)[-16:])
+        for content in parts:
             assert data.count(content) == 1
             data = data.replace(content, bytes(len(content)))
         return data
