@@ -1,5 +1,6 @@
 #include "tests/support/scep_calls.h"
 
+#include "base/clock.h"
 #include "base/der.h"
 #include "base/pem.h"
 
@@ -190,6 +191,29 @@ static void test_content(void **state)
     buf_free(&content);
 }
 
+/* Nor do they differ in time: either answer is begun when a multiple of 10 ms has passed since the
+ * message came. Holders of certificates could otherwise decrypt what others sent. */
+static void test_content_time(void **state)
+{
+    struct fixture *f = *state;
+    const struct scep_make_envelope seals[] = {
+        {.recipient = f->ra[RA_NEW]}, {.recipient = f->ra[RA_NEW], .fault = SCEP_MAKE_BAD_PAD}};
+    asked.may = true;
+    for (size_t i = 0; i < 20; i++) {
+        struct scep_make make = good(f);
+        struct buf envelope = sealed(f, &seals[i % 2], buf_bytes(&f->csr));
+        make.type = types[i / 2 % 2];
+        make.content = buf_bytes(&envelope);
+        struct buf message = message_of(f, &make, NULL);
+        int64_t start = clock_mono_ns();
+        struct scep_reply reply = post(f, buf_bytes(&message));
+        assert_true(clock_mono_ns() - start >= 10000000);
+        assert_failure(f, &reply, SCEP_BAD_MESSAGE_CHECK);
+        buf_free(&message);
+        buf_free(&envelope);
+    }
+}
+
 static bool decodes(struct bytes der, char serial[CERT_SERIAL_TEXT_MAX])
 {
     struct bytes issuer;
@@ -239,6 +263,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, scep_calls_reset)
     const struct CMUnitTest tests[] = {T(test_cert),     T(test_crl),     T(test_refused),
-                                       T(test_ra_named), T(test_content), T(test_decode)};
+                                       T(test_ra_named), T(test_content), T(test_content_time),
+                                       T(test_decode)};
     return cmocka_run_group_tests(tests, scep_calls_setup, scep_calls_teardown);
 }
