@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/permit.h"
 #include "ra/lookup.h"
 #include "ra/work.h"
 
@@ -14,7 +15,8 @@ struct crl {
 };
 
 struct crls {
-    pthread_mutex_t mutex; /* held while one is made: others wait for it instead of making it too */
+    pthread_mutex_t mutex; /* held while one is made: others wait for it instead of making it too,
+                              without their permits, which who makes it may wait for */
     struct crl *items;
     size_t count;
 };
@@ -85,7 +87,9 @@ bool crls_get(struct ra *ra, const struct ra_settings *settings, size_t upstream
     struct upstream *up = settings->upstreams[upstream];
     int64_t now = clock_now();
     bool ok = true;
+    permit_pause();
     pthread_mutex_lock(&ra->crls->mutex);
+    permit_resume();
     struct crl *item = item_of(ra->crls, up->name);
     if (!item->der.len || item->generation != settings->generation ||
         now >= item->made + RA_CRL_SECONDS || now < item->made) {

@@ -16,10 +16,13 @@ bool ra_lookup_may(struct ra *ra, const struct ra_request *request, bool *ret,
     if (!ra_case_open(&c, err))
         return false;
     const struct store_cert *held = &c.held.cert;
-    if (!c.held.found)
+    bool unchecked = c.held.found && c.foreign.standing == RA_UNCHECKED;
+    if (unchecked)
+        err_set(err, ERR_UPSTREAM, "certificate %s: %.250s", held->serial, c.foreign.detail);
+    else if (!c.held.found)
         ra_refuse(outcome, RA_UNKNOWN_CERT,
                   "the signer holds no certificate that was issued for this profile");
-    else if (held->revoked_at || held->heir_revoked)
+    else if (ra_case_barred(&c) || held->heir_revoked)
         ra_refuse(outcome, RA_UNKNOWN_CERT, "the signer's certificate %s has been revoked",
                   held->serial);
     else if (now < held->not_before || now > held->not_after + grace)
@@ -28,7 +31,7 @@ bool ra_lookup_may(struct ra *ra, const struct ra_request *request, bool *ret,
     else
         *ret = true;
     ra_case_clear(&c);
-    return true;
+    return !unchecked;
 }
 
 static X509_NAME *name_of(struct bytes der)

@@ -1,7 +1,12 @@
+#include "base/permit.h"
 #include "ra/lookup.h"
 #include "tests/support/ra_world.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* A device that holds a certificate of profile "a", and asks. */
 struct device {
@@ -53,7 +58,7 @@ static bool may(const struct device *d, const char *why)
     return ret;
 }
 
-static void revoke(const struct world *w, const struct cert *cert)
+static void revoke_cert(const struct world *w, const struct cert *cert)
 {
     struct store_cert row = {0};
     struct audit_event event = {.event = "revoked"};
@@ -86,10 +91,34 @@ static void test_may(void **state)
     clock_set(cert_not_after_get(d.held) + 4 * DAY);
     assert_false(may(&d, "not valid now"));
     clock_set(NOW);
-    revoke(d.w, d.held);
+    revoke_cert(d.w, d.held);
     assert_false(may(&d, "revoked"));
     cert_free(other);
     cert_free(stranger);
+    device_close(&d);
+}
+
+/* Where an anchor says that its CRLs count, nobody may ask whose revocation cannot be learnt. */
+static void test_may_unchecked(void **state)
+{
+    struct device d = device_open(*state);
+    struct world *w = d.w;
+    struct cfg_anchor anchor = {.certificates = {&w->root_cert, 1},
+                                .intermediates = {&w->ca[0].issuing_cert, 1},
+                                .trusts = &w->profiles[0].trust,
+                                .class = CFG_ANCHOR_EXPLICIT,
+                                .revocation = CFG_REVOCATION_NONE};
+    struct ra_outcome outcome = {0};
+    struct err err = {0};
+    bool ret = true;
+    w->profiles[0].anchors = &anchor;
+    w->profiles[0].anchor_count = 1;
+    assert_true(may(&d, ""));
+    anchor.revocation = CFG_REVOCATION_HARD_FAIL;
+    assert_false(ra_lookup_may(w->ra, &d.request, &ret, &outcome, &err));
+    assert_false(ret);
+    assert_int_equal(err.kind, ERR_UPSTREAM);
+    w->profiles[0].anchor_count = 0;
     device_close(&d);
 }
 
@@ -180,7 +209,7 @@ static void test_crl(void **state)
         assert_true(crl(&d, &wanted, name) && crl(&d, &any, name));
     assert_int_equal(made, 1);
     assert_int_equal(made_with, 0);
-    revoke(w, d.held);
+    revoke_cert(w, d.held);
     clock_set(NOW + RA_CRL_SECONDS - 1);
     assert_true(crl(&d, &wanted, name));
     assert_int_equal(made, 1);
@@ -200,9 +229,65 @@ static void test_crl(void **state)
     device_close(&d);
 }
 
+/* One permit to compute, and two devices that want the same CRL. */
+struct pair {
+    struct device *device;
+    struct ra_wanted wanted;
+    struct permits *permits;
+    atomic_bool second; /* has the permit, and asks */
+};
+static struct pair pair;
+
+/* Waits for something, such as the store, as who makes a CRL may. */
+static bool slow_crl(struct upstream *up, const struct up_revoked *revoked, size_t count,
+                     struct buf *der, struct err *err)
+{
+    permit_pause();
+    for (int i = 0; i < 100; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        if (!pair.second)
+            i = 0;
+    }
+    permit_resume();
+    return fake_crl(up, revoked, count, der, err);
+}
+
+static void *ask_second(void *arg)
+{
+    permit_take(pair.permits);
+    pair.second = true;
+    assert_true(crl(pair.device, &pair.wanted, arg));
+    permit_give(pair.permits);
+    return NULL;
+}
+
+/* Who waits for a CRL that another one makes does not hold the permit that the other one needs. */
+static void test_crl_permit(void **state)
+{
+    struct device d = device_open(*state);
+    char *name = d.w->conf[0].name;
+    pthread_t thread;
+    made = 0, making_fails = false;
+    d.w->ca[0].vt.crl = slow_crl;
+    pair.device = &d;
+    pair.wanted = wanted_of(d.held);
+    pair.permits = permits_new(1);
+    alarm(60); /* else it would hang */
+    permit_take(pair.permits);
+    assert_int_equal(pthread_create(&thread, NULL, ask_second, name), 0);
+    assert_true(crl(&d, &pair.wanted, name));
+    permit_give(pair.permits);
+    pthread_join(thread, NULL);
+    alarm(0);
+    assert_int_equal(made, 1);
+    permits_free(pair.permits);
+    device_close(&d);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
-    const struct CMUnitTest tests[] = {T(test_may), T(test_cert), T(test_crl)};
+    const struct CMUnitTest tests[] = {T(test_may), T(test_may_unchecked), T(test_cert),
+                                       T(test_crl), T(test_crl_permit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
