@@ -181,6 +181,12 @@ bool scep_msg_open_password(const struct scep_msg *msg, const struct scep_passwo
     if (!found.by_password)
         return err_set(err, ERR_PEER, "the envelope is made for a key and not with a password");
     opened->cipher = found.cipher;
+    if (passwords->count && (size_t)found.pwri.iterations > SCEP_PWRI_WORK_MAX / passwords->count)
+        return err_set(
+            err, ERR_PEER,
+            "an envelope by password of %d iterations, which is too many for each of %zu "
+            "fixed challenges: at most %zu",
+            found.pwri.iterations, passwords->count, SCEP_PWRI_WORK_MAX / passwords->count);
     if (!scep_cipher_get(found.cipher) || RAND_bytes(key, sizeof key) != 1)
         return err_openssl(err, ERR_LOCAL, "opening an envelope");
     bool ok = unwrap_any(&found, passwords, key, &opened->by);

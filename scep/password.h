@@ -10,9 +10,11 @@
 #define SCEP_PWRI_TAG DER_CONTEXT_CONSTRUCTED(3)
 
 /* OpenSSL's own default is 2048. Whoever sends one has not proved anything yet, and each of the
- * profile's fixed challenges is tried: at the most that is 10 ms each. */
+ * profile's fixed challenges is tried: for all of them together there are no more than
+ * SCEP_PWRI_WORK_MAX, which is OpenSSL's default for as many as a profile may have. */
 #define SCEP_PWRI_ITERATIONS_MIN 1000
 #define SCEP_PWRI_ITERATIONS_MAX 20000
+#define SCEP_PWRI_WORK_MAX 32768
 #define SCEP_PWRI_SALT_MIN 8
 #define SCEP_PWRI_SALT_MAX 64
 #define SCEP_PWRI_WRAPPED_MAX 64 /* 1 + 3 + 32 octets, in whole blocks, and some padding */

@@ -195,10 +195,14 @@ static void test_to_openssl(void **state)
     static const int ciphers[] = {NID_aes_128_cbc, NID_aes_192_cbc, NID_aes_256_cbc};
     static const int counts[] = {SCEP_PWRI_ITERATIONS_MIN, 2048, SCEP_PWRI_ITERATIONS_MAX};
     struct fixture *f = *state;
+    const struct scep_passwords all = f->passwords;
     for (size_t p = 0; p < 4; p++)
         for (size_t c = 0; c < 3; c++)
             for (size_t k = 0; k < 3; k++) {
                 struct scep_password by = usual, seen;
+                f->passwords = all;
+                if (counts[c] == SCEP_PWRI_ITERATIONS_MAX) /* see test_work */
+                    f->passwords = (struct scep_passwords){f->secrets + 1, 1, all.ciphers};
                 by.prf = prfs[p], by.cipher = ciphers[k], by.iterations = counts[c];
                 struct buf der = own_envelope(f, &by, ciphers[c]);
                 assert_true(openssl_opens(buf_bytes(&der), SECRET));
@@ -209,6 +213,7 @@ static void test_to_openssl(void **state)
                 assert_int_equal(seen.iterations, by.iterations);
                 buf_free(&der);
             }
+    f->passwords = all;
 }
 
 /* Nothing is written with a count or algorithms that we would refuse ourselves. */
@@ -225,6 +230,39 @@ static void test_no_weak(void **state)
         assert_false(scep_pwri_add(&out, &rows[i], bytes_str("0123456789abcdef")));
         buf_free(&out);
     }
+}
+
+/* Whoever sends an envelope makes us work for each of the secrets: with many of them, one with as
+ * many iterations as a single secret may have is refused before any is tried, and OpenSSL's default
+ * is not. */
+static void test_work(void **state)
+{
+    struct fixture *f = *state;
+    const struct scep_passwords few = f->passwords;
+    struct buf many[16];
+    for (size_t i = 0; i < 16; i++)
+        many[i] = few.secrets[few.count - 1 - i % few.count];
+    struct scep_password by = usual;
+    for (size_t count = 1; count <= 16; count++) {
+        f->passwords.secrets = many;
+        f->passwords.count = count;
+        int most = (int)(SCEP_PWRI_WORK_MAX / count);
+        for (int more = 0; more < 2; more++) {
+            by.iterations =
+                most < SCEP_PWRI_ITERATIONS_MAX ? most + more : SCEP_PWRI_ITERATIONS_MAX;
+            struct buf der = own_envelope(f, &by, NID_aes_128_cbc);
+            struct scep_msg *msg = message(f, buf_bytes(&der));
+            struct scep_opened opened = {0};
+            struct err err = {0};
+            bool ok = scep_msg_open_password(msg, &f->passwords, &opened, &err);
+            assert_int_equal(!ok && strstr(err.text, "too many"), by.iterations > most);
+            assert_int_equal(opened.cipher, NID_aes_128_cbc);
+            scep_msg_free(msg);
+            buf_free(&der);
+        }
+        assert_true(most >= 2048);
+    }
+    f->passwords = few;
 }
 
 /* The key is unwrapped without the content where only the secret's name is wanted: a poll. */
@@ -458,9 +496,13 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_from_openssl), cmocka_unit_test(test_to_openssl),
-        cmocka_unit_test(test_no_weak),      cmocka_unit_test(test_key_only),
-        cmocka_unit_test(test_bounds),       cmocka_unit_test(test_truncated_and_changed),
+        cmocka_unit_test(test_from_openssl),
+        cmocka_unit_test(test_to_openssl),
+        cmocka_unit_test(test_no_weak),
+        cmocka_unit_test(test_work),
+        cmocka_unit_test(test_key_only),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_truncated_and_changed),
         cmocka_unit_test(test_alone),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
