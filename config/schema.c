@@ -196,7 +196,8 @@ static const struct cfg_key renewal_keys[] = {
      .offset = offsetof(struct cfg_renewal, window),
      .max = 3650 * DAY,
      .def = "0d",
-     .meaning = "How long before its end a certificate may be renewed; 0d: at any time."},
+     .meaning = "How long before its end a certificate may be renewed; 0d: at any time. The CA of "
+                "scep.next gives each device one certificate before that."},
     {.name = "grace_after_expiry",
      .type = CFG_DURATION,
      .offset = offsetof(struct cfg_renewal, grace_after_expiry),

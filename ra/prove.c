@@ -89,9 +89,21 @@ static bool chains(const struct ra_request *request, const struct store_cert *he
     return trust_check(request->profile->trust, request->evidence.holder, &terms, err);
 }
 
-/* What a renewal is asked for, by which certificate, and when. */
-static void judge_asked(const struct ra_request *request, struct ra_outcome *outcome)
+/* A certificate of the CA to come is wanted when that CA is announced, whenever the one of today
+ * ends (RFC 8894 section 5.1). Once for each: what was renewed already waits for its window. */
+static bool window_lifted(const struct ra_case *c)
 {
+    const struct ra_request *request = c->request;
+    const struct cfg_next *next = &request->profile->scep.next;
+    const struct store_cert *held = &c->held.cert;
+    return request->next && next->upstream_given && c->held.found && !held->replaced_by[0] &&
+           strcmp(held->upstream, request->settings->cfg->upstreams[next->upstream].name) != 0;
+}
+
+/* What a renewal is asked for, by which certificate, and when. */
+static void judge_asked(const struct ra_case *c, struct ra_outcome *outcome)
+{
+    const struct ra_request *request = c->request;
     const struct cfg_renewal *rule = &request->profile->renewal;
     const struct cert *holder = request->evidence.holder;
     const char *serial = cert_serial_get(holder), *subject = cert_names_get(holder)->subject_text;
@@ -100,7 +112,7 @@ static void judge_asked(const struct ra_request *request, struct ra_outcome *out
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s is not valid yet", serial);
     else if (now > end + rule->grace_after_expiry)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s has expired", serial);
-    else if (rule->window && now < end - rule->window)
+    else if (rule->window && now < end - rule->window && !window_lifted(c))
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s may not be renewed yet", serial);
     else if (!names_subject_equal(cert_names_get(holder), csr_names_get(request->csr)))
         ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for the subject \"%s\"",
@@ -128,7 +140,7 @@ static void judge_renewal(const struct ra_case *c, struct ra_outcome *outcome)
     else if (!chains(c->request, &held->cert, &err))
         ra_refuse(outcome, RA_BAD_RENEWAL, "%s", err.text);
     else
-        judge_asked(c->request, outcome);
+        judge_asked(c, outcome);
 }
 
 /* By a certificate that an anchor of the profile stands for: a renewal if it is of the profile's
@@ -153,7 +165,7 @@ static bool judge_foreign(const struct ra_case *c, struct ra_outcome *outcome, s
     else if (foreign->anchor->class == CFG_ANCHOR_EXPLICIT && c->held.elsewhere)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s was issued for another profile", serial);
     else if (foreign->anchor->class == CFG_ANCHOR_EXPLICIT)
-        judge_asked(request, outcome);
+        judge_asked(c, outcome);
     else if (request->op == RA_RENEW)
         ra_refuse(outcome, RA_BAD_RENEWAL,
                   "certificate %s is of an implicit anchor: it may enroll, "

@@ -213,6 +213,34 @@ class Ca(Rollover):
             self.gw.cli("cert", "crl", "--upstream", upstream)
 
 
+class Window(Rollover):
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"renewal: \{", "renewal: {window: 1d, ")
+
+    def test_next_comes_early(self):
+        """Outside of renewal.window a device stores one certificate of the next CA, and renews by neither CA."""
+        code, work = blocks("Rolling over a CA"), self.gw.work("window")
+        self.gw.scep_client("--subject", "/CN=early", "--key-out", "early.key", "--out", "early.pem",
+                            secret=self.gw.challenge(), cwd=work)
+        shell(self.gw, code[0])
+        for name, key in (("ra", "next"), ("upstreams", "coming")):
+            self.add(name, re.search(rf"^ *({key}: {{(?:certificate|type).*)$", code[1], re.M)[1])
+        self.gw.edit(r"ra: \[main\]", re.search(r"ra: \[main\], next: \{.*?\}", code[1])[0])
+        self.reload()
+        early, to_next = ("--subject", "/CN=early", "--renew"), ("--recipient", self.gw.path("ra/next.pem"))
+        self.refused(*early, "early.pem", "early.key", cwd=work)
+        self.gw.scep_client(*early, "early.pem", "early.key", *to_next, "--key-out", "stored.key", "--out", "stored.pem", cwd=work)
+        self.assertEqual(self.issuer("stored.pem", work), "issuer=CN=scepter issuing CA 2")
+        for signer in ("early", "stored"):
+            self.refused(*early, f"{signer}.pem", f"{signer}.key", *to_next, cwd=work)
+        self.assertEqual(len([c for c in self.gw.certs() if c["subject"] == "CN=early"]), 2)
+
+    def refused(self, *words, cwd):
+        answer = self.gw.scep_client(*words, check=False, cwd=cwd)
+        self.assertIn("status=FAILURE fail=badRequest", answer.stdout.decode())
+
+
 class Split(Rollover):
     @classmethod
     def configure(cls, gw):

@@ -69,6 +69,62 @@ static void test_renewal(void **state)
     csr_free(second);
 }
 
+/* Outside of its window a certificate is renewed by the next CA, once: a repetition gets the same
+ * one, and another renewal waits, as those by the CA of today and of what the next one issued do. */
+static void test_window(void **state)
+{
+    struct world *w = with_next(state);
+    struct csr *first = world_csr("CN=r1,O=x", "DNS:a", w->key);
+    struct csr *second = world_csr("CN=r1,O=x", "DNS:a", w->other_key);
+    struct ra_request enroll = world_enroll(w, first);
+    struct cert *held = world_issue(w, &enroll);
+    struct ra_request renew = world_request(w, second);
+    renew.op = RA_RENEW;
+    renew.evidence.holder = held;
+    w->profiles[0].renewal.window = DAY;
+    world_refused(w, &renew, RA_BAD_RENEWAL);
+    renew.next = true;
+    struct cert *stored = world_issue(w, &renew);
+    struct cert *again = world_issue(w, &renew);
+    assert_true(world_same_cert(stored, again));
+    assert_asked(w, 1, 1);
+    renew.csr = first;
+    world_refused(w, &renew, RA_BAD_RENEWAL);
+    renew.evidence.holder = stored;
+    world_refused(w, &renew, RA_BAD_RENEWAL);
+    renew.next = false;
+    world_refused(w, &renew, RA_BAD_RENEWAL);
+    assert_asked(w, 1, 1);
+    cert_free(held);
+    cert_free(stored);
+    cert_free(again);
+    csr_free(first);
+    csr_free(second);
+}
+
+/* Nor does the window of a certificate that is revoked or ended matter: it renews nothing. */
+static void test_window_is_all(void **state)
+{
+    struct world *w = with_next(state);
+    struct csr *first = world_csr("CN=r1,O=x", "DNS:a", w->key);
+    struct csr *second = world_csr("CN=r2,O=x", "DNS:a", w->other_key);
+    struct ra_request enroll = world_enroll(w, first);
+    struct cert *held = world_issue(w, &enroll);
+    struct ra_request renew = world_request(w, second);
+    renew.op = RA_RENEW;
+    renew.evidence.holder = held;
+    renew.next = true;
+    w->profiles[0].renewal.window = DAY;
+    world_refused(w, &renew, RA_NAMES_CHANGED);
+    renew.csr = first;
+    clock_set(NOW + 91 * DAY);
+    world_refused(w, &renew, RA_BAD_RENEWAL);
+    assert_asked(w, 1, 0);
+    cert_free(held);
+    csr_free(first);
+    csr_free(second);
+}
+
 /* Whoever asks the next CA needs the same evidence as ever. */
 static void test_evidence(void **state)
 {
@@ -90,6 +146,7 @@ static void test_evidence(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
-    const struct CMUnitTest tests[] = {T(test_both), T(test_renewal), T(test_evidence)};
+    const struct CMUnitTest tests[] = {T(test_both), T(test_renewal), T(test_window),
+                                       T(test_window_is_all), T(test_evidence)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
