@@ -12,19 +12,21 @@
 #include <string.h>
 #include <strings.h>
 
-#define REVOKE_MS 30000
+#define ASK_MS 30000
 #define FINGERPRINT_PREFIX_MIN 8
 
 static const char usage[] =
     "usage: scepter cert list [-c FILE] [--profile P] [--upstream U] [--expires-within 30d]\n"
     "                         [--revoked] [--json]\n"
-    "       scepter cert show [-c FILE] SERIAL|FINGERPRINT [--pem|--json]\n"
+    "       scepter cert show [-c FILE] SERIAL|FINGERPRINT [--pem|--json] [--window]\n"
     "       scepter cert revoke [-c FILE] SERIAL|FINGERPRINT [--reason superseded]\n"
     "       scepter cert crl [-c FILE] --upstream U [--pem]\n"
     "\n"
     "The inventory: every certificate that was issued through this gateway. A fingerprint is "
     "SHA-256\n"
-    "in hex; its first 8 characters or more will do. crl writes the CRL of a local CA.\n"
+    "in hex; its first 8 characters or more will do. crl writes the CRL of a local CA. --window "
+    "asks\n"
+    "the CA when it wants the certificate renewed, if it can be asked (ACME, RFC 9773).\n"
     "Reasons: unspecified keyCompromise affiliationChanged superseded cessationOfOperation.\n";
 
 static const struct option options[] = {
@@ -34,6 +36,7 @@ static const struct option options[] = {
     {"revoked", no_argument, NULL, 'r'},
     {"reason", required_argument, NULL, 'R'},
     {"pem", no_argument, NULL, 'P'},
+    {"window", no_argument, NULL, 'w'},
     {0},
 };
 
@@ -49,7 +52,7 @@ static const struct {
 struct wish {
     struct store_filter filter;
     int reason;
-    bool pem;
+    bool pem, window;
 };
 
 static bool take_reason(const char *value, int *ret)
@@ -84,6 +87,9 @@ static bool take(int option, const char *value, void *arg)
         return true;
     case 'R':
         return take_reason(value, &wish->reason);
+    case 'w':
+        wish->window = true;
+        return true;
     default:
         wish->pem = true;
         return true;
@@ -246,26 +252,75 @@ static int print_pem(const char *label, struct bytes der)
     return ok ? CMD_OK : CMD_REFUSED;
 }
 
-static int cert_show(struct cli *cli, const struct wish *wish, const char *word)
-{
-    struct found found = {0};
-    int code = find(cli, word, &found);
-    if (code == CMD_OK && wish->pem)
-        code = print_pem("CERTIFICATE", buf_bytes(&found.cert.der));
-    else if (code == CMD_OK && cli->json)
-        cli_print_json(json_of(&found.cert));
-    else if (code == CMD_OK)
-        show_text(&found.cert);
-    store_cert_clear(&found.cert);
-    return code;
-}
-
 static struct upstream *upstream_of(const struct ra_settings *settings, const char *name)
 {
     for (size_t i = 0; i < settings->cfg->upstream_count; i++)
         if (strcmp(settings->cfg->upstreams[i].name, name) == 0)
             return settings->upstreams[i];
     return NULL;
+}
+
+/* What the CA that issued it says. */
+static int ask_window(struct cli *cli, const struct store_cert *row, struct up_window *ret)
+{
+    struct ra_settings *settings = NULL;
+    struct cert *cert = NULL;
+    struct err err = {0};
+    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
+        return complain(cli, &err);
+    struct upstream *up = upstream_of(settings, row->upstream);
+    bool ok = up && up->vt->window;
+    if (!ok)
+        err_set(&err, ERR_UPSTREAM, "it is not configured any more, or of a kind without windows");
+    ok = ok && cert_parse(buf_bytes(&row->der), &cert, &err) &&
+         up->vt->window(up, cert, clock_mono_ms() + ASK_MS, ret, &err);
+    if (!ok)
+        cli_complain(cli, "upstream %s does not say when to renew: %s", row->upstream, err.text);
+    cert_free(cert);
+    ra_settings_free(settings);
+    return ok ? CMD_OK : CMD_UNREACHABLE;
+}
+
+static struct json *json_of_window(const struct up_window *window)
+{
+    struct json *json = json_new_object();
+    set_time(json, "start", window->start);
+    set_time(json, "end", window->end);
+    json_set_text(json, "why", window->why[0] ? window->why : NULL);
+    return json;
+}
+
+static void show_window(const struct up_window *window)
+{
+    char start[TEXT_TIME_MAX], end[TEXT_TIME_MAX];
+    text_time(window->start, start);
+    text_time(window->end, end);
+    printf("Renew:        from %s to %s%s", start, end, window->why[0] ? ", see " : "");
+    cli_print_safe(window->why);
+    putchar('\n');
+}
+
+static int cert_show(struct cli *cli, const struct wish *wish, const char *word)
+{
+    struct found found = {0};
+    struct up_window window = {0};
+    int code = find(cli, word, &found);
+    if (code == CMD_OK && wish->window)
+        code = ask_window(cli, &found.cert, &window);
+    if (code == CMD_OK && wish->pem) {
+        code = print_pem("CERTIFICATE", buf_bytes(&found.cert.der));
+    } else if (code == CMD_OK && cli->json) {
+        struct json *json = json_of(&found.cert);
+        if (wish->window)
+            json_set(json, "window", json_of_window(&window));
+        cli_print_json(json);
+    } else if (code == CMD_OK) {
+        show_text(&found.cert);
+        if (wish->window)
+            show_window(&window);
+    }
+    store_cert_clear(&found.cert);
+    return code;
 }
 
 /* A CA of somebody else's is told as well, if it can be; it is here that a certificate stops to
@@ -286,7 +341,7 @@ static int tell_ca(struct cli *cli, const struct store_cert *row, int reason)
         printf("upstream %s is not told: revoke it there as well\n", row->upstream);
     else if (!(up->vt->caps & UP_INLINE))
         ok = cert_parse(buf_bytes(&row->der), &cert, &err) &&
-             up->vt->revoke(up, cert, reason, clock_mono_ms() + REVOKE_MS, &err);
+             up->vt->revoke(up, cert, reason, clock_mono_ms() + ASK_MS, &err);
     if (!ok)
         cli_complain(cli, "upstream %s could not be told, try again: %s", row->upstream, err.text);
     else if (cert)

@@ -159,7 +159,8 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, struct err *err)
     int64_t deadline = clock_mono_ms() + DEADLINE_MS;
     if (!make_csr(up, &csr, err))
         return false;
-    struct up_order order = {"upstream-test", csr, &cfg->profiles[0]};
+    struct up_order order = {
+        .request_id = "upstream-test", .csr = csr, .profile = &cfg->profiles[0]};
     bool ok = up->vt->prepare(up, &order, &handle, err);
     if (ok) {
         enum up_result result = up->vt->submit(up, &order, buf_bytes(&handle), deadline, &reply);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/debug.h"
+#include "base/text.h"
 #include "ra/policy.h"
 #include "ra/prove.h"
 
@@ -263,12 +264,33 @@ static enum up_result ask(struct ra_drive *drive, const struct up_order *order,
     return UP_UNKNOWN;
 }
 
+/* The certificate that is renewed, for a CA that issued it and wants to know. */
+static bool find_renewed(const struct ra_drive *drive, struct cert **ret, struct err *err)
+{
+    const struct upstream *up = drive->settings->upstreams[drive->upstream];
+    struct buf fingerprint = {0};
+    struct store_cert seen = {0};
+    bool ok = true, found = false;
+    if ((up->vt->caps & UP_RENEWS) && text_unhex(bytes_str(drive->row->renews), &fingerprint) &&
+        fingerprint.len == RA_DIGEST_LEN)
+        ok = drive->store->vt->cert_find(drive->store, fingerprint.ptr, &seen, &found, err);
+    if (ok && found && strcmp(seen.upstream, drive->row->upstream) == 0)
+        ok = cert_parse(buf_bytes(&seen.der), ret, err);
+    store_cert_clear(&seen);
+    buf_free(&fingerprint);
+    return ok;
+}
+
 static bool ask_and_apply(struct ra_drive *drive, struct err *err)
 {
+    struct cert *renews = NULL;
+    if (!find_renewed(drive, &renews, err))
+        return false;
     struct up_order order = {
         .request_id = drive->row->id,
         .csr = drive->csr,
         .profile = drive->profile,
+        .renews = renews,
     };
     struct up_reply reply = {0};
     debug_boundary("claimed");
@@ -278,6 +300,7 @@ static bool ask_and_apply(struct ra_drive *drive, struct err *err)
     bool ok = apply(drive, drive->said.result, &reply, err);
     debug_boundary("written");
     up_reply_clear(&reply);
+    cert_free(renews);
     return ok;
 }
 

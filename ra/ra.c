@@ -225,7 +225,8 @@ static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char
     const struct ra_settings *settings = request->settings;
     struct upstream *up = settings->upstreams[ordering->upstream];
     struct store_request *row = &ordering->row;
-    struct up_order up_order = {row->id, ordering->csr, request->profile};
+    struct up_order up_order = {
+        .request_id = row->id, .csr = ordering->csr, .profile = request->profile};
     char detail[RA_DETAIL_MAX], existing[RA_ID_LEN + 1], reuse[RA_DETAIL_MAX];
     enum store_order_result result;
     ra_reuse_text(&ordering->key, reuse);

@@ -25,6 +25,7 @@ enum up_caps {
     UP_CARRIES_CHALLENGE = 1u << 6, /* reads challengePassword as its own secret */
     UP_INLINE = 1u << 7,            /* never blocks: no thread hop */
     UP_NAMES = 1u << 8,             /* issues for csr_wanted_get, whatever the CSR's own names */
+    UP_RENEWS = 1u << 10,           /* wants to know what a renewal replaces */
     UP_UNSIGNED = 1u << 9,          /* takes a CSR without a signature, since we vouch for it */
 };
 
@@ -33,6 +34,7 @@ struct up_order {
     const char *request_id;
     const struct csr *csr;
     const struct cfg_profile *profile; /* EKU and longest validity, for CAs that we command */
+    const struct cert *renews; /* UP_RENEWS: the certificate of this CA that it replaces, or NULL */
 };
 
 /* What came back. Zero-initialise; up_reply_clear frees. */
@@ -48,6 +50,12 @@ struct up_revoked {
     const char *serial; /* hex */
     int64_t at;
     int reason; /* CRLReason, RFC 5280 section 5.3.1 */
+};
+
+/* When a CA wants a certificate renewed. */
+struct up_window {
+    int64_t start, end; /* seconds since 1970; end is later */
+    char why[256];      /* a URL where the CA explains it, or empty */
 };
 
 struct upstream;
@@ -84,6 +92,9 @@ struct upstream_vt {
                 struct buf *der, struct err *err);
     /* Asks the CA whether it is there, and for what chain tells; nothing is issued. */
     bool (*health)(struct upstream *up, int64_t deadline, struct err *err);
+    /* Asks the CA when it wants one of its certificates renewed. */
+    bool (*window)(struct upstream *up, const struct cert *cert, int64_t deadline,
+                   struct up_window *ret, struct err *err);
     /* What a later process, or the next configuration, had better know before the CA is asked: its
      * certificates, an account. recall is called once, after open, and ignores what it does not
      * understand. */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/pem.h"
 #include "base/text.h"
+#include "gateway/upstream/acme_ari.h"
 #include "gateway/upstream/acme_step.h"
 #include "gateway/upstream/jose.h"
 
@@ -75,14 +76,6 @@ static enum up_result pending(struct step *step, const struct httpc_reply *said)
     return acme_ticket_write(&step->ticket, &step->reply->cookie) ? UP_PENDING : UP_UNKNOWN;
 }
 
-/* RFC 3339 in UTC, as CAs write it; else the default. */
-static int64_t time_of(const char *text)
-{
-    struct tm tm = {0};
-    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-    return end ? (int64_t)timegm(&tm) : clock_now() + EXPIRES_DEFAULT;
-}
-
 /* What ACME certifies: names and addresses (RFC 8738); NULL if there is anything else. */
 static struct json *identifiers_of(const struct names *names, struct up_reply *reply)
 {
@@ -113,32 +106,59 @@ static struct json *identifiers_of(const struct names *names, struct up_reply *r
     return NULL;
 }
 
-/* RFC 8555 section 7.4. Whatever becomes of it, nothing is issued: UP_UNKNOWN is never the answer.
- * A CA may give an order that another request has as well. */
-static enum up_result make_order(struct step *step)
+/* What the order replaces (RFC 9773 section 5), for CAs that want to know. */
+static bool names_replaced(const struct step *step, struct json *payload)
+{
+    char id[ACME_CERT_ID_MAX], url[ACME_URL_MAX];
+    if (!step->order->renews || !acme_client_url(step->acme->client, ACME_RENEWAL_INFO, url) ||
+        !acme_cert_id(step->order->renews, id))
+        return false;
+    json_set_text(payload, "replaces", id);
+    return true;
+}
+
+/* The answer to a new order is in step->answer. replacing: whether it shall say, and said, what it
+ * replaces. */
+static enum up_result ask_order(struct step *step, bool *replacing)
 {
     char url[ACME_URL_MAX];
-    struct up_reply *reply = step->reply;
     struct json *payload = json_new_object();
-    struct json *names = identifiers_of(csr_names_get(step->order->csr), reply);
+    struct json *names = identifiers_of(csr_names_get(step->order->csr), step->reply);
     enum up_result result = UP_REFUSED;
     acme_answer_clear(&step->answer);
+    *replacing = names && *replacing && names_replaced(step, payload);
     if (names) {
         json_set(payload, "identifiers", names);
         result = acme_client_url(step->acme->client, ACME_NEW_ORDER, url)
                      ? acme_client_post(step->acme->client,
                                         &(struct acme_ask){url, payload, step->deadline},
-                                        &step->answer, reply)
+                                        &step->answer, step->reply)
                      : UP_RETRY;
     }
     json_free(payload);
+    return result == UP_UNKNOWN ? UP_RETRY : result;
+}
+
+/* RFC 8555 section 7.4. Whatever becomes of it, nothing is issued: UP_UNKNOWN is never the answer.
+ * A CA may give an order that another request has as well. One that does not take what the order
+ * replaces, since another order did or the account is another one, takes it without: a certificate
+ * matters more than what it is counted for. */
+static enum up_result make_order(struct step *step)
+{
+    bool replacing = true, again = false;
+    enum up_result result = ask_order(step, &replacing);
+    int status = step->answer.http.status;
+    if (result != UP_ISSUED && replacing && status / 100 == 4 && status != 429)
+        result = ask_order(step, &again);
     if (result != UP_ISSUED)
-        return result == UP_UNKNOWN ? UP_RETRY : result;
+        return result;
     char *location = bytes_to_str(httpc_header(&step->answer.http, "Location"));
     bool fits = acme_url_fits(location);
     struct ticket *ticket = &step->ticket;
+    const char *expires = json_text(json_get(json_root(step->answer.body), "expires"));
     ticket->created = clock_now();
-    ticket->expires = time_of(json_text(json_get(json_root(step->answer.body), "expires")));
+    if (!acme_time_read(expires, &ticket->expires))
+        ticket->expires = clock_now() + EXPIRES_DEFAULT;
     ticket->orders++;
     ticket->finalized = ticket->set_at = ticket->cleaning = 0;
     memset(ticket->set, 0, sizeof ticket->set);
@@ -146,7 +166,7 @@ static enum up_result make_order(struct step *step)
     free(location);
     if (fits)
         return pending(step, NULL);
-    relay_reason(reply, "the CA made an order and does not say where it is");
+    relay_reason(step->reply, "the CA made an order and does not say where it is");
     return UP_RETRY;
 }
 
@@ -414,6 +434,17 @@ static bool acme_health(struct upstream *up, int64_t deadline, struct err *err)
     return ok && acme_listen(acme, err);
 }
 
+static bool acme_window(struct upstream *up, const struct cert *cert, int64_t deadline,
+                        struct up_window *ret, struct err *err)
+{
+    struct acme *acme = acme_of(up);
+    struct up_reply reply = {0};
+    bool ok = acme_client_ready(acme->client, false, deadline, &reply) == UP_ISSUED ||
+              err_set(err, ERR_UPSTREAM, "%s", reply.reason);
+    up_reply_clear(&reply);
+    return ok && acme_window_ask(acme->client, cert, deadline, ret, err);
+}
+
 const struct cfg_kind acme_kind = {
     .type = "acme",
     .keys = acme_keys,
@@ -424,7 +455,7 @@ const struct cfg_kind acme_kind = {
 
 const struct upstream_vt acme_vt = {
     .type = "acme",
-    .caps = UP_PENDINGS | UP_RESUBMIT_SAFE | UP_REVOKE | UP_MAY_REWRITE,
+    .caps = UP_PENDINGS | UP_RESUBMIT_SAFE | UP_REVOKE | UP_MAY_REWRITE | UP_RENEWS,
     .open = acme_open,
     .close = acme_close,
     .prepare = acme_prepare,
@@ -433,6 +464,7 @@ const struct upstream_vt acme_vt = {
     .revoke = acme_revoke,
     .chain = acme_chain,
     .health = acme_health,
+    .window = acme_window,
     .remember = acme_remember,
     .recall = acme_recall,
 };

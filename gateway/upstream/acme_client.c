@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/pem.h"
 #include "base/text.h"
+#include "gateway/upstream/hide.h"
 #include "gateway/upstream/jose.h"
 
 #include <errno.h>
@@ -244,6 +245,16 @@ static void read_problem(struct acme_answer *answer)
         snprintf(answer->problem, sizeof answer->problem, "%s", type + strlen(PROBLEM_PREFIX));
 }
 
+/* A CSR may hold a challengePassword, and CAs quote what they do not like. */
+static void hide(const struct acme_ask *ask, struct bytes body, struct httpc_reply *http)
+{
+    const char *csr = json_text(json_get(json_root(ask->payload), "csr"));
+    if (!csr)
+        return;
+    hide_in_error(http, bytes_str(csr));
+    hide_in_error(http, body);
+}
+
 static enum httpc_result post_once(struct acme_client *client, const struct acme_ask *ask,
                                    struct acme_answer *answer, struct err *err)
 {
@@ -261,6 +272,8 @@ static enum httpc_result post_once(struct acme_client *client, const struct acme
                                   .deadline = ask->deadline};
         result = httpc_run(client->httpc, &call, &answer->http, err);
     }
+    if (result == HTTPC_DONE)
+        hide(ask, buf_bytes(&body), &answer->http);
     buf_free(&body);
     if (result != HTTPC_DONE)
         return result;
@@ -332,28 +345,36 @@ enum up_result acme_client_post(struct acme_client *client, const struct acme_as
     return result_of(answer->problem, result);
 }
 
-static bool read_directory(struct acme_client *client, int64_t deadline, struct err *err)
+bool acme_client_get(struct acme_client *client, const char *url, int64_t deadline,
+                     struct json **ret, struct err *err)
 {
-    static const char *const names[ACME_URL_COUNT] = {"newNonce", "newAccount", "newOrder",
-                                                      "revokeCert"};
-    const char *url = client->conf.directory;
     struct httpc_call call = {.method = "GET", .url = url, .deadline = deadline};
     struct httpc_reply http = {0};
-    struct json *json = NULL;
     bool ok = httpc_run(client->httpc, &call, &http, err) == HTTPC_DONE;
     if (ok && http.status != 200)
         ok = err_set(err, ERR_UPSTREAM, "%s answers %d", url, http.status);
-    ok =
-        ok && (json_parse(buf_bytes(&http.body), &json, err) || err_within(err, "reading %s", url));
+    ok = ok && (json_parse(buf_bytes(&http.body), ret, err) || err_within(err, "reading %s", url));
+    httpc_reply_clear(&http);
+    return ok;
+}
+
+static bool read_directory(struct acme_client *client, int64_t deadline, struct err *err)
+{
+    static const char *const names[ACME_URL_COUNT] = {"newNonce", "newAccount", "newOrder",
+                                                      "revokeCert", "renewalInfo"};
+    const char *url = client->conf.directory, *found[ACME_URL_COUNT];
+    struct json *json = NULL;
+    bool ok = acme_client_get(client, url, deadline, &json, err);
     for (size_t i = 0; i < ACME_URL_COUNT && ok; i++) {
-        const char *value = json_text(json_get(json_root(json), names[i]));
-        if (!acme_url_fits(value))
+        found[i] = json_text(json_get(json_root(json), names[i]));
+        if (!acme_url_fits(found[i]))
+            found[i] = NULL;
+        if (!found[i] && i != ACME_RENEWAL_INFO)
             ok = err_set(err, ERR_UPSTREAM, "%s has no https URL for %s", url, names[i]);
     }
     for (size_t i = 0; i < ACME_URL_COUNT && ok; i++)
-        set_text(client, &client->urls[i], json_text(json_get(json_root(json), names[i])));
+        set_text(client, &client->urls[i], found[i]);
     json_free(json);
-    httpc_reply_clear(&http);
     return ok;
 }
 

@@ -13,6 +13,7 @@ enum acme_url {
     ACME_NEW_ACCOUNT,
     ACME_NEW_ORDER,
     ACME_REVOKE_CERT,
+    ACME_RENEWAL_INFO, /* not every CA has it (RFC 9773) */
     ACME_URL_COUNT,
 };
 
@@ -56,6 +57,9 @@ struct acme_ask {
  * retry_after. Ready first. */
 enum up_result acme_client_post(struct acme_client *client, const struct acme_ask *ask,
                                 struct acme_answer *answer, struct up_reply *reply);
+/* What anybody may read, as JSON; the caller frees *ret. */
+bool acme_client_get(struct acme_client *client, const char *url, int64_t deadline,
+                     struct json **ret, struct err *err) MUST_USE;
 /* False if the directory does not have it. */
 bool acme_client_url(struct acme_client *client, enum acme_url which, char ret[ACME_URL_MAX]);
 /* Section 8.1: behind the token and a dot it is the key authorization. Ready first. */

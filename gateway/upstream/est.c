@@ -4,6 +4,7 @@
 #include "base/pem.h"
 #include "base/text.h"
 #include "config/read.h"
+#include "gateway/upstream/hide.h"
 #include "gateway/upstream/relay.h"
 
 #include <stddef.h>
@@ -74,6 +75,21 @@ static void url_of(const struct est *est, const char *operation, char ret[URL_MA
     snprintf(ret, URL_MAX, "%s%s%s", url, url[len - 1] == '/' ? "" : "/", operation);
 }
 
+/* What nobody shall read although a CA quotes it: the password, as it is and as Basic has it. */
+static void hide(const struct est *est, struct httpc_reply *http)
+{
+    const struct relay_basic *basic = &est->options->basic;
+    struct buf text = {.secret = true}, header = {.secret = true};
+    if (!basic->user)
+        return;
+    hide_in_error(http, buf_bytes(&basic->password));
+    if (buf_add_fmt(&text, "%s:", basic->user) && buf_add(&text, buf_bytes(&basic->password)) &&
+        text_base64_encode(buf_bytes(&text), 0, &header))
+        hide_in_error(http, buf_bytes(&header));
+    buf_free(&text);
+    buf_free(&header);
+}
+
 /* RFC 7030 section 4.1. */
 static bool fetch_chain(struct est *est, int64_t deadline, struct err *err)
 {
@@ -85,6 +101,7 @@ static bool fetch_chain(struct est *est, int64_t deadline, struct err *err)
     url_of(est, "cacerts", url);
     struct httpc_call call = {.method = "GET", .url = url, .deadline = deadline};
     enum httpc_result result = httpc_run(est->httpc, &call, &http, err);
+    hide(est, &http);
     bool ok = relay_result(result, &http, err, &said) == UP_ISSUED;
     if (!ok && result == HTTPC_DONE)
         err_set(err, ERR_UPSTREAM, "%s: %s", url, said.reason);
@@ -159,8 +176,10 @@ static enum up_result post(struct est *est, const struct up_order *order, int64_
                               .body = buf_bytes(&body),
                               .once = true,
                               .deadline = deadline};
-    enum up_result result =
-        relay_result(httpc_run(est->httpc, &call, &http, &err), &http, &err, reply);
+    enum httpc_result ended = httpc_run(est->httpc, &call, &http, &err);
+    hide(est, &http);
+    hide_in_error(&http, buf_bytes(&body));
+    enum up_result result = relay_result(ended, &http, &err, reply);
     if (result == UP_ISSUED && http.status == 202) {
         result = UP_PENDING; /* section 4.2.3: the same again after a while */
         reply->retry_after = httpc_retry_after(&http);

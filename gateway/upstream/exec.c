@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/pem.h"
 #include "base/text.h"
+#include "gateway/upstream/hide.h"
 #include "gateway/upstream/relay.h"
 
 #include <stddef.h>
@@ -240,11 +241,10 @@ static enum up_result take_cookie(const struct child_reply *said, struct up_repl
     return UP_PENDING;
 }
 
-static enum up_result take_reply(struct exec *exec, const struct child_reply *said,
+static enum up_result take_reply(struct exec *exec, struct child_reply *said,
                                  const struct up_order *order, int64_t deadline,
                                  struct up_reply *reply)
 {
-    struct bytes line = first_line(said);
     switch (said->code) {
     case HELPER_ISSUED:
         return take_cert(exec, said, order, deadline, reply);
@@ -254,6 +254,9 @@ static enum up_result take_reply(struct exec *exec, const struct child_reply *sa
     default:
         break;
     }
+    hide_csr(&said->out, csr_der_get(order->csr));
+    hide_csr(&said->errors, csr_der_get(order->csr));
+    struct bytes line = first_line(said);
     relay_reason(reply, "the helper ends with code %d: %.*s", said->code, (int)line.len,
                  (const char *)line.ptr);
     switch (said->code) {

@@ -2,6 +2,7 @@
 
 #include "base/pem.h"
 #include "base/text.h"
+#include "gateway/upstream/hide.h"
 
 #include <ctype.h>
 #include <openssl/crypto.h>
@@ -40,6 +41,22 @@ static void read_fault(const struct httpc_reply *http, struct rest_reply *ret)
         ret->json = NULL;
 }
 
+/* CAs quote what they do not like. What nobody shall read of a request does not come back: a token
+ * among the headers, and these members. */
+static void hide(struct httpc_reply *http, const struct rest_call *call)
+{
+    static const char *const members[] = {"secret_id", "password", "ott", "csr",
+                                          "certificate_request"};
+    for (size_t i = 0; call->headers && call->headers[i]; i++)
+        if (strncmp(call->headers[i], REST_TOKEN, strlen(REST_TOKEN)) == 0)
+            hide_in_error(http, bytes_str(call->headers[i] + strlen(REST_TOKEN)));
+    for (size_t i = 0; call->body && i < sizeof members / sizeof members[0]; i++) {
+        const char *secret = json_text(json_get(json_root(call->body), members[i]));
+        if (secret)
+            hide_in_error(http, bytes_str(secret));
+    }
+}
+
 enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
                         struct up_reply *said)
 {
@@ -63,6 +80,8 @@ enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struc
                                   .once = call->once,
                                   .deadline = call->deadline};
     enum httpc_result ended = httpc_run(httpc, &exchange, &http, &err);
+    if (ended == HTTPC_DONE)
+        hide(&http, call);
     enum up_result result = relay_result(ended, &http, &err, said);
     if (result == UP_ISSUED)
         result = read_reply(&http, ret, said);

@@ -16,6 +16,7 @@ struct rest_call {
     int64_t deadline;
 };
 #define REST_HEADERS_MAX 4
+#define REST_TOKEN "X-Vault-Token: " /* begins a header that holds a secret */
 
 /* Zero-initialise; rest_reply_clear frees. */
 struct rest_reply {
@@ -25,7 +26,8 @@ struct rest_reply {
 void rest_reply_clear(struct rest_reply *reply);
 
 /* UP_ISSUED is an answer of 2xx that is JSON or empty; anything else is as relay_result says it,
- * and 2xx that is no JSON is UP_UNKNOWN. */
+ * and 2xx that is no JSON is UP_UNKNOWN. What an error quotes of our secrets is asterisks in said
+ * and ret. */
 enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
                         struct up_reply *said);
 /* The same for those who have a struct err. */

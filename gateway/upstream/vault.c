@@ -94,7 +94,7 @@ static void headers_set(const struct vault *vault, const char *token, struct hea
     size_t n = 0;
     headers->list[n++] = "X-Vault-Request: true";
     if (token) {
-        snprintf(headers->token, sizeof headers->token, "X-Vault-Token: %s", token);
+        snprintf(headers->token, sizeof headers->token, REST_TOKEN "%s", token);
         headers->list[n++] = headers->token;
     }
     if (vault->options->name_space) {

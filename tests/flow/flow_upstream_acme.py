@@ -36,6 +36,7 @@ class Pebble:
 
     always_valid = True
     flags = ()
+    proxy_class = AcmeProxy
 
     def __init__(self):
         self.top = tempfile.mkdtemp(prefix="scepter-pebble-")
@@ -52,7 +53,7 @@ class Pebble:
         if self.always_valid:
             self.env["PEBBLE_VA_ALWAYS_VALID"] = "1"
         self.start()
-        self.proxy = AcmeProxy(self.port, target, self.path("tls.pem"), self.path("tls.key"))
+        self.proxy = self.proxy_class(self.port, target, self.path("tls.pem"), self.path("tls.key"))
         self.proxy.keep_host = True
         for kind in ("root", "intermediate"):
             with open(self.path(f"{kind}.pem"), "wb") as file:

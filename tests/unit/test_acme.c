@@ -1,4 +1,6 @@
+#include "gateway/upstream/acme_ari.h"
 #include "gateway/upstream/acme_step.h"
+#include "tests/support/pki_make.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -147,13 +149,108 @@ static void test_ticket(void **state)
     buf_free(&text);
 }
 
+/* A certificate's identifier is the one of the example of RFC 9773 section 4.1, whose serial number
+ * has a leading zero in DER; without a key identifier there is none. */
+static void test_cert_id(void **state)
+{
+    static const char *const extensions[] = {
+        "2.5.29.35", "DER:30:16:80:14:69:88:5B:6B:87:46:40:41:E1:B3:7B:84:7B:A0:AE:2C:DE:01:C8:D4",
+        NULL};
+    static const char *const anonymous[] = {"2.5.29.35", "DER:30:00", NULL};
+    EVP_PKEY *key = make_ec("P-256");
+    struct make_spec spec = {.subject = "CN=a", .serial = 0x87654321, .extensions = extensions};
+    char id[ACME_CERT_ID_MAX] = "";
+    (void)state;
+    struct cert *cert = make_cert(&spec, key, NULL, NULL);
+    assert_true(acme_cert_id(cert, id));
+    assert_string_equal(id, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+    cert_free(cert);
+    spec.extensions = anonymous;
+    cert = make_cert(&spec, key, NULL, NULL);
+    assert_false(acme_cert_id(cert, id));
+    cert_free(cert);
+    spec.extensions = NULL;
+    cert = make_cert(&spec, key, NULL, NULL);
+    assert_false(acme_cert_id(cert, id));
+    cert_free(cert);
+    EVP_PKEY_free(key);
+}
+
+/* Times are RFC 3339, in any offset; what is no time, or has something behind it, is refused. */
+static void test_time(void **state)
+{
+    static const char *const bad[] = {NULL,
+                                      "",
+                                      "2025",
+                                      "2025-01-02",
+                                      "2025-01-02T04:00:00",
+                                      "2025-01-02T04:00:00Zx",
+                                      "2025-01-02T04:00:00.Z ",
+                                      "2025-13-02T04:00:00Z",
+                                      "99999-01-02T04:00:00Z",
+                                      "now"};
+    int64_t at = 0;
+    (void)state;
+    assert_true(acme_time_read("2025-01-02T04:00:00Z", &at) && at == 1735790400);
+    assert_true(acme_time_read("2025-01-02T04:00:00.123456Z", &at) && at == 1735790400);
+    assert_true(acme_time_read("2025-01-02T06:30:00+02:30", &at) && at == 1735790400);
+    assert_true(acme_time_read("2025-01-01T23:00:00-05:00", &at) && at == 1735790400);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (acme_time_read(bad[i], &at))
+            fail_msg("\"%s\" is taken", bad[i] ? bad[i] : "nothing");
+}
+
+static bool reads(const char *text, size_t len, struct up_window *ret)
+{
+    struct json *json = NULL;
+    struct err err;
+    bool ok = json_parse(bytes_of(text, len), &json, &err) && acme_window_read(json, ret, &err);
+    json_free(json);
+    return ok;
+}
+
+/* A window ends after its start; where the CA explains it is shown if it is an https URL. Nothing
+ * that is cut off, or has no window, counts. */
+static void test_window(void **state)
+{
+    static const char good[] =
+        "{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\","
+        "\"end\":\"2025-01-03T04:00:00Z\"},\"explanationURL\":\"https://ca.example.com/why\"}";
+    static const char *const bad[] = {
+        "{}",
+        "[]",
+        "{\"suggestedWindow\":{}}",
+        "{\"suggestedWindow\":[\"2025-01-02T04:00:00Z\",\"2025-01-03T04:00:00Z\"]}",
+        "{\"suggestedWindow\":{\"start\":1735790400,\"end\":1735790500}}",
+        "{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\","
+        "\"end\":\"2025-01-02T04:00:00Z\"}}",
+        "{\"suggestedWindow\":{\"start\":\"2025-01-03T04:00:00Z\","
+        "\"end\":\"2025-01-02T04:00:00Z\"}}"};
+    struct up_window window = {0};
+    (void)state;
+    assert_true(reads(good, strlen(good), &window));
+    assert_true(window.start == 1735790400 && window.end == 1735790400 + 86400);
+    assert_string_equal(window.why, "https://ca.example.com/why");
+    for (size_t len = 0; len < strlen(good); len++)
+        assert_false(reads(good, len, &window));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (reads(bad[i], strlen(bad[i]), &window))
+            fail_msg("%s is taken", bad[i]);
+    static const char script[] =
+        "{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\","
+        "\"end\":\"2025-01-03T04:00:00Z\"},\"explanationURL\":\"javascript:alert(1)\"}";
+    assert_true(reads(script, strlen(script), &window));
+    assert_string_equal(window.why, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_http01_line), cmocka_unit_test(test_token),
         cmocka_unit_test(test_address),     cmocka_unit_test(test_url),
         cmocka_unit_test(test_dns01_value), cmocka_unit_test(test_dns01_san),
-        cmocka_unit_test(test_ticket),
+        cmocka_unit_test(test_ticket),      cmocka_unit_test(test_cert_id),
+        cmocka_unit_test(test_time),        cmocka_unit_test(test_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
