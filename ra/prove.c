@@ -260,6 +260,21 @@ static bool prove_carried(const struct ra_case *c, struct ra_authorization **ret
     return true;
 }
 
+/* Signed over CMS with a key that has nothing to do with the CSR's: neither is it the same, nor
+ * that of a certificate of the same name, which a device may hold from before. Whoever captured an
+ * envelope could sign it anew and spend its challenge. */
+static bool is_wrong_key(const struct ra_case *c)
+{
+    const struct ra_evidence *evidence = &c->request->evidence;
+    const struct cert *holder = evidence->holder;
+    const struct csr *csr = c->request->csr;
+    if (!holder || !evidence->over_cms || evidence->other_key ||
+        spki_equal(cert_spki_get(holder), csr_spki_get(csr)))
+        return false;
+    return !c->held.found || c->held.revoked ||
+           !names_subject_equal(cert_names_get(holder), csr_names_get(csr));
+}
+
 /* "Could not check" is another answer than "no". */
 static bool unchecked(const struct ra_case *c, struct err *err)
 {
@@ -283,9 +298,7 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
     if (!prove_holder(c, ret, &by_holder, err))
         return false;
     bool carried = request->op != RA_RENEW && (evidence->principal || evidence->challenge.len);
-    bool wrong_key = !c->held.found && evidence->holder && evidence->over_cms &&
-                     !evidence->other_key &&
-                     !spki_equal(cert_spki_get(evidence->holder), csr_spki_get(request->csr));
+    bool wrong_key = is_wrong_key(c);
     if (*ret && c->foreign.standing == RA_UNCHECKED) {
         ra_authorization_free(*ret);
         *ret = NULL;
