@@ -66,8 +66,6 @@ bool est_cmc_parse(struct bytes content, struct est_cmc_data *ret, struct err *e
 
 /* Takes a body part's id: INTEGER (0..4294967295). */
 bool est_cmc_take_id(struct bytes *cur, uint32_t *ret) MUST_USE;
-/* NID of an OBJECT IDENTIFIER that stands there whole; NID_undef if OpenSSL knows none. */
-int est_cmc_oid_nid(struct bytes whole);
 
 /* A CSR of a CRMF request (RFC 4211): subject, public key and extensions of its template, with
  * a signature that is none (RFC 5272 appendix C.1), after the proof of possession has been

@@ -1,4 +1,4 @@
-#include "base/der.h"
+#include "base/cms.h"
 #include "est/cmc.h"
 
 #include <openssl/objects.h>
@@ -35,7 +35,7 @@ static bool take_control(struct bytes *cur, struct est_cmc_data *data)
         !der_take_tag(&outer.content, DER_OID, &oid) ||
         !der_take_tag(&outer.content, DER_SET, &values) || outer.content.len)
         return false;
-    control->nid = est_cmc_oid_nid(oid.whole);
+    control->nid = cms_oid_nid(oid.whole);
     control->values = values.content;
     return true;
 }

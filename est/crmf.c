@@ -1,4 +1,4 @@
-#include "base/der.h"
+#include "base/cms.h"
 #include "est/cmc.h"
 
 #include <openssl/err.h>
@@ -78,7 +78,7 @@ static bool take_possession(struct bytes *cur, struct possession *ret, enum est_
         !der_take_tag(&popo.content, DER_BIT_STRING, &bits) || popo.content.len ||
         !bytes_take_u8(&bits.content, &unused) || unused != 0)
         return err_set(err, ERR_PEER, "a CRMF request with a malformed proof of possession");
-    ret->algorithm = est_cmc_oid_nid(oid.whole);
+    ret->algorithm = cms_oid_nid(oid.whole);
     ret->signature = bits.content;
     *fail = EST_CMC_BAD_REQUEST;
     return !cur->len || err_set(err, ERR_PEER, "a CRMF request with regInfo");

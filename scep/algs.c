@@ -5,28 +5,6 @@
 #include <openssl/provider.h>
 #include <pthread.h>
 
-int scep_oid_nid(struct bytes whole)
-{
-    const unsigned char *p = whole.ptr;
-    ASN1_OBJECT *object = d2i_ASN1_OBJECT(NULL, &p, (long)whole.len);
-    int nid = object ? OBJ_obj2nid(object) : NID_undef;
-    ASN1_OBJECT_free(object);
-    ERR_clear_error();
-    return nid;
-}
-
-bool scep_algorithm_take(struct bytes *cur, int *nid, struct der *params)
-{
-    struct der outer, oid;
-    if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid))
-        return false;
-    *params = (struct der){0};
-    if (outer.content.len && (!der_take(&outer.content, params) || outer.content.len))
-        return false;
-    *nid = scep_oid_nid(oid.whole);
-    return true;
-}
-
 bool scep_algorithm_add(struct buf *out, int nid, bool null)
 {
     size_t start = out->len;

@@ -4,13 +4,9 @@
 #ifndef SCEP_ALGS_H
 #define SCEP_ALGS_H
 
-#include "base/der.h"
+#include "base/cms.h"
 #include "scep/scep.h"
 
-/* NID of a whole OBJECT IDENTIFIER; NID_undef if OpenSSL does not know it. */
-int scep_oid_nid(struct bytes whole);
-/* AlgorithmIdentifier: its NID, and its parameters (tag 0 if there are none). */
-bool scep_algorithm_take(struct bytes *cur, int *nid, struct der *params) MUST_USE;
 /* AlgorithmIdentifier without parameters, or with NULL. */
 bool scep_algorithm_add(struct buf *out, int nid, bool null) MUST_USE;
 

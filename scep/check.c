@@ -10,8 +10,6 @@
 #include <string.h>
 
 #define ELEMENTS_MAX 5000
-/* certmonger's self-signed certificates have 32 octets, half of them with the sign octet of DER. */
-#define SERIAL_MAX 33
 
 static const int digests[] = {NID_sha1, NID_sha256, NID_sha384, NID_sha512};
 static const int signatures[] = {
@@ -29,114 +27,14 @@ static bool on_list(const int *list, size_t count, int nid)
     return false;
 }
 
-/* ContentInfo { contentType, [0] EXPLICIT content }: the content. */
-static bool take_content_info(struct bytes der, int type, struct der *content)
+bool scep_signed_take(struct bytes der, struct cms_signed *ret, struct err *err)
 {
-    struct der outer, oid, explicit;
-    return der_take_tag(&der, DER_SEQUENCE, &outer) && der.len == 0 &&
-           der_take_tag(&outer.content, DER_OID, &oid) && scep_oid_nid(oid.whole) == type &&
-           der_take_tag(&outer.content, DER_CONTEXT_CONSTRUCTED(0), &explicit) &&
-           outer.content.len == 0 && der_take_tag(&explicit.content, DER_SEQUENCE, content) &&
-           explicit.content.len == 0;
-}
-
-/* IssuerAndSerialNumber, or [0] SubjectKeyIdentifier. */
-static bool take_identifier(struct bytes *cur, struct scep_recipient *ret)
-{
-    struct der outer, issuer, serial;
-    *ret = (struct scep_recipient){0};
-    if (der_take_tag(cur, DER_CONTEXT(0), &outer)) {
-        ret->ski = outer.content;
-        return ret->ski.len > 0;
-    }
-    if (!der_take_tag(cur, DER_SEQUENCE, &outer) ||
-        !der_take_tag(&outer.content, DER_SEQUENCE, &issuer) ||
-        !der_take_tag(&outer.content, DER_INTEGER, &serial) || outer.content.len)
-        return false;
-    ret->issuer = issuer.whole;
-    ret->serial = serial.content;
-    return ret->serial.len > 0 && ret->serial.len <= SERIAL_MAX;
-}
-
-static bool take_certs(struct bytes *cur, struct scep_signed *found, struct err *err)
-{
-    struct der bag, cert;
-    if (!der_take_tag(cur, DER_CONTEXT_CONSTRUCTED(0), &bag))
-        return true;
-    while (bag.content.len) {
-        if (found->cert_count == SCEP_CERTS_MAX)
-            return err_set(err, ERR_PEER, "a SignedData with more than %d certificates",
-                           SCEP_CERTS_MAX);
-        if (!der_take_tag(&bag.content, DER_SEQUENCE, &cert))
-            return err_set(err, ERR_PEER, "a SignedData with something else than certificates");
-        found->certs[found->cert_count++] = cert.whole;
-    }
-    return true;
-}
-
-static bool take_signer(struct bytes cur, struct scep_signed *found)
-{
-    struct der signer, version, attributes, signature, params;
-    struct scep_recipient id;
-    if (!der_take_tag(&cur, DER_SEQUENCE, &signer) || cur.len ||
-        !der_take_tag(&signer.content, DER_INTEGER, &version) ||
-        !take_identifier(&signer.content, &id) ||
-        !scep_algorithm_take(&signer.content, &found->digest, &params) ||
-        !der_take_tag(&signer.content, DER_CONTEXT_CONSTRUCTED(0), &attributes) ||
-        !scep_algorithm_take(&signer.content, &found->signature, &params) ||
-        !der_take(&signer.content, &signature) || (signature.tag & ~0x20u) != DER_OCTET_STRING)
-        return false;
-    struct der unsigned_attributes;
-    if (signer.content.len &&
-        (!der_take_tag(&signer.content, DER_CONTEXT_CONSTRUCTED(1), &unsigned_attributes) ||
-         signer.content.len))
-        return false;
-    found->issuer = id.issuer;
-    found->serial = id.serial;
-    found->ski = id.ski;
-    found->attributes = attributes.content;
-    return true;
-}
-
-/* EncapsulatedContentInfo of type data; the content may be missing. */
-static bool take_encapsulated(struct bytes *cur)
-{
-    struct der outer, oid, explicit, octets;
-    if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid) ||
-        scep_oid_nid(oid.whole) != NID_pkcs7_data)
-        return false;
-    if (outer.content.len == 0)
-        return true;
-    return der_take_tag(&outer.content, DER_CONTEXT_CONSTRUCTED(0), &explicit) &&
-           outer.content.len == 0 && der_take(&explicit.content, &octets) &&
-           explicit.content.len == 0 && (octets.tag & ~0x20u) == DER_OCTET_STRING;
-}
-
-bool scep_signed_take(struct bytes der, struct scep_signed *ret, struct err *err)
-{
-    struct scep_signed found = {0};
-    struct der data, version, algorithms, crls, signers;
     if (der.len > SCEP_MSG_MAX)
         return err_set(err, ERR_PEER, "a message of %zu bytes", der.len);
-    if (!der_check(der, SCEP_DEPTH_MAX, ELEMENTS_MAX))
-        return err_set(err, ERR_PEER, "a message that is not whole, or nested too deeply");
-    if (!take_content_info(der, NID_pkcs7_signed, &data) ||
-        !der_take_tag(&data.content, DER_INTEGER, &version) ||
-        !der_take_tag(&data.content, DER_SET, &algorithms) || algorithms.content.len == 0 ||
-        !take_encapsulated(&data.content))
-        return err_set(err, ERR_PEER, "a message that is not a SignedData over data");
-    if (!take_certs(&data.content, &found, err))
-        return false;
-    if (der_next_is(data.content, DER_CONTEXT_CONSTRUCTED(1)) && !der_take(&data.content, &crls))
-        return err_set(err, ERR_PEER, "a SignedData with malformed CRLs");
-    if (!der_take_tag(&data.content, DER_SET, &signers) || data.content.len ||
-        !take_signer(signers.content, &found))
-        return err_set(err, ERR_PEER, "a SignedData without exactly one well-formed SignerInfo");
-    *ret = found;
-    return true;
+    return cms_signed_take(der, NID_pkcs7_data, SCEP_CERTS_MAX, ret, err);
 }
 
-bool scep_signed_algs_known(const struct scep_signed *found, bool md5)
+bool scep_signed_algs_known(const struct cms_signed *found, bool md5)
 {
     if (md5 && found->digest == NID_md5)
         return found->signature == NID_rsaEncryption ||
@@ -145,7 +43,7 @@ bool scep_signed_algs_known(const struct scep_signed *found, bool md5)
            on_list(signatures, sizeof signatures / sizeof signatures[0], found->signature);
 }
 
-bool scep_signed_attributes_fine(const struct scep_signed *found)
+bool scep_signed_attributes_fine(const struct cms_signed *found)
 {
     const ASN1_OBJECT *data = OBJ_nid2obj(NID_pkcs7_data);
     struct bytes oid, digest;
@@ -156,7 +54,7 @@ bool scep_signed_attributes_fine(const struct scep_signed *found)
 
 bool scep_check_signed(struct bytes der, struct err *err)
 {
-    struct scep_signed found = {0};
+    struct cms_signed found = {0};
     return scep_signed_take(der, &found, err) &&
            (scep_signed_attributes_fine(&found) ||
             err_set(err, ERR_PEER, "a message without the signed attributes of data")) &&
@@ -171,7 +69,7 @@ static bool take_oaep_part(struct bytes *cur, unsigned number, int *nid, struct 
     *nid = NID_undef;
     if (!der_next_is(*cur, (uint8_t)DER_CONTEXT_CONSTRUCTED(number)))
         return true;
-    return der_take(cur, &explicit) && scep_algorithm_take(&explicit.content, nid, params) &&
+    return der_take(cur, &explicit) && cms_algorithm_take(&explicit.content, nid, params) &&
            explicit.content.len == 0;
 }
 
@@ -195,14 +93,13 @@ static bool oaep_fine(const struct der *params)
            (source == NID_pSpecified && source_params.tag == DER_OCTET_STRING);
 }
 
-static bool take_recipient(struct bytes *cur, struct scep_recipient *ret)
+static bool take_recipient(struct bytes *cur, struct cms_id *ret)
 {
     struct der outer, version, key, params;
     int algorithm;
     if (!der_take_tag(cur, DER_SEQUENCE, &outer) ||
-        !der_take_tag(&outer.content, DER_INTEGER, &version) ||
-        !take_identifier(&outer.content, ret) ||
-        !scep_algorithm_take(&outer.content, &algorithm, &params) ||
+        !der_take_tag(&outer.content, DER_INTEGER, &version) || !cms_id_take(&outer.content, ret) ||
+        !cms_algorithm_take(&outer.content, &algorithm, &params) ||
         !der_take_tag(&outer.content, DER_OCTET_STRING, &key) || outer.content.len)
         return false;
     if (algorithm == NID_rsaesOaep)
@@ -234,8 +131,8 @@ static bool take_encrypted(struct bytes *cur, enum scep_ciphers ciphers,
     struct der outer, oid, iv;
     size_t len;
     if (!der_take_tag(cur, DER_SEQUENCE, &outer) || !der_take_tag(&outer.content, DER_OID, &oid) ||
-        scep_oid_nid(oid.whole) != NID_pkcs7_data ||
-        !scep_algorithm_take(&outer.content, &found->cipher, &iv) ||
+        cms_oid_nid(oid.whole) != NID_pkcs7_data ||
+        !cms_algorithm_take(&outer.content, &found->cipher, &iv) ||
         !der_take(&outer.content, &found->encrypted) || !content_length(found->encrypted, &len) ||
         outer.content.len)
         return false;
@@ -252,7 +149,7 @@ bool scep_enveloped_take(struct bytes der, enum scep_ciphers ciphers, struct sce
     struct der data, version, recipients;
     if (!der_check(der, SCEP_DEPTH_MAX, ELEMENTS_MAX))
         return err_set(err, ERR_PEER, "an envelope that is not whole, or nested too deeply");
-    if (!take_content_info(der, NID_pkcs7_enveloped, &data) ||
+    if (!cms_content_take(der, NID_pkcs7_enveloped, &data) ||
         !der_take_tag(&data.content, DER_INTEGER, &version) ||
         !der_take_tag(&data.content, DER_SET, &recipients) || recipients.content.len == 0)
         return err_set(err, ERR_PEER, "a message whose content is not an EnvelopedData");
@@ -277,34 +174,4 @@ bool scep_check_enveloped(struct bytes der, enum scep_ciphers ciphers, struct er
 {
     struct scep_enveloped found;
     return scep_enveloped_take(der, ciphers, &found, err);
-}
-
-static bool issuer_equal(struct bytes der, struct bytes issuer)
-{
-    const unsigned char *p = der.ptr, *q = issuer.ptr;
-    if (bytes_equal(der, issuer))
-        return true;
-    X509_NAME *a = d2i_X509_NAME(NULL, &p, (long)der.len);
-    X509_NAME *b = d2i_X509_NAME(NULL, &q, (long)issuer.len);
-    bool equal = a && b && X509_NAME_cmp(a, b) == 0;
-    X509_NAME_free(a);
-    X509_NAME_free(b);
-    ERR_clear_error();
-    return equal;
-}
-
-bool scep_names_cert(const struct scep_recipient *id, const struct cert *cert)
-{
-    if (id->ski.len) {
-        const ASN1_OCTET_STRING *ski = X509_get0_subject_key_id(cert_x509_get(cert));
-        return ski && bytes_equal(id->ski, bytes_of(ASN1_STRING_get0_data(ski),
-                                                    (size_t)ASN1_STRING_length(ski)));
-    }
-    char hex[2 * SERIAL_MAX + 1];
-    struct bytes serial = id->serial;
-    if (serial.len > 1 && serial.ptr[0] == 0)
-        serial = bytes_of(serial.ptr + 1, serial.len - 1); /* the sign octet of DER */
-    text_hex(serial, hex);
-    return strcmp(hex, cert_serial_get(cert)) == 0 &&
-           issuer_equal(id->issuer, cert_issuer_get(cert));
 }

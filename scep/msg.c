@@ -25,11 +25,10 @@ struct scep_msg {
 };
 
 /* The one certificate that the SignerInfo names, of a bag or of those that are known. */
-static bool take_signer(const struct scep_signed *found, struct cert *cert, struct cert **signer,
+static bool take_signer(const struct cms_signed *found, struct cert *cert, struct cert **signer,
                         struct err *err)
 {
-    struct scep_recipient id = {found->issuer, found->serial, found->ski};
-    if (!scep_names_cert(&id, cert))
+    if (!cms_id_names(&found->signer, cert))
         return true;
     if (*signer)
         return err_set(err, ERR_PEER, "two certificates are named as the signer");
@@ -39,7 +38,7 @@ static bool take_signer(const struct scep_signed *found, struct cert *cert, stru
 
 /* Of the bag, whose other certificates need not be well-formed; if it is not there, of those that
  * are known. */
-static bool find_signer(const struct scep_signed *found, const struct scep_known *known,
+static bool find_signer(const struct cms_signed *found, const struct scep_known *known,
                         struct scep_msg *msg, struct err *err)
 {
     bool ok = true;
@@ -58,48 +57,6 @@ static bool find_signer(const struct scep_signed *found, const struct scep_known
         ok = take_signer(found, known->certs[i], &msg->signer, err);
     return ok && (msg->signer ||
                   err_set(err, ERR_PEER, "the signer's certificate is not in the message"));
-}
-
-/* The signer's certificate with a key that CMS can use, alone in a list; the list is empty if
- * OpenSSL finds fault with it. */
-static STACK_OF(X509) * signer_list(const struct cert *signer)
-{
-    X509 *x509 = cert_keyed_get(signer);
-    STACK_OF(X509) *list = sk_X509_new_null();
-    if (!list || (x509 && !sk_X509_push(list, x509)))
-        err_no_memory();
-    return list;
-}
-
-/* Signature and signed attributes; the signed content goes to content. Who signed is judged later:
- * this shows only that whoever sent it holds the key of `signer`. OpenSSL is given this certificate
- * and may not look for one in the message (CMS_NOINTERN): it could find another. */
-static bool verify(struct bytes der, const struct cert *signer, struct buf *content,
-                   struct err *err)
-{
-    const unsigned char *p = der.ptr;
-    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)der.len);
-    STACK_OF(X509) *certs = signer_list(signer);
-    BIO *out = BIO_new(BIO_s_mem());
-    unsigned flags = CMS_NO_SIGNER_CERT_VERIFY | CMS_NOINTERN | CMS_BINARY;
-    char *data;
-    bool ok = false;
-    if (!out)
-        err_no_memory();
-    if (!cms || p != der.ptr + der.len) {
-        err_openssl(err, ERR_PEER, "a message that OpenSSL cannot read");
-    } else if (CMS_verify(cms, certs, NULL, NULL, out, flags) != 1) {
-        err_openssl(err, ERR_PEER, "the message's signature is wrong");
-    } else {
-        size_t len = (size_t)BIO_get_mem_data(out, &data);
-        ok = buf_set(content, bytes_of(data, len)) ||
-             err_set(err, ERR_PEER, "a message with %zu bytes of content", len);
-    }
-    ERR_clear_error();
-    CMS_ContentInfo_free(cms);
-    sk_X509_free(certs);
-    BIO_free(out);
-    return ok;
 }
 
 /* What does not fit is left out: it is for an operator's eyes. */
@@ -144,7 +101,7 @@ struct terms {
 static bool parse(struct bytes der, const struct terms *terms, struct scep_msg **ret,
                   enum scep_fail *fail, struct err *err)
 {
-    struct scep_signed found;
+    struct cms_signed found;
     *ret = NULL;
     *fail = SCEP_BAD_MESSAGE_CHECK;
     if (!scep_signed_take(der, &found, err))
@@ -167,7 +124,7 @@ static bool parse(struct bytes der, const struct terms *terms, struct scep_msg *
                        "a message whose contentType attribute is not data, or whose messageDigest "
                        "is not one");
     return find_signer(&found, &terms->known, msg, err) &&
-           verify(der, msg->signer, &msg->content, err);
+           cms_signed_verify(der, msg->signer, &msg->content, err);
 }
 
 bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,

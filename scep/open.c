@@ -18,7 +18,7 @@ static const struct scep_key *addressed_key(const struct scep_enveloped *found,
     for (size_t i = 0; i < found->recipient_count; i++)
         for (size_t k = 0; k < opener->count; k++)
             if (cert_spki_get(opener->keys[k].cert)->kind == SPKI_RSA &&
-                scep_names_cert(&found->recipients[i], opener->keys[k].cert))
+                cms_id_names(&found->recipients[i], opener->keys[k].cert))
                 return &opener->keys[k];
     return NULL;
 }

@@ -49,7 +49,7 @@ static bool take_derivation(struct bytes cur, struct scep_pwri *found, int *key_
     if (!der_take_tag(&cur, DER_OCTET_STRING, &salt) || !take_number(&cur, &found->iterations) ||
         (der_next_is(cur, DER_INTEGER) && !take_number(&cur, key_len)))
         return false;
-    if (cur.len && (!scep_algorithm_take(&cur, &found->prf, &params) || cur.len ||
+    if (cur.len && (!cms_algorithm_take(&cur, &found->prf, &params) || cur.len ||
                     (params.tag != 0 && params.tag != DER_NULL)))
         return false;
     found->salt = salt.content;
@@ -64,10 +64,10 @@ static bool take_wrap(struct bytes *cur, enum scep_ciphers ciphers, struct scep_
 {
     struct der params, iv;
     int wrap;
-    if (!scep_algorithm_take(cur, &wrap, &params) || wrap != NID_id_alg_PWRI_KEK)
+    if (!cms_algorithm_take(cur, &wrap, &params) || wrap != NID_id_alg_PWRI_KEK)
         return false;
     struct bytes whole = params.whole;
-    if (!scep_algorithm_take(&whole, &found->cipher, &iv) || iv.tag != DER_OCTET_STRING)
+    if (!cms_algorithm_take(&whole, &found->cipher, &iv) || iv.tag != DER_OCTET_STRING)
         return false;
     found->iv = iv.content;
     size_t block = scep_cipher_block(found->cipher, ciphers);
@@ -84,7 +84,7 @@ bool scep_pwri_take(struct bytes *cur, enum scep_ciphers ciphers, struct scep_pw
         version.content.ptr[0] != 0 ||
         !der_take_tag(&outer.content, DER_CONTEXT_CONSTRUCTED(0), &derivation) ||
         !der_take_tag(&derivation.content, DER_OID, &oid) ||
-        scep_oid_nid(oid.whole) != NID_id_pbkdf2 ||
+        cms_oid_nid(oid.whole) != NID_id_pbkdf2 ||
         !der_take_tag(&derivation.content, DER_SEQUENCE, &params) || derivation.content.len ||
         !take_derivation(params.content, &found, &key_len) ||
         !take_wrap(&outer.content, ciphers, &found) ||

@@ -25,7 +25,7 @@ static bool name_read(struct bytes der, struct names *names)
     return ok;
 }
 
-void scep_recipient_text(const struct scep_recipient *id, char out[SCEP_RECIPIENT_TEXT_MAX])
+void scep_recipient_text(const struct cms_id *id, char out[SCEP_RECIPIENT_TEXT_MAX])
 {
     char hex[2 * HEX_OCTETS + 1];
     struct names names = {0};

@@ -30,11 +30,12 @@ static void look_at_password(const struct scep_pwri *pwri, struct bytes der)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes der = bytes_of(data, size), value;
-    struct scep_signed found;
+    struct cms_signed found;
     struct scep_enveloped opened;
     struct err err;
     if (scep_signed_take(der, &found, &err)) {
-        if (found.cert_count > SCEP_CERTS_MAX || (!found.ski.len && !found.serial.len))
+        if (found.cert_count > SCEP_CERTS_MAX ||
+            (!found.signer.ski.len && !found.signer.serial.len))
             abort();
         for (size_t i = 0; i < found.cert_count; i++)
             must_be_inside(found.certs[i], der);

@@ -3,6 +3,7 @@
 #include "base/text.h"
 
 #include <openssl/rand.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,15 @@ static enum up_result answer(const struct fake_ca *ca, enum up_result result, co
     return result;
 }
 
+/* Requests of several threads come at the same time. */
+static void remember(struct buf *last, struct bytes now)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&mutex);
+    assert_true(buf_set(last, now));
+    pthread_mutex_unlock(&mutex);
+}
+
 static enum up_result fake_submit(struct upstream *up, const struct up_order *order,
                                   struct bytes handle, int64_t deadline, struct up_reply *reply)
 {
@@ -72,7 +82,7 @@ static enum up_result fake_submit(struct upstream *up, const struct up_order *or
     if (ca->sleep_ms)
         usleep(ca->sleep_ms * 1000);
     else
-        assert_true(buf_set(&ca->last_handle, handle));
+        remember(&ca->last_handle, handle);
     enum up_result result = answer(ca, ca->submit, order->csr, reply);
     if (ca->hook)
         ca->hook(ca->world, order->request_id);
@@ -85,7 +95,7 @@ static enum up_result fake_poll(struct upstream *up, const struct up_order *orde
     struct fake_ca *ca = (struct fake_ca *)up;
     ca->polled++;
     assert_true(deadline > clock_mono_ms());
-    assert_true(buf_set(&ca->last_cookie, cookie));
+    remember(&ca->last_cookie, cookie);
     return answer(ca, ca->poll, order->csr, reply);
 }
 
@@ -95,7 +105,7 @@ static enum up_result fake_recover(struct upstream *up, const struct up_order *o
     struct fake_ca *ca = (struct fake_ca *)up;
     ca->recovered++;
     assert_true(deadline > clock_mono_ms());
-    assert_true(buf_set(&ca->last_handle, handle));
+    remember(&ca->last_handle, handle);
     return answer(ca, ca->recover, order->csr, reply);
 }
 
@@ -106,7 +116,7 @@ static bool fake_confirm(struct upstream *up, struct bytes cookie, bool accept, 
     struct store *store = ca->world->store;
     int64_t counts[TXN_STATE_COUNT];
     assert_true(deadline > clock_mono_ms());
-    assert_true(buf_set(&ca->last_cookie, cookie));
+    remember(&ca->last_cookie, cookie);
     assert_true(store->vt->request_counts(store, counts, err));
     ca->recorded_first = counts[TXN_ISSUED] == 1;
     if (accept)

@@ -143,6 +143,24 @@ static void test_open_kinds(void **state)
     EVP_PKEY_free(rsa);
 }
 
+/* A serial number of 32 octets that DER writes with one for the sign, as programs make them that
+ * draw one of 256 bits. */
+static void test_open_long_serial(void **state)
+{
+    struct fixture *f = *state;
+    unsigned char octets[32];
+    memset(octets, 0x91, sizeof octets);
+    BIGNUM *number = BN_bin2bn(octets, sizeof octets, NULL);
+    X509 *cert = X509_dup(f->cert);
+    assert_non_null(BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)));
+    assert_true(X509_sign(cert, f->key, EVP_sha256()) > 0);
+    struct buf der = sign(f, (struct cmc_sign){.cert = cert});
+    assert_int_equal(open_code(buf_bytes(&der)), -1);
+    buf_free(&der);
+    X509_free(cert);
+    BN_free(number);
+}
+
 /* SHA-1, another content, no signed attributes, two signers, and a signer whose certificate is
  * not there. */
 static void test_open_refused(void **state)
@@ -394,7 +412,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open),          cmocka_unit_test(test_open_along),
-        cmocka_unit_test(test_open_kinds),
+        cmocka_unit_test(test_open_kinds),    cmocka_unit_test(test_open_long_serial),
         cmocka_unit_test(test_open_refused),  cmocka_unit_test(test_open_truncated),
         cmocka_unit_test(test_open_flipped),  cmocka_unit_test(test_parse),
         cmocka_unit_test(test_parse_refused), cmocka_unit_test(test_parse_truncated),

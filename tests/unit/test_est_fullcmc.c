@@ -1,6 +1,6 @@
 /* fullcmc: what another RA hears, in CMC and in HTTP. */
 #include "base/clock.h"
-#include "base/der.h"
+#include "base/cms.h"
 #include "base/text.h"
 #include "est/cmc_reply.h"
 #include "tests/support/cmc_make.h"
@@ -107,7 +107,7 @@ static void open_answer(const struct est_reply *reply, struct answer *ret)
                     der_take_tag(&control.content, DER_OID, &oid) &&
                     der_take_tag(&control.content, DER_SET, &values) && !control.content.len);
         bool status = bytes_equal(oid.content, bytes_of(STATUS_V2, 8));
-        item->nid = status ? -25 : est_cmc_oid_nid(oid.whole);
+        item->nid = status ? -25 : cms_oid_nid(oid.whole);
         item->values = values.content;
         assert_int_equal(item->id, ret->count);
     }

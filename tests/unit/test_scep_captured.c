@@ -145,7 +145,7 @@ static void test_changed(void **state)
     (void)state;
     for (size_t i = 0; i < MESSAGE_COUNT; i++) {
         struct buf der = load(messages[i].file);
-        struct scep_signed found;
+        struct cms_signed found;
         struct err err;
         assert_true(scep_signed_take(buf_bytes(&der), &found, &err));
         size_t first = (size_t)(found.attributes.ptr - der.ptr);

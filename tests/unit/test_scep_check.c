@@ -74,7 +74,7 @@ static bool enveloped_fine(struct bytes der, bool allow_des3)
 static void test_ranges(void **state)
 {
     struct fixture *f = *state;
-    struct scep_signed found;
+    struct cms_signed found;
     struct scep_enveloped opened;
     struct bytes txn;
     struct err err;
@@ -82,8 +82,8 @@ static void test_ranges(void **state)
     assert_true(scep_signed_take(buf_bytes(&f->message), &found, &err));
     assert_int_equal(found.cert_count, 1);
     assert_true(bytes_equal(found.certs[0], cert_der_get(f->cert)));
-    assert_true(bytes_equal(found.issuer, cert_issuer_get(f->cert)));
-    assert_int_equal(found.ski.len, 0);
+    assert_true(bytes_equal(found.signer.issuer, cert_issuer_get(f->cert)));
+    assert_int_equal(found.signer.ski.len, 0);
     assert_int_equal(found.digest, NID_sha256);
     assert_int_equal(found.signature, NID_rsaEncryption);
     assert_true(scep_attr_find(found.attributes, SCEP_ATTR_TXN, &txn));
@@ -93,7 +93,7 @@ static void test_ranges(void **state)
     assert_true(scep_enveloped_take(buf_bytes(&f->envelope), false, &opened, &err));
     assert_int_equal(opened.recipient_count, 1);
     assert_int_equal(opened.cipher, NID_aes_128_cbc);
-    assert_true(scep_names_cert(&opened.recipients[0], f->cert));
+    assert_true(cms_id_names(&opened.recipients[0], f->cert));
 }
 
 /* Cut short anywhere, or with a byte more, neither structure is whole. */
@@ -122,7 +122,7 @@ static void test_changed(void **state)
 {
     struct fixture *f = *state;
     struct err err;
-    struct scep_signed found;
+    struct cms_signed found;
     struct scep_enveloped opened;
     for (size_t n = 0; n < f->message.len; n++)
         for (unsigned bit = 0; bit < 8; bit++) {
@@ -394,23 +394,23 @@ static void test_names_cert(void **state)
     struct make_spec spec = {.subject = "CN=other"};
     struct cert *other = make_cert(&spec, f->key, NULL, NULL);
     const ASN1_INTEGER *number = X509_get0_serialNumber(cert_x509_get(f->cert));
-    struct scep_recipient id = {
+    struct cms_id id = {
         .issuer = cert_issuer_get(f->cert),
         .serial = bytes_of(ASN1_STRING_get0_data(number), (size_t)ASN1_STRING_length(number))};
-    assert_true(scep_names_cert(&id, f->cert));
-    assert_false(scep_names_cert(&id, other));
+    assert_true(cms_id_names(&id, f->cert));
+    assert_false(cms_id_names(&id, other));
     id.issuer = cert_issuer_get(other);
-    assert_false(scep_names_cert(&id, f->cert));
+    assert_false(cms_id_names(&id, f->cert));
     id.issuer = cert_issuer_get(f->cert);
     id.serial.len--;
-    assert_false(scep_names_cert(&id, f->cert));
+    assert_false(cms_id_names(&id, f->cert));
     id.serial = (struct bytes){0};
-    assert_false(scep_names_cert(&id, f->cert));
-    id = (struct scep_recipient){.ski = bytes_of(ski, sizeof ski)};
-    assert_true(scep_names_cert(&id, f->cert));
-    assert_false(scep_names_cert(&id, other));
+    assert_false(cms_id_names(&id, f->cert));
+    id = (struct cms_id){.ski = bytes_of(ski, sizeof ski)};
+    assert_true(cms_id_names(&id, f->cert));
+    assert_false(cms_id_names(&id, other));
     id.ski.len--;
-    assert_false(scep_names_cert(&id, f->cert));
+    assert_false(cms_id_names(&id, f->cert));
     cert_free(other);
 }
 

@@ -313,7 +313,7 @@ static void test_digest_type(void **state)
     static const uint8_t tags[] = {DER_INTEGER, DER_NULL, DER_OID, DER_BIT_STRING, DER_SEQUENCE, 1};
     struct fixture *f = *state;
     struct buf der = signed_message(f);
-    struct scep_signed found;
+    struct cms_signed found;
     struct bytes digest;
     struct err err;
     assert_true(scep_signed_take(buf_bytes(&der), &found, &err) &&

@@ -92,7 +92,7 @@ static struct scep_msg *there_and_back(const struct scep_out *out)
 {
     struct buf der = {0};
     struct scep_msg *msg = NULL;
-    struct scep_signed found;
+    struct cms_signed found;
     struct err err;
     enum scep_fail fail;
     bool partial;

@@ -173,7 +173,7 @@ static void test_fail_text(void **state)
         (struct ra_outcome){.status = RA_REFUSED, .reason = RA_BAD_NAMES, .detail = OPERATOR_TEXT};
     for (int client = CFG_CLIENT_AUTO; client < CFG_CLIENT_COUNT; client++)
         for (int choice = CFG_CHOICE_CLIENT; choice <= CFG_CHOICE_NO; choice++) {
-            struct scep_signed found;
+            struct cms_signed found;
             struct bytes text = {0};
             struct err err;
             f->profile.scep.client = (enum cfg_scep_client)client;

@@ -149,7 +149,7 @@ static void test_md5_signatures(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct scep_signed found = {.digest = rows[i].digest, .signature = rows[i].signature};
+        struct cms_signed found = {.digest = rows[i].digest, .signature = rows[i].signature};
         assert_int_equal(scep_signed_algs_known(&found, false), rows[i].plain);
         assert_int_equal(scep_signed_algs_known(&found, true), rows[i].md5);
     }

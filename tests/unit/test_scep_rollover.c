@@ -228,9 +228,9 @@ static void test_odd_recipient(void **state)
     memset(long_text, 0xab, sizeof long_text);
     for (size_t len = 0; len <= sizeof long_text; len += 60) {
         struct bytes odd = bytes_of(long_text, len), none = {0};
-        scep_recipient_text(&(struct scep_recipient){odd, odd, none}, text);
+        scep_recipient_text(&(struct cms_id){odd, odd, none}, text);
         assert_non_null(strstr(text, "with an odd name"));
-        scep_recipient_text(&(struct scep_recipient){none, none, odd}, text);
+        scep_recipient_text(&(struct cms_id){none, none, odd}, text);
         assert_true(strlen(text) < sizeof text);
     }
 }
