@@ -334,41 +334,6 @@ static void test_same_key(void **state)
     device_close(&d);
 }
 
-/* A device that signs by its old certificate may enroll a new key with a challenge, though the old
- * one renews no more. Who holds another device's certificate, or one that was revoked, and captured
- * an envelope may not sign it anew: its challenge is not spent. */
-static void test_captured(void **state)
-{
-    struct world *w = *state;
-    struct device d = device_open(w);
-    struct csr *victim = world_csr("CN=r2,O=x", "DNS:a,DNS:b", w->other_key);
-    char secret[CHALLENGE_LEN + 1];
-    world_mint(w, NULL, secret);
-    d.request.op = RA_ENROLL;
-    d.request.evidence.over_cms = true;
-    d.request.evidence.challenge = bytes_str(secret);
-    d.request.csr = victim;
-    world_refused(w, &d.request, RA_BAD_KEY);
-    revoke(w, d.held);
-    d.request.csr = d.csr;
-    world_refused(w, &d.request, RA_BAD_KEY);
-    assert_int_equal(world_requests(w), 1);
-    struct csr *first = world_csr("CN=r3", NULL, w->key),
-               *second = world_csr("CN=r3", NULL, w->other_key);
-    struct ra_request enroll = world_enroll(w, first);
-    struct cert *old = world_issue(w, &enroll);
-    clock_set(cert_not_after_get(old) + 1);
-    world_mint(w, NULL, secret); /* the other has expired, too */
-    d.request.evidence.holder = old;
-    d.request.csr = second;
-    cert_free(world_issue(w, &d.request));
-    cert_free(old);
-    csr_free(first);
-    csr_free(second);
-    csr_free(victim);
-    device_close(&d);
-}
-
 /* A certificate of one profile renews nothing in another, not even with a challenge beside it. */
 static void test_other_profile(void **state)
 {
@@ -595,7 +560,6 @@ int main(void)
         TEST(test_revoked_since),
         TEST(test_names),
         TEST(test_same_key),
-        TEST(test_captured),
         TEST(test_other_profile),
         TEST(test_trust),
         TEST(test_challenge_instead),
