@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/pem.h"
+#include "base/permit.h"
 #include "ra/lookup.h"
 #include "scep/algs.h"
 #include "scep/answer.h"
@@ -91,11 +92,14 @@ static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *re
 
 /* Of an envelope that was decrypted and gave nothing of use. A wrong signature at the end of a CSR
  * takes longer to find than wrong padding, and who can tell these apart can decrypt what others
- * sent. So the answer is begun at a whole multiple of EVEN_NS after the message came. */
+ * sent. So the answer is begun at a whole multiple of EVEN_NS after the message came. Others
+ * compute meanwhile: who sends such envelopes has proved nothing. */
 static void answer_closed(struct pkiop *op, const char *reason, const char *detail)
 {
     int64_t spent = clock_mono_ns() - op->start;
+    permit_pause();
     clock_mono_sleep(op->start + (spent / EVEN_NS + 1) * EVEN_NS);
+    permit_resume();
     answer_failure(op, SCEP_BAD_MESSAGE_CHECK, reason, detail);
 }
 

@@ -108,7 +108,7 @@ class Exec(UpstreamTest):
 
     def test_wait(self):
         """A helper that says wait is asked again with its cookie, after its delay, and after a restart."""
-        self.ca.plan("later", "echo 2", "echo 'cookie of later'", "exit 5")
+        self.ca.plan("later", "echo 8", "echo 'cookie of later'", "exit 5")
         self.ca.plan("waits", "echo cookie-of-waits", "exit 1")
         self.enroll("later", code=3)
         self.enroll("waits", code=3)
