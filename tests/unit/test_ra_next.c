@@ -70,7 +70,8 @@ static void test_renewal(void **state)
 }
 
 /* Outside of its window a certificate is renewed by the next CA, once: a repetition gets the same
- * one, and another renewal waits, as those by the CA of today and of what the next one issued do. */
+ * one, and another renewal waits, as those by the CA of today and of what the next one issued do.
+ */
 static void test_window(void **state)
 {
     struct world *w = with_next(state);
