@@ -11,7 +11,7 @@
 #define DEPTH_MAX 24
 #define ELEMENTS_MAX 5000
 #define CERTS_MAX 16
-#define SERIAL_MAX 32
+#define SERIAL_MAX 33 /* a sign and what base/cert.h takes */
 
 /* The structure as byte ranges, found before OpenSSL sees it. */
 struct found {

@@ -119,6 +119,23 @@ static void test_open_kinds(void **state)
     EVP_PKEY_free(rsa);
 }
 
+/* A signer whose serial number is a digest with its first bit set: 33 octets in DER. */
+static void test_open_serial(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t octets[32];
+    memset(octets, 0xf1, sizeof octets);
+    X509 *cert = make_x509(&(struct make_spec){.subject = "CN=long"}, f->key, NULL, NULL);
+    BIGNUM *number = BN_bin2bn(octets, sizeof octets, NULL);
+    assert_true(BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) &&
+                X509_sign(cert, f->key, EVP_sha256()));
+    struct buf der = sign(f, (struct cmc_sign){.cert = cert});
+    assert_int_equal(open_code(buf_bytes(&der)), -1);
+    buf_free(&der);
+    BN_free(number);
+    X509_free(cert);
+}
+
 /* SHA-1, another content, no signed attributes, two signers, and a signer whose certificate is
  * not there. */
 static void test_open_refused(void **state)
@@ -369,11 +386,17 @@ static void test_crmf_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open),          cmocka_unit_test(test_open_kinds),
-        cmocka_unit_test(test_open_refused),  cmocka_unit_test(test_open_truncated),
-        cmocka_unit_test(test_open_flipped),  cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_parse_refused), cmocka_unit_test(test_parse_truncated),
-        cmocka_unit_test(test_crmf),          cmocka_unit_test(test_crmf_refused),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_open_kinds),
+        cmocka_unit_test(test_open_serial),
+        cmocka_unit_test(test_open_refused),
+        cmocka_unit_test(test_open_truncated),
+        cmocka_unit_test(test_open_flipped),
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_parse_refused),
+        cmocka_unit_test(test_parse_truncated),
+        cmocka_unit_test(test_crmf),
+        cmocka_unit_test(test_crmf_refused),
         cmocka_unit_test(test_crmf_damaged),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
