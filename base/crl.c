@@ -1,6 +1,7 @@
 #include "base/crl.h"
 
 #include "base/der.h"
+#include "base/strong.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -175,25 +176,17 @@ static bool take_times(X509_CRL *x509, int64_t now, struct crl *crl, struct err 
     return crl->next_update > now || err_set(err, ERR_PEER, "a CRL that has expired");
 }
 
-/* Who finds a second message with the same MD5 or SHA-1 can put its own into the CA's mouth. */
-static bool strong(const X509_CRL *x509, struct err *err)
-{
-    int digest = NID_undef, nid = X509_CRL_get_signature_nid(x509);
-    bool known = OBJ_find_sigid_algs(nid, &digest, NULL) == 1;
-    return (known && digest != NID_md5 && digest != NID_sha1 && digest != NID_md4 &&
-            digest != NID_md2) ||
-           err_set(err, ERR_PEER, "a CRL signed with %s", OBJ_nid2sn(nid));
-}
-
 /* By name, usage and signature, in the order of their cost. */
 static bool check_signer(X509_CRL *x509, X509 *issuer, bool *other, struct err *err)
 {
+    const X509_ALGOR *algorithm;
     *other = X509_NAME_cmp(X509_CRL_get_issuer(x509), X509_get_subject_name(issuer)) != 0;
     if (*other)
         return err_set(err, ERR_PEER, "a CRL of another issuer");
     if (!(X509_get_key_usage(issuer) & KU_CRL_SIGN))
         return err_set(err, ERR_PEER, "the issuer's certificate is not for signing CRLs");
-    if (!strong(x509, err))
+    X509_CRL_get0_signature(x509, NULL, &algorithm);
+    if (!strong_check(algorithm, "a CRL", err))
         return false;
     EVP_PKEY *key = X509_get0_pubkey(issuer);
     *other = !key || X509_CRL_verify(x509, key) != 1;

@@ -1,6 +1,7 @@
 #include "base/ocsp.h"
 
 #include "base/der.h"
+#include "base/strong.h"
 
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
@@ -182,7 +183,8 @@ bool ocsp_response_read(struct bytes der, const struct ocsp_question *question, 
     OCSP_BASICRESP *basic = parse(der, err);
     if (!basic)
         return false;
-    bool ok = check_signer(basic, question->issuer, now, err) && critical_free(basic, err);
+    bool ok = strong_check(OCSP_resp_get0_tbs_sigalg(basic), "an OCSP response", err) &&
+              check_signer(basic, question->issuer, now, err) && critical_free(basic, err);
     /* 0: they differ; -1: left out, which cached answers have to. */
     if (ok && OCSP_check_nonce(question->request, basic) == 0)
         ok = err_set(err, ERR_PEER, "an OCSP response to another request");

@@ -25,10 +25,10 @@ void ocsp_question_free(struct ocsp_question *question);              /* NULL is
 struct bytes ocsp_question_der(const struct ocsp_question *question); /* borrowed */
 
 /* der: untrusted. The response must be signed by the issuer's key, or by a certificate of it with
- * id-kp-OCSPSigning (RFC 6960 section 4.2.2.2), be about this certificate and valid at `now`; a
- * nonce may be left out but not differ. Responders are not themselves checked for revocation. A
- * certificate that has expired is GOOD only if the archive cutoff reaches back to its end (section
- * 4.4.4), else UNKNOWN. False with ERR_PEER: it is no answer. */
+ * id-kp-OCSPSigning (RFC 6960 section 4.2.2.2), not over MD5 or SHA-1, be about this certificate
+ * and valid at `now`; a nonce may be left out but not differ. Responders are not themselves checked
+ * for revocation. A certificate that has expired is GOOD only if the archive cutoff reaches back to
+ * its end (section 4.4.4), else UNKNOWN. False with ERR_PEER: it is no answer. */
 bool ocsp_response_read(struct bytes der, const struct ocsp_question *question, int64_t now,
                         struct ocsp_answer *ret, struct err *err) MUST_USE;
 

@@ -142,13 +142,14 @@ static void ask_crl(struct check *c, const char *url)
         return;
     }
     await(c, item);
-    if (!item->crl || !is_valid(item))
+    /* Valid or not: only a newer list takes it back. */
+    if (item->crl && crl_lists(item->crl, c->pair->subject))
+        conclude(c, REVOCATION_REVOKED, url, "the CRL lists it");
+    else if (!item->crl || !is_valid(item))
         conclude(c, REVOCATION_UNKNOWN, url,
                  item->crl      ? "the CRL has expired"
                  : item->why[0] ? item->why
                                 : "it is being fetched");
-    else if (crl_lists(item->crl, c->pair->subject))
-        conclude(c, REVOCATION_REVOKED, url, "the CRL lists it");
     else if (crl_covers(item->crl, c->pair->subject, clock_now()))
         conclude(c, REVOCATION_GOOD, url, "the CRL does not list it");
     else
@@ -166,10 +167,10 @@ static void ask_ocsp(struct check *c)
         return;
     }
     await(c, item);
-    if (!is_valid(item))
-        conclude(c, REVOCATION_UNKNOWN, url, item->why[0] ? item->why : "there is no answer yet");
-    else if (item->answer.status == OCSP_REVOKED)
+    if (item->answered && item->answer.status == OCSP_REVOKED) /* likewise */
         conclude(c, REVOCATION_REVOKED, url, "the responder says so");
+    else if (!is_valid(item))
+        conclude(c, REVOCATION_UNKNOWN, url, item->why[0] ? item->why : "there is no answer yet");
     else if (item->answer.status == OCSP_GOOD)
         conclude(c, REVOCATION_GOOD, url, "the responder says good");
     else

@@ -217,6 +217,18 @@ static void keep_crl(struct revocation *r, struct item *item, struct haul *haul)
     item->due = due_after(item);
 }
 
+/* Likewise: what the responder said before it revoked the certificate may still be valid. */
+static void keep_answer(struct revocation *r, struct item *item, struct haul *haul)
+{
+    if (item->answered && haul->answer.this_update < item->answer.this_update) {
+        haul->ok = err_set(&haul->err, ERR_PEER, "an OCSP response older than the one before");
+        return;
+    }
+    r->counts.answers += !item->answered;
+    item->answered = true;
+    item->answer = haul->answer;
+}
+
 /* When to try again after so many failures in a row. */
 static int64_t backoff(unsigned failures)
 {
@@ -263,13 +275,10 @@ static void item_fetched(struct revocation *r, struct item *item, struct haul *h
 {
     item->other = haul->other;
     item->fetched = clock_mono_ms();
-    if (haul->ok && item->kind == REVOCATION_CRL) {
+    if (haul->ok && item->kind == REVOCATION_CRL)
         keep_crl(r, item, haul);
-    } else if (haul->ok) {
-        r->counts.answers += !item->answered;
-        item->answered = true;
-        item->answer = haul->answer;
-    }
+    else if (haul->ok)
+        keep_answer(r, item, haul);
     r->counts.fetches[item->kind][haul->ok || haul->other]++;
     if (!haul->ok && !haul->other) {
         item_failed(r, item, haul);

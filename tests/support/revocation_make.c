@@ -3,6 +3,7 @@
 #include "base/clock.h"
 
 #include <openssl/ocsp.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,9 +64,17 @@ static struct buf taken(unsigned char *der, int len)
     return out;
 }
 
-static const EVP_MD *usual_md(EVP_PKEY *key)
+/* md NULL: SHA-256, where there is a choice. */
+static EVP_MD_CTX *signing(EVP_PKEY *key, const EVP_MD *md, bool pss)
 {
-    return EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519 ? NULL : EVP_sha256();
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *key_ctx;
+    if (!md && EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519)
+        md = EVP_sha256();
+    MUST(EVP_DigestSignInit(ctx, &key_ctx, md, NULL, key) == 1);
+    if (pss)
+        MUST(EVP_PKEY_CTX_set_rsa_padding(key_ctx, RSA_PKCS1_PSS_PADDING) == 1);
+    return ctx;
 }
 
 struct buf make_crl(const struct crl_spec *spec)
@@ -92,8 +101,9 @@ struct buf make_crl(const struct crl_spec *spec)
         MUST(extension && X509_CRL_add_ext(crl, extension, -1));
         X509_EXTENSION_free(extension);
     }
-    MUST(X509_CRL_sort(crl) &&
-         X509_CRL_sign(crl, spec->key, spec->md ? spec->md : usual_md(spec->key)));
+    EVP_MD_CTX *ctx = signing(spec->key, spec->md, spec->pss);
+    MUST(X509_CRL_sort(crl) && X509_CRL_sign_ctx(crl, ctx) > 0);
+    EVP_MD_CTX_free(ctx);
     unsigned char *der = NULL;
     int len = i2d_X509_CRL(crl, &der);
     X509_NAME_free(issuer);
@@ -140,8 +150,9 @@ struct buf make_ocsp(const struct ocsp_spec *spec)
         MUST(OCSP_BASICRESP_add_ext(basic, extension, -1));
         X509_EXTENSION_free(extension);
     }
-    MUST(OCSP_basic_sign(basic, spec->signer ? spec->signer : spec->issuer, spec->key,
-                         usual_md(spec->key), NULL, 0) == 1);
+    EVP_MD_CTX *ctx = signing(spec->key, spec->md, spec->pss);
+    MUST(OCSP_basic_sign_ctx(basic, spec->signer ? spec->signer : spec->issuer, ctx, NULL, 0) == 1);
+    EVP_MD_CTX_free(ctx);
     OCSP_RESPONSE *response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
     unsigned char *der = NULL;
     int len = i2d_OCSP_RESPONSE(response, &der);

@@ -14,6 +14,7 @@ struct crl_spec {
     const char *const *extensions; /* pairs of "name", "value" in OpenSSL's form; ends NULL */
     int entry_nid;                 /* a critical extension of each entry */
     const EVP_MD *md;              /* NULL: SHA-256 */
+    bool pss;                      /* RSA-PSS */
 };
 /* The caller frees the DER. */
 struct buf make_crl(const struct crl_spec *spec);
@@ -28,7 +29,9 @@ struct ocsp_spec {
     int64_t cutoff;                   /* archive cutoff; 0: none */
     struct bytes request;             /* its nonce is repeated; empty: no nonce */
     bool other_nonce;
-    bool critical; /* an unknown critical extension of the response */
+    bool critical;    /* an unknown critical extension of the response */
+    const EVP_MD *md; /* NULL: SHA-256 */
+    bool pss;         /* RSA-PSS */
 };
 struct buf make_ocsp(const struct ocsp_spec *spec);
 

@@ -135,6 +135,22 @@ static void test_lists(void **state)
     crl_free(crl);
 }
 
+/* RSA-PSS counts by the digest in its parameters, which is SHA-1 where they say none. */
+static void test_pss(void **state)
+{
+    const struct issuer *i = *state;
+    EVP_PKEY *key = make_rsa(2048);
+    struct issuer rsa = {.ca = ca_of("CN=ca", key, NULL)};
+    struct crl_spec spec = spec_of(i);
+    spec.key = key;
+    spec.pss = true;
+    crl_free(parsed(&rsa, &spec));
+    spec.md = EVP_sha1();
+    refused(rsa.ca, &spec, "a CRL signed with RSASSA-PSS over SHA1", false);
+    X509_free(rsa.ca);
+    EVP_PKEY_free(key);
+}
+
 /* A list counts for the key that signed it: not for a CA of the same name, nor one of another name,
  * nor one that may not sign lists. */
 static void test_issuer(void **state)
@@ -309,8 +325,9 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_lists), TEST(test_issuer),  TEST(test_times), TEST(test_extensions),
-        TEST(test_scope), TEST(test_expired), TEST(test_urls),  TEST(test_damaged),
+        TEST(test_lists),   TEST(test_pss),        TEST(test_issuer),
+        TEST(test_times),   TEST(test_extensions), TEST(test_scope),
+        TEST(test_expired), TEST(test_urls),       TEST(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

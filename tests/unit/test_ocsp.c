@@ -122,6 +122,17 @@ static void test_status(void **state)
     assert_int_equal(answered(a, &spec).status, OCSP_UNKNOWN);
 }
 
+/* The asker's nonce is in what is signed, which helps to find a collision: SHA-1 is none. */
+static void test_digest(void **state)
+{
+    struct asked *a = *state;
+    struct ocsp_spec spec = spec_of(a);
+    spec.md = EVP_sha384();
+    assert_int_equal(answered(a, &spec).status, OCSP_GOOD);
+    spec.md = EVP_sha1();
+    refused(a, &spec, "an OCSP response signed with ecdsa-with-SHA1");
+}
+
 /* RFC 6960 section 4.2.2.2: who answers is the issuer or was told to by it, in a certificate for
  * that. */
 static void test_responder(void **state)
@@ -263,8 +274,9 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_status), TEST(test_responder), TEST(test_about), TEST(test_nonce),
-        TEST(test_times),  TEST(test_expired),   TEST(test_odd),   TEST(test_damaged),
+        TEST(test_status),  TEST(test_digest), TEST(test_responder),
+        TEST(test_about),   TEST(test_nonce),  TEST(test_times),
+        TEST(test_expired), TEST(test_odd),    TEST(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,8 +31,9 @@ struct site {
     pthread_t thread;
     char crl[64], ocsp[64], under[64], point[64];
     pthread_mutex_t mutex;
-    struct buf list; /* of /crl */
-    int status;      /* of /ocsp: V_OCSP_CERTSTATUS_... */
+    struct buf list;     /* of /crl */
+    int status;          /* of /ocsp: V_OCSP_CERTSTATUS_... */
+    atomic_int ocsp_age; /* seconds */
     atomic_int mode;
     atomic_uint crl_asked, ocsp_asked;
     atomic_bool stop;
@@ -66,6 +67,7 @@ static void answer_ocsp(struct site *site, int fd, struct bytes request)
                              .issuer = site->ca,
                              .key = site->key,
                              .status = site->status,
+                             .this_update = clock_now() - site->ocsp_age,
                              .request = request};
     struct buf der = make_ocsp(&spec);
     site->ocsp_asked++;
@@ -292,8 +294,8 @@ static void test_bad_lists(void **state)
     EVP_PKEY_free(key);
 }
 
-/* A list that we have counts up to its nextUpdate, though the server is gone, and no longer; one
- * that is older than it is a replay. */
+/* A list that we have counts up to its nextUpdate, though the server is gone, and no longer; but
+ * what it listed is not forgotten. One that is older than it is a replay. */
 static void test_kept(void **state)
 {
     struct site *site = *state;
@@ -310,8 +312,34 @@ static void test_kept(void **state)
     assert_int_equal(check_for(site, &source, 0), REVOCATION_REVOKED);
     site->mode = FAIL;
     assert_int_equal(check_for(site, &source, 0), REVOCATION_REVOKED);
+    struct revocation_pair other = {site->other, site->ca};
+    struct err why;
+    assert_int_equal(revocation_check(site->revocation, &source, &other, 0, &why), REVOCATION_GOOD);
     clock_set(now + DAY);
-    assert_int_equal(check_for(site, &source, 0), REVOCATION_UNKNOWN);
+    assert_int_equal(revocation_check(site->revocation, &source, &other, 0, &why),
+                     REVOCATION_UNKNOWN);
+    assert_int_equal(check_for(site, &source, 0), REVOCATION_REVOKED);
+}
+
+/* What a responder said before it revoked a certificate is a replay, valid as it may be, and the
+ * word of a responder that is gone is not forgotten. */
+static void test_ocsp_kept(void **state)
+{
+    struct site *site = *state;
+    struct revocation_source source = {.ocsp = site->ocsp, .refresh = 0};
+    int64_t now = clock_now();
+    site->status = V_OCSP_CERTSTATUS_REVOKED;
+    assert_int_equal(check(site, &source), REVOCATION_REVOKED);
+    site->status = V_OCSP_CERTSTATUS_GOOD;
+    site->ocsp_age = 60;
+    assert_int_equal(check(site, &source), REVOCATION_REVOKED);
+    for (int i = 0; i < 500 && !told_count; i++)
+        usleep(20000);
+    assert_int_equal(told_count, 1);
+    assert_true(site->ocsp_asked >= 2);
+    assert_int_equal(check(site, &source), REVOCATION_REVOKED);
+    clock_set(now + DAY);
+    assert_int_equal(check_for(site, &source, 0), REVOCATION_REVOKED);
 }
 
 /* A certificate's own word for where its CRL is counts under what is configured, and nowhere else,
@@ -442,9 +470,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_crl),    TEST(test_watch),   TEST(test_bad_lists),    TEST(test_kept),
-        TEST(test_points), TEST(test_ocsp),    TEST(test_ocsp_useless), TEST(test_both),
-        TEST(test_hang),   TEST(test_threads),
+        TEST(test_crl),    TEST(test_watch), TEST(test_bad_lists), TEST(test_kept),
+        TEST(test_points), TEST(test_ocsp),  TEST(test_ocsp_kept), TEST(test_ocsp_useless),
+        TEST(test_both),   TEST(test_hang),  TEST(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
