@@ -1,6 +1,7 @@
 #include "est/guard.h"
 
 #include "base/clock.h"
+#include "base/net.h"
 
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -40,15 +41,24 @@ void est_guard_free(struct est_guard *guard)
     free(guard);
 }
 
-/* user.ptr NULL: the address alone. */
+/* Who has one address of an IPv6 /64 has all of them. */
+static bool add_origin(const char *origin, struct buf *text)
+{
+    struct net_addr address;
+    uint64_t group = net_addr_parse(origin, &address) ? net_addr_group(&address) : 0;
+    return group ? buf_add_u8(text, 1) && buf_add(text, bytes_of(&group, sizeof group))
+                 : buf_add_u8(text, 0) && buf_add(text, bytes_of(origin, strlen(origin) + 1));
+}
+
+/* user NULL: the address alone. */
 static uint64_t key_of(const struct est_guard *guard, const char *origin, const struct bytes *user)
 {
     struct buf text = BUF_SECRET(4096);
     uint8_t digest[SHA256_DIGEST_LENGTH] = {0};
     uint64_t key = 1;
     bool ok = buf_add(&text, bytes_of(guard->secret, sizeof guard->secret)) &&
-              buf_add(&text, bytes_of(origin, strlen(origin) + 1)) &&
-              buf_add_u8(&text, user ? 1 : 0) && (!user || buf_add(&text, *user));
+              add_origin(origin, &text) && buf_add_u8(&text, user ? 1 : 0) &&
+              (!user || buf_add(&text, *user));
     if (ok) {
         SHA256(text.ptr, text.len, digest);
         memcpy(&key, digest, sizeof key);

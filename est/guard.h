@@ -17,6 +17,8 @@ struct est_guard;
 struct est_guard *est_guard_new(void) MUST_USE;
 void est_guard_free(struct est_guard *guard); /* NULL is allowed */
 
+/* origin: an address, of which IPv6 counts by its /64, or any other text. */
+
 /* Seconds to wait before this user from this address may try again; 0: none. */
 int est_guard_wait(struct est_guard *guard, const char *origin, struct bytes user);
 /* What came of a try. A right password forgets the user's wrong ones, not the address's. */

@@ -84,6 +84,26 @@ static void test_many_users(void **state)
     assert_int_equal(wait_for(guard, "192.0.2.8", "alice"), 0);
 }
 
+/* Who moves within an IPv6 /64 stays the same; the next /64 is somebody else, and so is the IPv4
+ * address whose octets begin likewise. */
+static void test_prefix(void **state)
+{
+    void *guard = *state;
+    char origin[48];
+    for (unsigned i = 0; i < EST_GUARD_USER_TRIES; i++) {
+        snprintf(origin, sizeof origin, "2001:db8:0:1::%x", i + 1);
+        fail_times(guard, origin, "alice", 1);
+    }
+    assert_int_equal(wait_for(guard, "2001:db8:0:1:ffff::9", "alice"), 2);
+    assert_int_equal(wait_for(guard, "2001:db8:0:2::1", "alice"), 0);
+    assert_int_equal(wait_for(guard, "32.1.13.184", "alice"), 0);
+    assert_int_equal(wait_for(guard, "::ffff:192.0.2.7", "bob"), 0);
+    fail_times(guard, HOME, "bob", EST_GUARD_USER_TRIES);
+    assert_int_equal(wait_for(guard, "::ffff:192.0.2.7", "bob"), 2);
+    fail_times(guard, "unix", "bob", EST_GUARD_USER_TRIES);
+    assert_int_equal(wait_for(guard, "unix", "bob"), 2);
+}
+
 /* A flood of addresses takes no more memory; who fails now is still seen. */
 static void test_flood(void **state)
 {
@@ -104,6 +124,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_users, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_prefix, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
