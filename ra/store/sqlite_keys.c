@@ -7,13 +7,15 @@
 /* Who used a public key: the digests of the key and of the names, of each request that was not
  * refused. */
 
+/* Two ranges of the index: a device that always has the same key is not read through. */
 bool db_key_used(struct db *db, struct store_key_use *use, struct err *err)
 {
     bool row;
     sqlite3_stmt *stmt =
         db_prepare(db,
-                   "SELECT r.subject FROM key_use k JOIN request r ON r.id = k.request "
-                   "WHERE k.spki = ?1 AND k.identity != ?2 LIMIT 1",
+                   "SELECT r.subject FROM (SELECT request FROM key_use WHERE spki = ?1 AND "
+                   "identity < ?2 UNION ALL SELECT request FROM key_use WHERE spki = ?1 AND "
+                   "identity > ?2) k JOIN request r ON r.id = k.request LIMIT 1",
                    err);
     use->other = false;
     if (!stmt)
