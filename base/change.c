@@ -5,11 +5,21 @@
 #define CHANGE_DEPTH 8
 #define CHANGE_ELEMENTS 2048
 
-/* Both are a SEQUENCE without a tag of its own: of sets in a Name, of context tags in
- * GeneralNames. An empty one is an empty Name, since GeneralNames has at least one. */
+#define TAGGED DER_CONTEXT_CONSTRUCTED(1)
+
+/* In RFC 6402 both are a SEQUENCE without a tag of its own: of sets in a Name, of context tags in
+ * GeneralNames. An empty one is an empty Name, since GeneralNames has at least one. Its erratum
+ * 3943 has [1] before the GeneralNames. */
 static bool is_name(const struct der *element)
 {
-    return element->content.len == 0 || der_next_is(element->content, DER_SET);
+    return element->tag == DER_SEQUENCE &&
+           (element->content.len == 0 || der_next_is(element->content, DER_SET));
+}
+
+static bool take_field(struct bytes *cur, struct der *ret)
+{
+    return der_next_is(*cur, TAGGED) ? der_take_tag(cur, TAGGED, ret)
+                                     : der_take_tag(cur, DER_SEQUENCE, ret);
 }
 
 static X509_NAME *name_read(const struct der *element)
@@ -24,12 +34,18 @@ static X509_NAME *name_read(const struct der *element)
 
 static GENERAL_NAMES *sans_read(const struct der *element)
 {
-    const unsigned char *p = element->whole.ptr;
-    GENERAL_NAMES *sans = d2i_GENERAL_NAMES(NULL, &p, (long)element->whole.len);
-    if (sans && p == element->whole.ptr + element->whole.len)
-        return sans;
-    GENERAL_NAMES_free(sans);
-    return NULL;
+    struct buf der = {0};
+    GENERAL_NAMES *sans = NULL;
+    if (buf_add(&der, element->content) && der_wrap(&der, 0, DER_SEQUENCE)) {
+        const unsigned char *p = der.ptr;
+        sans = d2i_GENERAL_NAMES(NULL, &p, (long)der.len);
+        if (sans && (p != der.ptr + der.len || sk_GENERAL_NAME_num(sans) == 0)) {
+            GENERAL_NAMES_free(sans);
+            sans = NULL;
+        }
+    }
+    buf_free(&der);
+    return sans;
 }
 
 bool change_parse(struct bytes der, struct names *ret, struct err *err)
@@ -39,10 +55,10 @@ bool change_parse(struct bytes der, struct names *ret, struct err *err)
     GENERAL_NAMES *sans = NULL;
     bool ok = der_check(der, CHANGE_DEPTH, CHANGE_ELEMENTS) &&
               der_take_tag(&der, DER_SEQUENCE, &outer) &&
-              der_take_tag(&outer.content, DER_SEQUENCE, &first);
+              take_field(&outer.content, &first);
     if (ok && is_name(&first)) {
         subject = name_read(&first);
-        ok = subject && (!outer.content.len || der_take_tag(&outer.content, DER_SEQUENCE, &second));
+        ok = subject && (!outer.content.len || take_field(&outer.content, &second));
         first = second;
     } else if (ok) {
         subject = X509_NAME_new();

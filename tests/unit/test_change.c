@@ -78,6 +78,52 @@ static void test_forms(void **state)
     buf_free(&der);
 }
 
+/* Erratum 3943 of RFC 6402: subjectAlt with the tag [1], which replaces its own; not before the
+ * subject, not around a SEQUENCE, not empty, not twice. */
+static void test_tagged(void **state)
+{
+    struct buf name = {0}, sans = {0}, tagged = {0}, der = {0};
+    struct names names;
+    struct der element;
+    add_name(&name, "CN=new");
+    add_sans(&sans, "dns:b.example", "ip:10.0.0.1");
+    struct bytes cursor = buf_bytes(&sans);
+    assert_true(der_take(&cursor, &element) && der_add(&tagged, 0xa1, element.content));
+    assert_true(buf_add(&der, buf_bytes(&name)) && buf_add(&der, buf_bytes(&tagged)) &&
+                der_wrap(&der, 0, DER_SEQUENCE) && parse(buf_bytes(&der), &names));
+    assert_string_equal(names.subject_text, "CN=new");
+    assert_int_equal(names.san_count, 2);
+    names_clear(&names);
+    for (size_t len = 0; len < der.len; len++)
+        assert_false(parse(bytes_of(der.ptr, len), &names));
+    buf_clear(&der);
+    assert_true(buf_add(&der, buf_bytes(&tagged)) && der_wrap(&der, 0, DER_SEQUENCE) &&
+                parse(buf_bytes(&der), &names));
+    assert_int_equal(names.attr_count, 0);
+    assert_int_equal(names.san_count, 2);
+    names_clear(&names);
+    static const uint8_t empty[] = {0xa1, 0};
+    struct buf explicit_tag = {0};
+    assert_true(der_add(&explicit_tag, 0xa1, buf_bytes(&sans)));
+    const struct bytes n = buf_bytes(&name), t = buf_bytes(&tagged), none = {0},
+                       e = bytes_of(empty, sizeof empty), x = buf_bytes(&explicit_tag);
+    const struct bytes rows[][2] = {{t, n}, {t, t}, {t, buf_bytes(&sans)}, {e, none}, {n, e},
+                                    {x, none}, {n, x}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buf_clear(&der);
+        assert_true(buf_add(&der, rows[i][0]) && buf_add(&der, rows[i][1]) &&
+                    der_wrap(&der, 0, DER_SEQUENCE));
+        if (parse(buf_bytes(&der), &names))
+            fail_msg("row %zu", i);
+    }
+    buf_free(&explicit_tag);
+    buf_free(&name);
+    buf_free(&sans);
+    buf_free(&tagged);
+    buf_free(&der);
+}
+
 /* Neither, both in another order, twice the same, more behind them, or something else is refused.
  */
 static void test_malformed(void **state)
@@ -129,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_tagged),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_truncated),
     };
