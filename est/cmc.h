@@ -9,6 +9,7 @@
 #define EST_CMC_CONTROLS_MAX 16
 #define EST_CMC_REQUESTS_MAX 8
 #define EST_CMC_NESTED_MAX 8
+#define EST_CMC_CERTS_MAX 16
 
 /* CMCFailInfo (RFC 5272 section 6.1.4) */
 enum est_cmc_fail {
@@ -29,6 +30,9 @@ struct est_cmc_message {
     struct cert *signer;  /* whoever sent it holds its key; what it is worth is judged elsewhere */
     struct buf content;   /* PKIData; a secret, since a CSR may hold a challenge */
     int64_t signing_time; /* 0: it says none */
+    /* The others that came with it, as far as they are well-formed; they prove nothing. */
+    struct cert *along[EST_CMC_CERTS_MAX];
+    size_t along_count;
 };
 /* der: untrusted. Definite or indefinite lengths; exactly one SignerInfo, whose certificate is in
  * the message; SHA-2 only. False with ERR_PEER and the code. The caller clears *ret either way. */

@@ -10,12 +10,11 @@
 
 #define DEPTH_MAX 24
 #define ELEMENTS_MAX 5000
-#define CERTS_MAX 16
 #define SERIAL_MAX 32
 
 /* The structure as byte ranges, found before OpenSSL sees it. */
 struct found {
-    struct bytes certs[CERTS_MAX];
+    struct bytes certs[EST_CMC_CERTS_MAX];
     size_t cert_count;
     struct bytes issuer, serial, ski; /* of the signer's identifier */
     int digest, signature;
@@ -78,7 +77,7 @@ static bool take_certs(struct bytes *cur, struct found *found)
     if (!der_take_tag(cur, DER_CONTEXT_CONSTRUCTED(0), &bag))
         return true;
     while (bag.content.len) {
-        if (found->cert_count == CERTS_MAX || !der_take_tag(&bag.content, DER_SEQUENCE, &cert))
+        if (found->cert_count == EST_CMC_CERTS_MAX || !der_take_tag(&bag.content, DER_SEQUENCE, &cert))
             return false;
         found->certs[found->cert_count++] = cert.whole;
     }
@@ -205,23 +204,23 @@ static bool names_cert(const struct found *found, const struct cert *cert)
 }
 
 /* The one certificate of the bag that the SignerInfo names. Others need not be well-formed. */
-static bool find_signer(const struct found *found, struct cert **ret, struct err *err)
+static bool find_signer(const struct found *found, struct est_cmc_message *ret, struct err *err)
 {
     for (size_t i = 0; i < found->cert_count; i++) {
         struct cert *cert;
         struct err ignored;
         if (!cert_parse(found->certs[i], &cert, &ignored))
             continue;
-        bool named = names_cert(found, cert);
-        if (named && !*ret) {
-            *ret = cert;
-            continue;
-        }
-        cert_free(cert);
-        if (named)
+        if (!names_cert(found, cert)) {
+            ret->along[ret->along_count++] = cert;
+        } else if (!ret->signer) {
+            ret->signer = cert;
+        } else {
+            cert_free(cert);
             return err_set(err, ERR_PEER, "two certificates are named as the signer");
+        }
     }
-    return *ret || err_set(err, ERR_PEER, "the signer's certificate is not in the message");
+    return ret->signer || err_set(err, ERR_PEER, "the signer's certificate is not in the message");
 }
 
 /* OpenSSL is given the one certificate and may not look for another in the message. */
@@ -268,7 +267,7 @@ bool est_cmc_open(struct bytes der, struct est_cmc_message *ret, enum est_cmc_fa
         return err_set(err, ERR_PEER,
                        "a message that is not a SignedData over PKIData with one signer and at "
                        "most %d certificates",
-                       CERTS_MAX);
+                       EST_CMC_CERTS_MAX);
     *fail = EST_CMC_BAD_ALG;
     if (!on_list(digests, sizeof digests / sizeof digests[0], found.digest) ||
         !on_list(signatures, sizeof signatures / sizeof signatures[0], found.signature))
@@ -278,12 +277,14 @@ bool est_cmc_open(struct bytes der, struct est_cmc_message *ret, enum est_cmc_fa
     if (!content_type_fine(found.attributes))
         return err_set(err, ERR_PEER, "a message whose contentType attribute is not PKIData");
     ret->signing_time = signing_time(found.attributes);
-    return find_signer(&found, &ret->signer, err) && verify(der, ret, err);
+    return find_signer(&found, ret, err) && verify(der, ret, err);
 }
 
 void est_cmc_message_clear(struct est_cmc_message *message)
 {
     cert_free(message->signer);
+    for (size_t i = 0; i < message->along_count; i++)
+        cert_free(message->along[i]);
     buf_free(&message->content);
     *message = (struct est_cmc_message){0};
 }

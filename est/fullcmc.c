@@ -184,6 +184,9 @@ static void submit(struct session *s, uint32_t id, struct ra_request *request)
     request->origin = s->call->origin;
     request->evidence.holder = s->message.signer;
     request->evidence.over_cms = true;
+    request->evidence.other_key = true; /* an RA signs with its own */
+    request->evidence.along = s->message.along;
+    request->evidence.along_count = s->message.along_count;
     request->evidence.both = s->call->profile->est.auth_require == CFG_REQUIRE_ALL;
     if (ra_submit(s->ra, request, &outcome, &err))
         say_outcome(s, id, token, &outcome);

@@ -252,7 +252,7 @@ static bool prove_carried(const struct ra_case *c, struct ra_authorization **ret
     }
     if (evidence->challenge.len)
         return prove_challenge(c->store, c->request, ret, outcome, err);
-    if (evidence->over_cms)
+    if (evidence->over_cms && !c->request->label) /* SCEP, where there is nothing else */
         ra_refuse(outcome, RA_BAD_CHALLENGE, "there is no challenge");
     else
         ra_refuse(outcome, RA_NO_EVIDENCE, "nothing that authorizes an enrollment%s%.150s",

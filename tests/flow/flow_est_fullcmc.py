@@ -8,6 +8,7 @@ from flow_est_keygen import der, der_split
 from flow_upstream_exec import LocalSubmit
 from gateway import FlowTest, run, text
 from http_corpus import wait_until
+from pki import Ca
 
 PKI_DATA, PKI_RESPONSE = "1.3.6.1.5.5.7.12.2", "1.3.6.1.5.5.7.12.3"
 RESPONSE_TYPE = "application/pkcs7-mime; smime-type=CMC-response"
@@ -216,9 +217,10 @@ class Local(FullCmc, FlowTest):
         work = self.gw.work("authorized")
         csr = self.csr(work, "/CN=nobody")
         status, reply = self.ask(work, self.stranger, pkcs10(1, csr))
-        self.assertEqual((status, reply.status[1][0]), (403, FAILED))
+        self.assertEqual((status, reply.status), (403, {1: (FAILED, BAD_IDENTITY)}))
         status, reply = self.ask(work, self.stranger, pkcs10(1, csr), flags=["--cert", self.ra[0], "--key", self.ra[1]])
-        self.assertEqual((status, reply.status[1][0]), (403, FAILED), "TLS by the registrar does not make up for it")
+        self.assertEqual((status, reply.status), (403, {1: (FAILED, BAD_IDENTITY)}), "TLS by the registrar does not make up for it")
+        self.assertTrue(wait_until(lambda: "nothing that authorizes an enrollment" in self.gw.log()))
         self.assertEqual(self.issued("CN=nobody"), [])
 
     def test_renewal(self):
@@ -293,6 +295,51 @@ class Local(FullCmc, FlowTest):
         self.assertEqual(codes, "")
         self.assertEqual(self.issued("CN=hostile"), [])
         self.assertEqual(self.gw.admin("/healthz")[0], 200)
+
+
+class Anchored(FullCmc, FlowTest):
+    """Signers whose certificates others issued: an explicit anchor, and an implicit one with a CA below it."""
+
+    @classmethod
+    def configure(cls, gw):
+        top = gw.work("pki")
+        cls.own, cls.maker = Ca(top, "own", "/CN=Own CA"), Ca(top, "maker", "/O=Maker/CN=Root")
+        cls.sub = Ca(top, "sub", "/O=Maker/CN=Sub", above=cls.maker)
+        gw.edit(r"(labels: \[[^]]*\],)", r"\1 fullcmc: allow,")
+        gw.edit(r"^    trust: \[ca/root.pem\].*$", f"""    trust: [ca/root.pem]
+    anchors:
+      - {{certificates: [{cls.own.cert}], class: explicit, revocation: none}}
+      - {{certificates: [{cls.maker.cert}], class: implicit, names: serial, revocation: none}}""")
+
+    def test_explicit(self):
+        """RFC 7030 3.6, 4.3: a signer of the profile's own CA of before renews itself, for its own names only"""
+        work = self.gw.work("explicit")
+        who = self.own.issue("x1", "/CN=x1")
+        status, reply = self.ask(work, who, pkcs10(1, self.csr(work, "/CN=x2")))
+        self.assertEqual((status, reply.status[1][0]), (403, FAILED))
+        status, reply = self.ask(work, who, pkcs10(1, self.csr(work, "/CN=x1")))
+        self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
+        self.assertEqual((len(self.issued("CN=x1")), self.issued("CN=x2")), (1, []))
+
+    def test_implicit(self):
+        """RFC 7030 3.6, 4.3: a manufacturer's certificate enrolls for its own device and nobody else's; cmcRA in it changes nothing"""
+        work = self.gw.work("implicit")
+        who = self.maker.issue("i1", "/O=Maker/serialNumber=4711", ["extendedKeyUsage = clientAuth,1.3.6.1.5.5.7.3.28"])
+        status, reply = self.ask(work, who, pkcs10(1, self.csr(work, "/CN=i1/serialNumber=4712")))
+        self.assertEqual((status, reply.status[1][0]), (403, FAILED))
+        status, reply = self.ask(work, who, pkcs10(1, self.csr(work, "/CN=i1/serialNumber=4711")))
+        self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
+
+    def test_chain(self):
+        """RFC 5272 4.2: the chain passes through the message's own certificates; without them the signer is a stranger"""
+        work = self.gw.work("chain")
+        who = self.sub.issue("c1", "/serialNumber=c1")
+        status, reply = self.ask(work, who, pkcs10(1, self.csr(work, "/CN=c1/serialNumber=c1")))
+        self.assertEqual((status, reply.status), (403, {1: (FAILED, BAD_IDENTITY)}))
+        message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=c1/serialNumber=c1"))]), who,
+                            "-certfile", self.sub.cert)
+        status, reply = self.send(work, message)
+        self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
 
 
 class Off(FullCmc, FlowTest):

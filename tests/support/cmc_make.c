@@ -166,6 +166,7 @@ struct buf cmc_sign(struct bytes data, const struct cmc_sign *how)
              CMS_signed_add1_attr_by_NID(signer, NID_pkcs9_signingTime, time->type, time, -1));
         ASN1_TIME_free(time);
     }
+    MUST(!how->along || CMS_add1_cert(cms, how->along) == 1);
     MUST(!how->second || CMS_add1_signer(cms, how->second, how->key, md, flags));
     MUST(CMS_final(cms, in, NULL, CMS_BINARY) == 1);
     int len = i2d_CMS_ContentInfo(cms, &der);

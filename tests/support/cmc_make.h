@@ -46,6 +46,7 @@ struct cmc_sign {
     int64_t time;     /* signingTime; 0: now */
     unsigned flags;   /* more of CMS_sign's */
     X509 *second;     /* another signer, with the same key */
+    X509 *along;      /* a certificate that signs nothing */
 };
 struct buf cmc_sign(struct bytes data, const struct cmc_sign *how);
 

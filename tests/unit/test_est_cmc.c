@@ -96,6 +96,30 @@ static void test_open(void **state)
     buf_free(&der);
 }
 
+/* What else is in the bag comes along with the signer, whatever order they stand in. */
+static void test_open_along(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const subjects[] = {"CN=a", "CN=a much longer name than the signer has"};
+    for (size_t i = 0; i < 2; i++) {
+        X509 *ca = make_x509(&(struct make_spec){.subject = subjects[i]}, f->other, NULL, NULL);
+        struct buf der = sign(f, (struct cmc_sign){.along = ca});
+        struct est_cmc_message message;
+        enum est_cmc_fail fail;
+        struct err err;
+        struct cert *want;
+        assert_true(cert_from_x509(ca, &want, &err));
+        assert_true(est_cmc_open(buf_bytes(&der), &message, &fail, &err));
+        assert_string_equal(cert_names_get(message.signer)->subject_text, "CN=ra");
+        assert_int_equal(message.along_count, 1);
+        assert_true(bytes_equal(cert_der_get(message.along[0]), cert_der_get(want)));
+        est_cmc_message_clear(&message);
+        cert_free(want);
+        buf_free(&der);
+        X509_free(ca);
+    }
+}
+
 /* By a key identifier, by RSA, with SHA-384 and SHA-512: all the same. */
 static void test_open_kinds(void **state)
 {
@@ -369,7 +393,8 @@ static void test_crmf_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open),          cmocka_unit_test(test_open_kinds),
+        cmocka_unit_test(test_open),          cmocka_unit_test(test_open_along),
+        cmocka_unit_test(test_open_kinds),
         cmocka_unit_test(test_open_refused),  cmocka_unit_test(test_open_truncated),
         cmocka_unit_test(test_open_flipped),  cmocka_unit_test(test_parse),
         cmocka_unit_test(test_parse_refused), cmocka_unit_test(test_parse_truncated),
