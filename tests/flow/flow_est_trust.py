@@ -244,7 +244,7 @@ class Trust(FlowTest):
         certs = [ca.issue("k", "/CN=k") for ca in self.bad]
         for ca, cert in zip(self.bad, certs):
             self.once(cert, "simplereenroll", "/CN=k", 503, name=ca.name)
-        self.assertIn("event=revocation", self.gw.log())
+        self.assertTrue(wait_until(lambda: "event=revocation" in self.gw.log()))
         for ca, cert in zip(self.bad, certs):
             self.web.crls[f"{ca.name}.crl"] = ca.crl()
         for ca, cert in zip(self.bad, certs):
@@ -267,7 +267,7 @@ class Trust(FlowTest):
         allowed = self.gw.metric("revocation_allowed_total")
         self.once(soft, "simpleenroll", "/CN=d2", 200)
         self.assertGreater(self.gw.metric("revocation_allowed_total"), allowed)
-        self.assertIn("revocation is not known", self.gw.log())
+        self.assertTrue(wait_until(lambda: "revocation is not known" in self.gw.log()))
         self.once(hard, "simpleenroll", "/CN=d1", 503)
         self.web.down.clear()
         self.until(hard, "simpleenroll", "/CN=d1", 200)

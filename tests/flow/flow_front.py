@@ -11,6 +11,7 @@ import time
 import unittest
 
 from gateway import SCEPTER, FlowTest, Gateway, free_ports, run, text
+from http_corpus import wait_until
 
 CAPS = b"GET /scep/default?operation=GetCACaps HTTP/1.1\r\nHost: x\r\n%s\r\n"
 CACERTS = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n%s\r\n"
@@ -69,7 +70,7 @@ class Sockets(FlowTest):
         with socket.create_connection(("::1", self.six)) as s:
             s.sendall(CAPS % CLOSE)
             self.assertEqual(read_reply(s)[0], 200)
-        self.assertIn('client="::1"', self.gw.log())
+        self.assertTrue(wait_until(lambda: 'client="::1"' in self.gw.log()))  # written once the reply is on its way
 
     def test_unix(self):
         """SCEP over a unix socket; the log says so. Only its owner and group can connect."""
@@ -77,7 +78,7 @@ class Sockets(FlowTest):
             s.connect(self.scep_path)
             s.sendall(CAPS % CLOSE)
             self.assertEqual(read_reply(s)[0], 200)
-        self.assertIn('client="unix"', self.gw.log())
+        self.assertTrue(wait_until(lambda: 'client="unix"' in self.gw.log()))
         self.assertEqual(os.stat(self.scep_path).st_mode & 0o777, 0o660)
 
     def test_unix_tls(self):
