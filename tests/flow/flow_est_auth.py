@@ -1,8 +1,12 @@
 """HTTP authentication in EST: Digest, with curl and by hand, and certificate and password together."""
 import base64
 import hashlib
+import http.client
+import http.server
 import os
 import signal
+import ssl
+import threading
 import time
 import unittest
 
@@ -51,6 +55,29 @@ class Auth(FlowTest):
                     "Content-Type: application/pkcs10", "--data-binary", "@sent", f"{self.gw.est_url}/simpleenroll", *flags, cwd=work)
 
 
+class Md5Only(http.server.BaseHTTPRequestHandler):
+    """A way to the gateway on which SHA-256 is not heard of, so that curl must take MD5."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        conn = http.client.HTTPSConnection("127.0.0.1", self.server.gw.est_port,
+                                           context=ssl.create_default_context(cafile=self.server.gw.root))
+        conn.request("POST", self.path, body, dict(self.headers))
+        reply = conn.getresponse()
+        body = reply.read()
+        self.send_response(reply.status)
+        for name, value in reply.getheaders():
+            if "SHA-256" not in value:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.server.seen.append(self.headers.get("Authorization", ""))
+        conn.close()
+
+
 class Digest(Auth):
     """auth: [certificate, basic, digest] with users of digest forms, a fixed challenge, and one-time challenges."""
 
@@ -83,6 +110,33 @@ class Digest(Auth):
         got = self.curl(work, make_csr(work, "/CN=curl-3"), "--digest", "--user", "carol:close sesame")
         self.assertEqual(got.split()[0], "401")
         self.assertEqual(self.issued("CN=curl-3"), [])
+
+    def test_curl_md5(self):
+        """RFC 7616 3.3: curl that hears of MD5 alone enrolls with it"""
+        work = self.gw.work("curl-md5")
+        with http.server.HTTPServer(("127.0.0.1", 0), Md5Only) as server:
+            server.gw, server.seen = self.gw, []
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            with open(os.path.join(work, "sent"), "wb") as file:
+                file.write(base64.b64encode(make_csr(work, "/CN=md5-2")))
+            got = text("curl", "-sS", "--digest", "--user", f"old one:{PASSWORD}", "-o", "body", "-w", "%{http_code}", "-H",
+                       "Content-Type: application/pkcs10", "--data-binary", "@sent",
+                       f"http://localhost:{server.server_port}/.well-known/est/simpleenroll", cwd=work)
+            server.shutdown()
+            thread.join()
+        self.assertEqual(got, "200")
+        self.assertIn("algorithm=MD5", server.seen[-1])
+        self.assertEqual(len(self.issued("CN=md5-2")), 1)
+
+    def test_curl_both(self):
+        """RFC 7616 3.7: curl takes SHA-256 where both are offered"""
+        work = self.gw.work("curl-both")
+        shown = run("curl", "-sSv", "--cacert", self.gw.root, "--digest", "--user", f"carol:{PASSWORD}", "-H",
+                    "Content-Type: application/pkcs10", "--data-binary", base64.b64encode(make_csr(work, "/CN=both-1")).decode(),
+                    f"{self.gw.est_url}/simpleenroll").stderr.decode()
+        self.assertRegex(shown, r"uthorization: Digest .*algorithm=SHA-256")
+        self.assertEqual(len(self.issued("CN=both-1")), 1)
 
     def test_any(self):
         """curl --anyauth takes Digest of what is offered, and sends no password"""

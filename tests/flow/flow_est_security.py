@@ -317,6 +317,36 @@ class Behind(EstFlow):
         self.assertEqual(self.status(request("simpleenroll", csr, basic("WRONGCHALLENGE234567"))), 401)
         self.assertEqual(len(self.issued("s19-waits")), 1)
 
+    def test_s19_identity(self):
+        """S19, RFC 7030 4.2.3: a renewal that waits is collected by its certificate and its key: the same CSR by another device is 403,
+        another key is another request"""
+        work, other = self.gw.work("s19-mine"), self.gw.work("s19-other")
+        self.ca.proxy.reset()
+        certs = []
+        for where, subject in ((work, "/CN=s19-mine"), (other, "/CN=s19-other")):
+            body = self.wait_issued(request("simpleenroll", make_csr(where, subject), basic(self.gw.challenge())))
+            with open(os.path.join(where, "cert.pem"), "wb") as file:
+                file.write(run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout)
+            certs.append((os.path.join(where, "cert.pem"), os.path.join(where, "key.pem")))
+        self.ca.proxy.reset(*[answers(202, ("Retry-After", "1"))] * 3)
+        waits = request("simplereenroll", make_csr(work, "/CN=s19-mine", key="new.pem"))
+        self.assertEqual(self.status(waits, cert=certs[0]), 202)
+        self.assertEqual(self.status(waits, cert=certs[1]), 403)
+        self.assertEqual(self.status(waits), 403)
+        self.gw.stop(signal.SIGKILL)
+        self.gw.start()
+        self.assertEqual(self.status(waits, cert=certs[1]), 403)
+        keys = []
+        for key in ("third.pem", "new.pem"):
+            data = request("simplereenroll", make_csr(work, "/CN=s19-mine", key=key))
+            body = self.wait_issued(data, cert=certs[0])
+            pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+            keys.append((text("openssl", "x509", "-noout", "-pubkey", input=pem),
+                         text("openssl", "pkey", "-in", key, "-pubout", cwd=work)))
+        self.assertEqual([got for got, _ in keys], [want for _, want in keys])
+        self.assertEqual(self.status(waits, cert=certs[1]), 403)
+        self.assertEqual(len(self.issued("s19-other")), 1)
+
     def test_s23_replace(self):
         """S23: while the CA is gone a renewal waits and the old certificate stays good; afterwards the new one replaces it"""
         work = self.gw.work("s23")
