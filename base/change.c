@@ -54,8 +54,7 @@ bool change_parse(struct bytes der, struct names *ret, struct err *err)
     X509_NAME *subject = NULL;
     GENERAL_NAMES *sans = NULL;
     bool ok = der_check(der, CHANGE_DEPTH, CHANGE_ELEMENTS) &&
-              der_take_tag(&der, DER_SEQUENCE, &outer) &&
-              take_field(&outer.content, &first);
+              der_take_tag(&der, DER_SEQUENCE, &outer) && take_field(&outer.content, &first);
     if (ok && is_name(&first)) {
         subject = name_read(&first);
         ok = subject && (!outer.content.len || take_field(&outer.content, &second));

@@ -77,7 +77,8 @@ static bool take_certs(struct bytes *cur, struct found *found)
     if (!der_take_tag(cur, DER_CONTEXT_CONSTRUCTED(0), &bag))
         return true;
     while (bag.content.len) {
-        if (found->cert_count == EST_CMC_CERTS_MAX || !der_take_tag(&bag.content, DER_SEQUENCE, &cert))
+        if (found->cert_count == EST_CMC_CERTS_MAX ||
+            !der_take_tag(&bag.content, DER_SEQUENCE, &cert))
             return false;
         found->certs[found->cert_count++] = cert.whole;
     }

@@ -107,7 +107,7 @@ static void test_tagged(void **state)
     assert_true(der_add(&explicit_tag, 0xa1, buf_bytes(&sans)));
     const struct bytes n = buf_bytes(&name), t = buf_bytes(&tagged), none = {0},
                        e = bytes_of(empty, sizeof empty), x = buf_bytes(&explicit_tag);
-    const struct bytes rows[][2] = {{t, n}, {t, t}, {t, buf_bytes(&sans)}, {e, none}, {n, e},
+    const struct bytes rows[][2] = {{t, n},    {t, t}, {t, buf_bytes(&sans)}, {e, none}, {n, e},
                                     {x, none}, {n, x}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

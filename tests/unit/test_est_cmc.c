@@ -393,12 +393,17 @@ static void test_crmf_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open),          cmocka_unit_test(test_open_along),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_open_along),
         cmocka_unit_test(test_open_kinds),
-        cmocka_unit_test(test_open_refused),  cmocka_unit_test(test_open_truncated),
-        cmocka_unit_test(test_open_flipped),  cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_parse_refused), cmocka_unit_test(test_parse_truncated),
-        cmocka_unit_test(test_crmf),          cmocka_unit_test(test_crmf_refused),
+        cmocka_unit_test(test_open_refused),
+        cmocka_unit_test(test_open_truncated),
+        cmocka_unit_test(test_open_flipped),
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_parse_refused),
+        cmocka_unit_test(test_parse_truncated),
+        cmocka_unit_test(test_crmf),
+        cmocka_unit_test(test_crmf_refused),
         cmocka_unit_test(test_crmf_damaged),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -66,9 +66,9 @@ static void *ask_all(void *arg)
     return NULL;
 }
 
-/* S19: ten thousand requests wait, each for whoever sent it. The same one again is the same request,
- * somebody else's is another and gets nothing of it, also after a restart; and the one that the CA
- * then issues for goes to its own. */
+/* S19: ten thousand requests wait, each for whoever sent it. The same one again is the same
+ * request, somebody else's is another and gets nothing of it, also after a restart; and the one
+ * that the CA then issues for goes to its own. */
 static void test_many(void **state)
 {
     struct world *w = *state;
