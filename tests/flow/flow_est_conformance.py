@@ -172,6 +172,25 @@ class Secret(FlowTest):
                 self.assertEqual(conn.ask(request("simpleenroll", csr))[0], wanted, attributes)
 
 
+class Refusing(EstFlow):
+    """challenge_password: refuse."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, challenge_password: refuse, binding: optional")
+
+    def test_refuse(self):
+        """RFC 7030 3.5: where challengePassword has no meaning a CSR that holds one is 400, the right binding too; linking is not"""
+        work = self.gw.work("refusing")
+        for attribute, wanted in ((None, 200), ("challengePassword = anything", 400), ("challengePassword = {}", 400),
+                                  (LINKING + " = {}", 200), (LINKING + " = AAAA", 400)):
+            with self.connect() as conn:
+                attributes = [attribute.format(conn.binding)] if attribute else []
+                csr = make_csr(work, "/CN=refusing", attributes=attributes)
+                status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+            self.assertEqual(status, wanted, (attribute, body))
+
+
 def post(csr, kind, *headers, operation="simpleenroll"):
     """The bytes of a POST with that body, as it is, and that media type, or none."""
     head = [b"POST /.well-known/est/%s HTTP/1.1" % operation.encode(), b"Host: localhost", *(h.encode() for h in headers)]
@@ -355,6 +374,20 @@ class Plain(EstFlow):
             self.assertNotIn("Transfer-Encoding", headers)
             self.assertLess(sum(len(name) + len(value) + 4 for name, value in headers.items()), 900)
             self.assertTrue(body.endswith(b"\n") and max(map(len, body.splitlines())) <= 64)
+
+    def test_one_line(self):
+        """Quirk 5 and its opposite: who says no User-Agent, as strongSwan, gets base64 in one line with a newline; others lines of 64"""
+        csr = make_csr(self.gw.work("line"), "/CN=line")
+        for data in (request("cacerts"), request("csrattrs"), request("simpleenroll", csr, basic(self.gw.challenge()))):
+            bodies = []
+            for one in (data, data.replace(b"User-Agent: test\r\n", b"")):
+                with self.connect() as conn:
+                    status, _, body = conn.ask(one)
+                self.assertEqual(status, 200)
+                bodies.append(body)
+            self.assertEqual((bodies[1].count(b"\n"), bodies[1][-1:]), (1, b"\n"))
+            self.assertEqual(bodies[0].replace(b"\n", b""), bodies[1][:-1])
+            self.assertLessEqual(max(map(len, bodies[0].splitlines())), 64)
 
     def test_one_certificate(self):
         """Quirk 17, RFC 7030 4.2.3: an enrollment's reply has the certificate alone"""
