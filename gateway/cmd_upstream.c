@@ -181,6 +181,18 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, struct err *err)
     return ok;
 }
 
+/* Without a certificate's words: what we log in by, once the CA was asked. */
+static void print_token(struct upstream *up)
+{
+    char until[TEXT_TIME_MAX];
+    const char *name;
+    int64_t ends;
+    if (!up->vt->token || !up->vt->token(up, &name, &ends))
+        return;
+    text_time(ends, until);
+    printf("%-10s  %s%s  %s\n", "ours", ends ? "until " : "without end", ends ? until : "", name);
+}
+
 static int test(struct cli *cli, const struct ra_settings *settings, const char *name, bool issue)
 {
     struct upstream *up = NULL;
@@ -197,6 +209,8 @@ static int test(struct cli *cli, const struct ra_settings *settings, const char 
     if (ours)
         print_cert("ours", ours);
     bool ok = !up->vt->health || up->vt->health(up, clock_mono_ms() + DEADLINE_MS, &err);
+    if (ok)
+        print_token(up);
     ok = ok && (!up->vt->chain || up->vt->chain(up, &chain, &err));
     for (size_t i = 0; ok && chain && i < chain->count; i++)
         print_cert("CA", chain->items[i]);

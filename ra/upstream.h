@@ -107,6 +107,9 @@ struct upstream_vt {
                       struct err *err);
     /* The certificate by which we are known to the CA, or NULL. */
     const struct cert *(*credential)(struct upstream *up);
+    /* What else proves us to it, as health found it: its name, and when it ends in seconds since
+     * 1970, 0 if it does not. False: nothing that ends is known. */
+    bool (*token)(struct upstream *up, const char **name, int64_t *until);
 };
 
 /* Every connector's struct begins with this. */

@@ -472,6 +472,18 @@ static const struct cert *vault_credential(struct upstream *up)
     return client->certificate.count ? client->certificate.items[0] : NULL;
 }
 
+static bool vault_token(struct upstream *up, const char **name, int64_t *until)
+{
+    struct vault *vault = vault_of(up);
+    pthread_mutex_lock(&vault->mutex);
+    bool known = vault->token.text.len;
+    int64_t ends = vault->token.expires_at;
+    pthread_mutex_unlock(&vault->mutex);
+    *name = vault->options->token.len ? "token_file" : "token of a login, which is repeated";
+    *until = ends == INT64_MAX ? 0 : clock_now() + (ends - clock_mono_ms()) / 1000;
+    return known;
+}
+
 const struct upstream_vt vault_vt = {
     .type = "vault",
     .caps = UP_REVOKE,
@@ -485,4 +497,5 @@ const struct upstream_vt vault_vt = {
     .remember = vault_remember,
     .recall = vault_recall,
     .credential = vault_credential,
+    .token = vault_token,
 };

@@ -1,6 +1,8 @@
 """Vault's PKI engine as the upstream: a double of its API, with a proxy between the two that has bad days."""
+import datetime
 import json
 import os
+import re
 import ssl
 import time
 import unittest
@@ -153,6 +155,16 @@ class UpstreamVault(DoubleTest):
         self.enroll("late")  # it has expired: a new login before anything is asked
         self.assertEqual(self.ca.double.logins, logins + 1)
 
+    def test_upstream_test(self):
+        """upstream test logs in, and says how long the token is good."""
+        self.ca.double.lease = 7200
+        self.addCleanup(setattr, self.ca.double, "lease", 3600)
+        said = self.gw.cli("upstream", "test", "plant").stdout.decode()
+        until = re.search(r"^ours +until (\S+)  token of a login", said, re.M)[1]
+        left = datetime.datetime.fromisoformat(until) - datetime.datetime.now(datetime.timezone.utc)
+        self.assertTrue(7000 < left.total_seconds() <= 7200, said)
+        self.assertRegex(said, r"(?m)^CA +until .*CN=issuing$")
+
     def test_reply_lost(self):
         """A reply that is lost, cut, garbled or never comes makes the request suspect: Vault offers nothing by which it
         is found, so it is not sent again by itself, but when an operator says so."""
@@ -234,6 +246,10 @@ class Token(DoubleTest):
         self.assertEqual(self.ca.double.logins, 0)
         path, body = self.ca.double.bodies[0]
         self.assertEqual((path, body["ttl"]), ("pki/sign-verbatim", "172800s"))
+
+    def test_upstream_test(self):
+        """upstream test tells of a token without end."""
+        self.assertRegex(self.gw.cli("upstream", "test", "plant").stdout.decode(), r"(?m)^ours +without end  token_file$")
 
 
 class Tls(DoubleTest):
