@@ -191,7 +191,9 @@ static bool set_tls(CURL *curl, struct handle *handle)
 static bool set_limits(CURL *curl, const struct httpc_call *call, int64_t left)
 {
     long connect = left < CONNECT_MS ? (long)left : CONNECT_MS;
+    /* The thread that looks a name up may outlive the deadline: it is not waited for. */
     return curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, connect) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&

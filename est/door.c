@@ -9,6 +9,7 @@
 #include "est/outcome.h"
 #include "est/renewal.h"
 #include "est/sign.h"
+#include "ra/chain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,28 +66,31 @@ struct collection {
     struct bytes certs[CHAIN_MAX];
     size_t count;
     bool full;
+    char left_out[RA_CHAIN_TEXT_MAX]; /* for the log */
 };
 
-static void collect(struct collection *all, const struct cfg_certs *more)
+static void collect(struct collection *all, const struct cert *cert)
 {
-    for (size_t k = 0; k < more->count; k++) {
-        struct bytes der = cert_der_get(more->items[k]);
-        bool known = false;
-        for (size_t i = 0; i < all->count; i++)
-            known = known || bytes_equal(all->certs[i], der);
-        if (!known && all->count < CHAIN_MAX)
-            all->certs[all->count++] = der;
-        else if (!known)
-            all->full = true;
-    }
+    struct bytes der = cert_der_get(cert);
+    for (size_t i = 0; i < all->count; i++)
+        if (bytes_equal(all->certs[i], der))
+            return;
+    if (all->count < CHAIN_MAX)
+        all->certs[all->count++] = der;
+    else
+        all->full = true;
 }
 
-static bool collect_upstream(struct collection *all, struct upstream *up, struct err *err)
+static bool collect_upstream(struct collection *all, const struct est_call *call, size_t upstream,
+                             struct err *err)
 {
-    const struct cfg_certs *chain = NULL;
-    if (!up->vt->chain || !up->vt->chain(up, &chain, err) || !chain)
+    struct ra_chain chain;
+    if (!ra_chain_told(call->settings, call->profile, upstream, &chain, err))
         return false;
-    collect(all, chain);
+    for (size_t i = 0; i < chain.count; i++)
+        collect(all, chain.certs[i]);
+    if (!all->left_out[0])
+        ra_chain_left_out(&chain, all->left_out);
     return true;
 }
 
@@ -111,18 +115,19 @@ static bool collect_profile(struct collection *all, const struct est_call *call,
     struct err ignored;
     for (size_t i = 0; i < profile->route_count; i++) {
         const struct cfg_route *route = &profile->routes[i];
-        if (!collect_upstream(all, ups[route->upstream], err))
+        if (!collect_upstream(all, call, route->upstream, err))
             return false;
         for (size_t k = 0; k < route->pool_count; k++)
-            (void)collect_upstream(all, ups[route->pool[k]], &ignored);
+            (void)collect_upstream(all, call, route->pool[k], &ignored);
     }
     if (profile->migrate)
-        (void)collect_upstream(all, ups[profile->migrate_to], &ignored);
+        (void)collect_upstream(all, call, profile->migrate_to, &ignored);
     for (size_t i = 0; i < call->settings->cfg->upstream_count; i++) {
         const struct cfg_certs *rollover = NULL;
         if (profile_asks(profile, i) && ups[i]->vt->rollover &&
             ups[i]->vt->rollover(ups[i], &rollover))
-            collect(all, rollover);
+            for (size_t k = 0; k < rollover->count; k++)
+                collect(all, rollover->items[k]);
     }
     return !all->full || err_set(err, ERR_CONFIG, "more than %d CA certificates", CHAIN_MAX);
 }
@@ -135,7 +140,7 @@ static void cacerts(const struct est_call *call, struct est_reply *reply)
     if (collect_profile(all, call, &err)) {
         reply->content_type = "application/pkcs7-mime";
         reply->max_age = CACERTS_SECONDS;
-        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+        ra_note_set(&reply->note, "answered", NULL, "%s", all->left_out);
         answer_certs(call, reply, all->certs, all->count);
     } else {
         answer_fault(reply, &err);

@@ -6,6 +6,7 @@
 #include "est/body.h"
 #include "est/cmc_reply.h"
 #include "est/outcome.h"
+#include "ra/chain.h"
 
 #include <openssl/objects.h>
 #include <openssl/rand.h>
@@ -98,15 +99,13 @@ static void add_cert(struct session *s, struct bytes der)
 static void add_chain(struct session *s, size_t upstream)
 {
     const struct ra_settings *settings = s->call->settings;
-    const struct cfg_certs *chain = NULL;
+    struct ra_chain chain;
     struct err ignored;
-    if (upstream >= settings->cfg->upstream_count)
+    if (upstream >= settings->cfg->upstream_count ||
+        !ra_chain_told(settings, s->call->profile, upstream, &chain, &ignored))
         return;
-    struct upstream *up = settings->upstreams[upstream];
-    if (!up->vt->chain || !up->vt->chain(up, &chain, &ignored))
-        return;
-    for (size_t i = 0; i < chain->count; i++)
-        add_cert(s, cert_der_get(chain->items[i]));
+    for (size_t i = 0; i < chain.count; i++)
+        add_cert(s, cert_der_get(chain.certs[i]));
 }
 
 static void take_issued(struct session *s, struct ra_outcome *outcome)

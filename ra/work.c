@@ -264,12 +264,14 @@ enum line_result work_run(void *arg, const struct ra_settings *settings, size_t 
     struct work_end end = {0};
     struct err err = {0};
     (void)upstream; /* as the row says */
-    bool ok = ra->store->vt->request_by_id(ra->store, id, &row, &err) &&
-              (!is_due(ra, &row) || work_claim(ra, settings, &row, &end, &err));
-    if (!ok) {
+    bool ok = ra->store->vt->request_by_id(ra->store, id, &row, &err);
+    bool due = ok && is_due(ra, &row);
+    ok = ok && (!due || work_claim(ra, settings, &row, &end, &err));
+    /* Who waits for it shall not wait in vain; whoever drives it wakes them otherwise. */
+    if (!ok || (!due && row.lease_until <= clock_now()))
         wake(ra, id);
+    if (!ok)
         tell(ra, id, &err);
-    }
     ra_outcome_clear(&end.outcome);
     store_request_clear(&row);
     if (end.said.result == UP_RETRY)

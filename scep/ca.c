@@ -1,6 +1,7 @@
 #include "scep/ca.h"
 
 #include "base/pem.h"
+#include "ra/chain.h"
 #include "scep/answer.h"
 #include "scep/family.h"
 #include "scep/terms.h"
@@ -12,17 +13,6 @@ struct bag {
     struct bytes certs[SCEP_CHAIN_MAX];
     size_t count;
 };
-
-bool scep_ca_chain(const struct scep_call *call, size_t upstream, const struct cfg_certs **ret,
-                   struct err *err)
-{
-    struct upstream *up = call->settings->upstreams[upstream];
-    *ret = NULL;
-    if (up->vt->chain)
-        return up->vt->chain(up, ret, err) && *ret;
-    err_set(err, ERR_LOCAL, "upstream %s has no certificates", up->name);
-    return false;
-}
 
 static const struct cfg_identity *ra_get(const struct scep_call *call, size_t ra)
 {
@@ -67,24 +57,27 @@ static void bag_add_all(struct bag *bag, const struct cfg_certs *certs)
 void scep_ca_cert(const struct scep_call *call, struct scep_reply *reply)
 {
     struct bag bag = {0};
-    const struct cfg_certs *chain;
+    struct ra_chain chain;
+    char left_out[RA_CHAIN_TEXT_MAX];
     struct err err = {0};
-    if (!scep_ca_chain(call, call->profile->routes[0].upstream, &chain, &err)) {
+    if (!ra_chain_told(call->settings, call->profile, call->profile->routes[0].upstream, &chain,
+                       &err)) {
         scep_answer_fault(reply, &err);
         return;
     }
     const struct scep_family *family = scep_family_of(call, NULL, reply);
     bag_add_ra(&bag, ra_get(call, call->profile->scep.ra[0]));
-    for (size_t i = 0; i < chain->count; i++)
-        if (i == 0 || scep_family_lists(&call->profile->scep, family, chain->items[i]))
-            bag_add(&bag, chain->items[i]);
+    for (size_t i = 0; i < chain.count; i++)
+        if (i == 0 || scep_family_lists(&call->profile->scep, family, chain.certs[i]))
+            bag_add(&bag, chain.certs[i]);
     reply->status = 200;
     reply->content_type =
         bag.count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";
     bool ok = bag.count == 1 ? buf_set(&reply->body, bag.certs[0])
                              : pem_certs_only_encode(bag.certs, bag.count, &reply->body);
     if (ok) {
-        ra_note_set(&reply->note, "answered", NULL, "%s", "");
+        ra_chain_left_out(&chain, left_out);
+        ra_note_set(&reply->note, "answered", NULL, "%s", left_out);
         return;
     }
     err_set(&err, ERR_LOCAL, "the CA's certificates are too large");
@@ -113,14 +106,18 @@ static bool sign(const struct cfg_identity *ra, struct bytes content, struct buf
 static bool next_encode(const struct scep_call *call, struct buf *der, struct err *err)
 {
     const struct cfg_scep *conf = &call->profile->scep;
-    const struct cfg_certs *certs = &conf->next.certificates;
+    const struct cfg_certs *given = &conf->next.certificates;
+    struct ra_chain chain = {0};
     struct bag bag = {0};
     struct buf content = {0};
-    if (!certs->count && !scep_ca_chain(call, conf->next.upstream, &certs, err))
+    if (!given->count &&
+        !ra_chain_told(call->settings, call->profile, conf->next.upstream, &chain, err))
         return false;
     if (conf->next.ra_given)
         bag_add_ra(&bag, ra_get(call, conf->next.ra));
-    bag_add_all(&bag, certs);
+    bag_add_all(&bag, given);
+    for (size_t i = 0; i < chain.count; i++)
+        bag_add(&bag, chain.certs[i]);
     bool ok = pem_certs_only_encode(bag.certs, bag.count, &content) &&
               sign(ra_get(call, conf->ra[0]), buf_bytes(&content), der, err);
     buf_free(&content);

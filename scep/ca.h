@@ -7,9 +7,6 @@
 
 #define SCEP_CHAIN_MAX 16 /* certificates in one answer */
 
-/* The certificates of an upstream, by its index: issuer of leaves first. Borrowed. */
-bool scep_ca_chain(const struct scep_call *call, size_t upstream, const struct cfg_certs **ret,
-                   struct err *err) MUST_USE;
 void scep_ca_caps(const struct scep_call *call, struct scep_reply *reply);
 void scep_ca_cert(const struct scep_call *call, struct scep_reply *reply);
 void scep_ca_next(const struct scep_call *call, struct scep_reply *reply);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/pem.h"
 #include "base/permit.h"
+#include "ra/chain.h"
 #include "ra/lookup.h"
 #include "scep/algs.h"
 #include "scep/answer.h"
@@ -108,16 +109,16 @@ static bool collect_certs(struct pkiop *op, const struct ra_outcome *outcome,
                           struct bytes certs[SCEP_CHAIN_MAX], size_t *count, struct err *err)
 {
     enum cfg_scep_chain want = scep_family_chain(&op->call->profile->scep, op->family);
-    const struct cfg_certs *chain;
+    struct ra_chain chain;
     certs[0] = cert_der_get(outcome->cert);
     *count = 1;
     if (want == CFG_CHAIN_LEAF || outcome->upstream == SIZE_MAX)
         return true;
-    if (!scep_ca_chain(op->call, outcome->upstream, &chain, err))
+    if (!ra_chain_told(op->call->settings, op->call->profile, outcome->upstream, &chain, err))
         return false;
-    size_t most = want == CFG_CHAIN_ISSUER ? 1 : chain->count;
-    for (size_t i = 0; i < most && i < chain->count && *count < SCEP_CHAIN_MAX; i++)
-        certs[(*count)++] = cert_der_get(chain->items[i]);
+    size_t most = want == CFG_CHAIN_ISSUER ? 1 : chain.count;
+    for (size_t i = 0; i < most && i < chain.count && *count < SCEP_CHAIN_MAX; i++)
+        certs[(*count)++] = cert_der_get(chain.certs[i]);
     return true;
 }
 

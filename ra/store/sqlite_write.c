@@ -442,13 +442,29 @@ enum db_write db_write_delivered(struct db *db, void *arg, struct err *err)
     return written(db_run(db, stmt, err));
 }
 
+/* What was written in the future was written before the clock was set back: the time of its next
+ * try says nothing, so that is now. */
+static bool heed_clock(struct db *db, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db,
+                   "UPDATE request SET next_at = ?1 WHERE next_at > ?1 AND updated > ?1 AND "
+                   "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1)",
+                   err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, clock_now());
+    return db_run(db, stmt, err);
+}
+
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
 {
     (void)arg; /* not 0, which says that the driver put it back itself */
     return written(db_exec(db,
                            "UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
                            "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1)",
-                           err));
+                           err) &&
+                   heed_clock(db, err));
 }
 
 enum db_write db_write_probe(struct db *db, void *arg, struct err *err)

@@ -11,8 +11,9 @@ struct store;
 
 struct store_vt {
     const char *scheme; /* "sqlite" */
-    /* url: after "scheme:". serve: take the lock that only one serving process can hold, and free
-     * leases of a dead one. Creates and migrates the schema. */
+    /* url: after "scheme:". serve: take the lock that only one serving process can hold, free
+     * leases of a dead one, and make due what was written in the future, before the clock was set
+     * back. Creates and migrates the schema. */
     bool (*open)(const char *url, bool serve, struct store **ret, struct err *err);
     void (*close)(struct store *store);
 

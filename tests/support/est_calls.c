@@ -117,6 +117,7 @@ int est_calls_setup(void **state)
         .name = "default",
         .routes = f->routes,
         .route_count = 3,
+        .trust_certs = {f->ca, CA_COUNT},
         .est = {.enabled = true,
                 .labels = {f->labels, 2},
                 .auth_certificate = true,

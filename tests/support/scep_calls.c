@@ -196,6 +196,7 @@ int scep_calls_reset(void **state)
         .name = "default",
         .routes = &f->route,
         .route_count = 1,
+        .trust_certs = {ca.certs, 2},
         .scep_enabled = true,
         .scep = {.ra = f->ra_index, .ra_count = RA_NEXT, .chain = CFG_CHAIN_LEAF},
     };

@@ -490,6 +490,28 @@ static void test_due(void **state)
     check_due(box, BOX_NOW, 8, "59");
 }
 
+/* A clock that was set back while nobody served does not make requests wait until it is there
+ * again: what was written in the future is due. What waits by a clock that is right goes on
+ * waiting. */
+static void test_clock_back(void **state)
+{
+    struct box *box = *state;
+    struct store_request late = box_request(1, TXN_ORDERED);
+    late.next_at = BOX_NOW + 100;
+    assert_int_equal(box_order(box, &late, NULL, NULL), STORE_ORDERED);
+    store_request_clear(&late);
+    box_close(box);
+    clock_set(BOX_NOW + 1);
+    box_open(box, true);
+    check_due(box, BOX_NOW + 1, 8, "");
+    check_due(box, BOX_NOW + 100, 8, "1");
+    box_close(box);
+    clock_set(BOX_NOW - 86400);
+    box_open(box, true);
+    check_due(box, BOX_NOW - 86400, 8, "1");
+    clock_set(BOX_NOW);
+}
+
 struct list {
     char got[64];
     size_t stop_after;
@@ -564,7 +586,7 @@ int main(void)
         TEST(test_replaced),     TEST(test_txn),           TEST(test_claim),
         TEST(test_claim_states), TEST(test_fenced),        TEST(test_moves),
         TEST(test_move_fields),  TEST(test_due),           TEST(test_list),
-        TEST(test_counts),       TEST(test_unaudited),
+        TEST(test_counts),       TEST(test_unaudited),     TEST(test_clock_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

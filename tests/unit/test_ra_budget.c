@@ -1,0 +1,52 @@
+#include "base/clock.h"
+#include "config/table.h"
+#include "ra/line.h"
+#include "tests/support/ra_world.h"
+
+#include <string.h>
+
+#define WAIT_SECONDS 20
+
+static const struct cfg_key no_keys[] = {{0}};
+static const struct cfg_kind remote = {
+    .type = "fake", .keys = no_keys, .options_size = sizeof(struct cfg_line), .remote = true};
+
+/* A device whose request has to be tried again, at a CA whose budget of retries is used up, hears
+ * PENDING at once: nobody works at its request, so there is nothing to wait for. */
+static void test_empty(void **state)
+{
+    struct world *w = *state;
+    struct cfg_line line = {.inflight = 1,
+                            .queue = 5,
+                            .wait = WAIT_SECONDS,
+                            .deadline = 5,
+                            .failures = 100,
+                            .open_seconds = 1};
+    struct csr *csr = world_csr("CN=r1", "DNS:a", w->key);
+    struct ra_request request = world_enroll(w, csr);
+    char id[RA_ID_LEN + 1];
+    request.txn = bytes_str("transaction-1");
+    w->ca[0].submit = UP_RETRY;
+    world_pending(w, &request, id);
+    w->conf[0].kind = &remote;
+    w->conf[0].options = &line;
+    w->cfg.limits.threads = 8;
+    ra_apply(w->ra, &w->settings);
+    clock_set(clock_now() + 3600);
+    while (lines_retry(ra_lines_get(w->ra), w->conf[0].name))
+        ;
+    unsigned submitted = w->ca[0].submitted;
+    int64_t start = clock_mono_ms();
+    world_pending(w, &request, id);
+    assert_true(clock_mono_ms() - start < WAIT_SECONDS * 1000 / 2);
+    assert_int_equal(w->ca[0].submitted, submitted);
+    csr_free(csr);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_empty, world_setup, world_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
