@@ -76,6 +76,73 @@ static void test_rfc9908_rsa(void **state)
     assert_base64(&out, "MCkGCSqGSIb3DQEJBzARBgkqhkiG9w0BAQExBAICEAAGCSqGSIb3DQEBCw==");
 }
 
+/* RFC 9908 section 5.5 (EC on P-384 and a serial number) and 5.6 (EC on P-521, a friendly name, a
+ * favourite drink and a serial number): object identifiers, and the key as the profile has it. */
+static void test_rfc9908_ec(void **state)
+{
+    static const struct {
+        char *curve;
+        const char *more[5];
+        const char *want;
+    } rows[] = {
+        {"P-384",
+         {"serialNumber", "ecdsa-with-SHA384"},
+         "MC4GCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiBgNVBAUGCCqGSM49BAMD"},
+        {"P-521",
+         {"friendlyName", "0.9.2342.19200300.100.1.5", "serialNumber", "ecdsa-with-SHA512"},
+         "MEUGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAjBgkqhkiG9w0BCRQGCgmSJomT8ixkAQUGA1UEBQYIKoZI"
+         "zj0EAwQ="},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf out = {0};
+        char *one[] = {rows[i].curve};
+        struct cfg_keys keys = {.ec = {one, 1}};
+        assert_true(add_oid(&out, OID_CHALLENGE_PASSWORD) && add_key(&keys, &out));
+        for (size_t k = 0; rows[i].more[k]; k++)
+            assert_true(add_oid(&out, rows[i].more[k]));
+        assert_true(der_wrap(&out, 0, DER_SEQUENCE));
+        assert_base64(&out, rows[i].want);
+    }
+}
+
+/* RFC 9908 section 5.1: one extension with its value, in one attribute extensionRequest. */
+static void test_rfc9908_acp(void **state)
+{
+    static const char node[] = "rfc8994+fd739fc23c3440112233445500000000+@acp.example.com";
+    static const uint8_t critical[] = {0x01, 0x01, 0xff};
+    struct buf out = {0}, value = {0}, name = {0};
+    (void)state;
+    assert_true(der_add(&value, 0x16, bytes_str(node)) &&
+                der_wrap(&value, 0, DER_CONTEXT_CONSTRUCTED(0)));
+    assert_true(add_oid(&name, "1.3.6.1.5.5.7.8.10") && buf_add(&name, buf_bytes(&value)) &&
+                der_wrap(&name, 0, DER_CONTEXT_CONSTRUCTED(0)) && der_wrap(&name, 0, DER_SEQUENCE));
+    assert_true(add_oid(&out, "subjectAltName") &&
+                buf_add(&out, bytes_of(critical, sizeof critical)) &&
+                der_add(&out, DER_OCTET_STRING, buf_bytes(&name)) &&
+                der_wrap(&out, 0, DER_SEQUENCE) && der_wrap(&out, 0, DER_SEQUENCE) &&
+                wrap_attribute(&out, 0, OID_EXTENSION_REQUEST) && der_wrap(&out, 0, DER_SEQUENCE));
+    assert_base64(&out,
+                  "MGgwZgYJKoZIhvcNAQkOMVkwVzBVBgNVHREBAf8ESzBJoEcGCCsGAQUFBwgKoDsWOXJmYzg5OTQrZmQ"
+                  "3MzlmYzIzYzM0NDAxMTIyMzM0NDU1MDAwMDAwMDArQGFjcC5leGFtcGxlLmNvbQ==");
+    buf_free(&value);
+    buf_free(&name);
+}
+
+/* The example of RFC 7030 section 4.5.2 in the form that it had while RFC 9908 was written: the
+ * bare macAddress. */
+static void test_rfc7030(void **state)
+{
+    struct buf out = {0};
+    char *one[] = {"P-384"};
+    struct cfg_keys keys = {.ec = {one, 1}};
+    (void)state;
+    assert_true(add_oid(&out, OID_CHALLENGE_PASSWORD) && add_key(&keys, &out) &&
+                add_oid(&out, "1.3.6.1.1.1.1.22") && add_oid(&out, "ecdsa-with-SHA384") &&
+                der_wrap(&out, 0, DER_SEQUENCE));
+    assert_base64(&out, "MDIGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiBgcrBgEBAQEWBggqhkjOPQQDAw==");
+}
+
 /* The plain form of a profile with a binding, one curve and two attributes of the subject. */
 static void test_plain(void **state)
 {
@@ -155,10 +222,11 @@ static void test_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rfc8951),      cmocka_unit_test(test_rfc9908_rsa),
-        cmocka_unit_test(test_plain),        cmocka_unit_test(test_template),
-        cmocka_unit_test(test_template_rsa), cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_rfc8951),    cmocka_unit_test(test_rfc9908_rsa),
+        cmocka_unit_test(test_rfc9908_ec), cmocka_unit_test(test_rfc9908_acp),
+        cmocka_unit_test(test_rfc7030),    cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_template),   cmocka_unit_test(test_template_rsa),
+        cmocka_unit_test(test_choice),     cmocka_unit_test(test_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
