@@ -356,6 +356,20 @@ class Plain(EstFlow):
             self.assertLess(sum(len(name) + len(value) + 4 for name, value in headers.items()), 900)
             self.assertTrue(body.endswith(b"\n") and max(map(len, body.splitlines())) <= 64)
 
+    def test_one_line(self):
+        """Quirk 5 and its opposite: who says no User-Agent, as strongSwan, gets base64 in one line with a newline; others lines of 64"""
+        csr = make_csr(self.gw.work("line"), "/CN=line")
+        for data in (request("cacerts"), request("csrattrs"), request("simpleenroll", csr, basic(self.gw.challenge()))):
+            bodies = []
+            for one in (data, data.replace(b"User-Agent: test\r\n", b"")):
+                with self.connect() as conn:
+                    status, _, body = conn.ask(one)
+                self.assertEqual(status, 200)
+                bodies.append(body)
+            self.assertEqual((bodies[1].count(b"\n"), bodies[1][-1:]), (1, b"\n"))
+            self.assertEqual(bodies[0].replace(b"\n", b""), bodies[1][:-1])
+            self.assertLessEqual(max(map(len, bodies[0].splitlines())), 64)
+
     def test_one_certificate(self):
         """Quirk 17, RFC 7030 4.2.3: an enrollment's reply has the certificate alone"""
         work = self.gw.work("alone")

@@ -1,6 +1,8 @@
 """EST against what servers got wrong (S1 to S24): a row a test, printed as pass or FAIL."""
 import base64
+import math
 import os
+import secrets
 import signal
 
 import rows
@@ -119,7 +121,7 @@ class Security(EstFlow):
             self.assert_refused(make_csr(work, "/CN=s12", extensions=[extension]), why=extension[:60])
 
     def test_s13_keys(self):
-        """S13: small exponents, P-192, DSA, close primes and small RSA keys are refused"""
+        """S13: small exponents, P-192, DSA, close primes, primes as ROCA has them, and small RSA keys are refused"""
         work = self.gw.work("s13")
         rsa = ("-algorithm", "RSA", "-pkeyopt")
         for name, command in (("e3", [*rsa, "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_pubexp:3"]),
@@ -129,9 +131,10 @@ class Security(EstFlow):
             self.assert_refused(make_csr(work, "/CN=s13", key=name + ".pem"), why=name)
         run("openssl", "dsaparam", "-genkey", "-out", "dsa.pem", "1024", cwd=work)
         self.assert_refused(make_csr(work, "/CN=s13", key="dsa.pem"), why="dsa")
-        close_primes_key(os.path.join(work, "close.pem"))
-        self.assert_refused(make_csr(work, "/CN=s13", key="close.pem"), (403,), "close")
-        self.assertTrue(wait_until(lambda: "too close together" in self.gw.log()))
+        for name, primes, reason in (("close", close_primes, "too close together"), ("roca", roca_primes, "ROCA")):
+            rsa_key(os.path.join(work, name + ".pem"), *primes())
+            self.assert_refused(make_csr(work, "/CN=s13", key=name + ".pem"), (403,), name)
+            self.assertTrue(wait_until(lambda reason=reason: reason in self.gw.log()), name)
 
     def test_s13_parsed(self):
         """S13: a point off its curve, on each, an RSA key of 16384 bits and even exponents are 400, each with its reason in the log"""
@@ -385,12 +388,34 @@ class Behind(EstFlow):
         self.wait_issued(request("simpleenroll", make_csr(work, "/CN=after"), basic(self.gw.challenge())))
 
 
-def close_primes_key(path):
-    """An RSA key whose primes follow each other."""
+def is_prime(n):
+    return pow(2, n - 1, n) == 1
+
+
+def close_primes():
+    """Primes that follow each other."""
     p = int(text("openssl", "prime", "-generate", "-bits", "1024"))
     q = p + 2
-    while pow(2, q - 1, q) != 1:
+    while not is_prime(q):
         q += 2
+    return p, q
+
+
+def roca_primes():
+    """k * M + (65537^a mod M), M the product of the first 126 primes (CVE-2017-15361)."""
+    small = [n for n in range(2, 702) if all(n % d for d in range(2, int(n ** 0.5) + 1))]
+    product = math.prod(small)
+    primes = []
+    while len(primes) < 2:
+        k = secrets.randbelow((1 << 1024) // product - 1) + 1
+        p = k * product + pow(65537, secrets.randbelow(1 << 62), product)
+        if p >> 1022 == 3 and (p - 1) % 65537 and is_prime(p):
+            primes.append(p)
+    return primes
+
+
+def rsa_key(path, p, q):
+    """An RSA key of these primes."""
     d = pow(65537, -1, (p - 1) * (q - 1))
     values = (0, p * q, 65537, d, q, p, d % (q - 1), d % (p - 1), pow(p, -1, q))
     lines = ["asn1 = SEQUENCE:key", "[key]"] + [f"f{i} = INTEGER:{value}" for i, value in enumerate(values)]

@@ -69,6 +69,19 @@ class Sessions(EstFlow):
         with Tls13(self.gw) as conn:
             self.assertEqual(conn.ask(request("cacerts"))[0], 200)
 
+    def test_ciphers(self):
+        """RFC 7030 3.3.1, 3.6.1, RFC 9325 4.1: no weak cipher suites, none without forward secrecy; the server has id-kp-cmcRA"""
+        work = self.gw.work("ciphers")
+        for suites in ("aNULL:@SECLEVEL=0", "eNULL:@SECLEVEL=0", "3DES:RC4:DES:@SECLEVEL=0", "kRSA:@SECLEVEL=0", "PSK:SRP:@SECLEVEL=0",
+                       "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA384:@SECLEVEL=0"):
+            shown = self.s_client(work, "-nocommands", "-tls1_2", "-cipher", suites)
+            self.assertIn("Cipher is (NONE)" if "CONNECTED" in shown else "no cipher", shown, suites)
+        shown = self.s_client(work, "-nocommands", "-tls1_2", "-cipher", "ECDHE+AESGCM", stdin=request("cacerts", None, "Connection: close"))
+        self.assertIn("HTTP/1.1 200", shown)
+        usages = text("openssl", "x509", "-noout", "-ext", "extendedKeyUsage", input=shown.encode())
+        self.assertIn("1.3.6.1.5.5.7.3.28", usages.replace("CMC Registration Authority", "1.3.6.1.5.5.7.3.28"))
+        self.assertIn("TLS Web Server Authentication", usages)
+
     def test_large(self):
         """A CSR of 90 KiB goes the whole path: a good key gets its certificate, a weak one hears of the key; over the ceiling 413"""
         work = self.gw.work("large")
