@@ -151,12 +151,32 @@ static int show_staple(SSL *ssl, void *arg)
     return shown ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
+/* The suites of TLS 1.2 that the system allows, without those that have no forward secrecy (RFC
+ * 9325 section 4.1): who records a session that carries a password or a private key of serverkeygen
+ * must not be able to read it once the server's key is his. */
+static bool set_suites(SSL_CTX *ctx)
+{
+    STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ctx);
+    struct buf names = {0};
+    bool ok = true;
+    for (int i = 0; ok && i < sk_SSL_CIPHER_num(all); i++) {
+        const SSL_CIPHER *suite = sk_SSL_CIPHER_value(all, i);
+        int kx = SSL_CIPHER_get_kx_nid(suite);
+        if ((kx == NID_kx_ecdhe || kx == NID_kx_dhe) &&
+            SSL_CIPHER_get_auth_nid(suite) != NID_auth_null)
+            ok = buf_add_fmt(&names, "%s%s", names.len ? ":" : "", SSL_CIPHER_get_name(suite));
+    }
+    ok = ok && SSL_CTX_set_cipher_list(ctx, buf_str(&names)) == 1;
+    buf_free(&names);
+    return ok;
+}
+
 static SSL_CTX *make_ctx(const struct cfg *cfg, enum tls_ask ask, size_t index, struct err *err)
 {
     static const unsigned char context[] = "scepter";
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     bool ok = ctx && SSL_CTX_set_session_id_context(ctx, context, sizeof context - 1) == 1 &&
-              SSL_CTX_set_min_proto_version(ctx, cfg->tls.min_version) == 1 &&
+              SSL_CTX_set_min_proto_version(ctx, cfg->tls.min_version) == 1 && set_suites(ctx) &&
               set_identities(ctx, &cfg->tls, index) &&
               (ask == TLS_ASK_NEVER || set_hints(ctx, cfg));
     if (!ok) {

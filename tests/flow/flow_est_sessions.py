@@ -1,5 +1,6 @@
 """What a TLS connection may not do (RFC 9325, RFC 8446 section 8), and large requests: a row a test, printed as pass or FAIL."""
 import base64
+import json
 import os
 import subprocess
 
@@ -7,6 +8,7 @@ import rows
 from der import SEQUENCE, SET, oid, read, resign, write
 from est_rows import EstFlow
 from est_wire import Tls13, basic, make_csr, request
+from flow_front import self_signed
 from gateway import run, text
 
 EARLY_DATA = 0xAF  # [15] maxEarlyData in OpenSSL's form of a session, which the client alone keeps
@@ -19,6 +21,7 @@ class Sessions(EstFlow):
     @classmethod
     def configure(cls, gw):
         gw.edit(r"^    eku: .*$", rf"\g<0>\n    ignore_extensions: [{IGNORED}]")
+        gw.edit(r"^tls:\n", "tls:\n  others: " + json.dumps([self_signed(gw, "rsa", "rsa", ["rsa.example"])]) + "\n")
 
     def s_client(self, work, *flags, stdin=b""):
         """What it prints of a connection on which it says stdin and then waits for the end."""
@@ -72,12 +75,14 @@ class Sessions(EstFlow):
     def test_ciphers(self):
         """RFC 7030 3.3.1, 3.6.1, RFC 9325 4.1: no weak cipher suites, none without forward secrecy; the server has id-kp-cmcRA"""
         work = self.gw.work("ciphers")
-        for suites in ("aNULL:@SECLEVEL=0", "eNULL:@SECLEVEL=0", "3DES:RC4:DES:@SECLEVEL=0", "kRSA:@SECLEVEL=0", "PSK:SRP:@SECLEVEL=0",
-                       "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA384:@SECLEVEL=0"):
-            shown = self.s_client(work, "-nocommands", "-tls1_2", "-cipher", suites)
+        flags = ("-nocommands", "-tls1_2", "-servername", "rsa.example")
+        for suites in ("aNULL", "eNULL", "3DES:RC4:DES:EXPORT:MD5", "kRSA", "PSK:SRP"):
+            shown = self.s_client(work, *flags, "-cipher", suites + ":@SECLEVEL=0")
             self.assertIn("Cipher is (NONE)" if "CONNECTED" in shown else "no cipher", shown, suites)
-        shown = self.s_client(work, "-nocommands", "-tls1_2", "-cipher", "ECDHE+AESGCM", stdin=request("cacerts", None, "Connection: close"))
+        shown = self.s_client(work, *flags, stdin=request("cacerts", None, "Connection: close"))
         self.assertIn("HTTP/1.1 200", shown)
+        self.assertRegex(shown, "Cipher is ECDHE-RSA-.*(GCM|POLY1305)")
+        shown = self.s_client(work, "-nocommands")
         usages = text("openssl", "x509", "-noout", "-ext", "extendedKeyUsage", input=shown.encode())
         self.assertIn("1.3.6.1.5.5.7.3.28", usages.replace("CMC Registration Authority", "1.3.6.1.5.5.7.3.28"))
         self.assertIn("TLS Web Server Authentication", usages)
