@@ -11,6 +11,7 @@ from der import change_subject_name, dns_names, name, resign
 from est_wire import Tls12, basic, make_csr, request
 from gateway import FlowTest, run, text
 from http_corpus import wait_until
+from pki import Ca
 
 CN, O = "2.5.4.3", "2.5.4.10"
 
@@ -207,6 +208,35 @@ class Info(Renewal):
         self.assertEqual(self.ask(good, "/default")[0], 200)
         self.assertEqual(self.status(request("renewal-info")), 404)
         self.assertEqual(self.status(request("renewal-info/" + good, b"")), 405)
+
+
+class Grace(Renewal):
+    """renewal.grace_after_expiry: 2d, an explicit anchor and an implicit one."""
+
+    @classmethod
+    def configure(cls, gw):
+        top = gw.work("pki")
+        cls.own, cls.maker = Ca(top, "own", "/CN=Own CA"), Ca(top, "maker", "/O=Maker/CN=Root")
+        gw.edit(r"grace_after_expiry: 0d", "grace_after_expiry: 2d")
+        gw.edit(r"^    trust: \[ca/root.pem\].*$", f"""    trust: [ca/root.pem]
+    anchors:
+      - {{certificates: [{cls.own.cert}], class: explicit, revocation: none}}
+      - {{certificates: [{cls.maker.cert}], class: implicit, names: same, revocation: none}}""")
+
+    def test_grace(self):
+        """S4: past its end, within the grace, a certificate of the explicit anchor renews; later, too early, or of another class never"""
+        work = self.gw.work("grace")
+        for number, (ca, start, end, operation, wanted) in enumerate((
+                (self.own, -9, -1, "simplereenroll", 200), (self.own, -9, -1.99, "simplereenroll", 200),
+                (self.own, -9, -2.01, "simplereenroll", 403), (self.own, -9, -3, "simplereenroll", 403),
+                (self.own, 1, 9, "simplereenroll", 403), (self.own, -9, -1, "simpleenroll", 200),
+                (self.maker, -9, -1, "simplereenroll", 403), (self.maker, -9, -1, "simpleenroll", 401),
+                (self.maker, -9, 9, "simpleenroll", 200))):
+            cert = ca.issue(f"g{number}", f"/CN=g{number}", start=start, end=end)
+            csr = make_csr(work, f"/CN=g{number}", key="new.pem")
+            self.assertEqual(self.status(request(operation, csr), cert=cert), wanted, (ca.name, start, end, operation))
+        other = self.own.issue("o1", "/CN=o1", start=-9, end=-1)
+        self.assertEqual(self.status(request("simplereenroll", make_csr(work, "/CN=o2", key="new.pem")), cert=other), 403)
 
 
 class Refused(Renewal):
