@@ -172,6 +172,25 @@ class Secret(FlowTest):
                 self.assertEqual(conn.ask(request("simpleenroll", csr))[0], wanted, attributes)
 
 
+class Refusing(EstFlow):
+    """challenge_password: refuse."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, challenge_password: refuse, binding: optional")
+
+    def test_refuse(self):
+        """RFC 7030 3.5: where challengePassword has no meaning a CSR that holds one is 400, the right binding too; linking is not"""
+        work = self.gw.work("refusing")
+        for attribute, wanted in ((None, 200), ("challengePassword = anything", 400), ("challengePassword = {}", 400),
+                                  (LINKING + " = {}", 200), (LINKING + " = AAAA", 400)):
+            with self.connect() as conn:
+                attributes = [attribute.format(conn.binding)] if attribute else []
+                csr = make_csr(work, "/CN=refusing", attributes=attributes)
+                status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+            self.assertEqual(status, wanted, (attribute, body))
+
+
 def post(csr, kind, *headers, operation="simpleenroll"):
     """The bytes of a POST with that body, as it is, and that media type, or none."""
     head = [b"POST /.well-known/est/%s HTTP/1.1" % operation.encode(), b"Host: localhost", *(h.encode() for h in headers)]
