@@ -398,6 +398,18 @@ static bool is_fresh(const struct session *s)
     return at <= now + skew && at > now + skew - window;
 }
 
+/* Where certificates prove nothing (est.auth), they do not by another way either; the registrars'
+ * are named one by one. */
+static bool may_sign(const struct session *s)
+{
+    const struct cfg_profile *profile = s->call->profile;
+    struct bytes signer = cert_der_get(s->message.signer);
+    for (size_t i = 0; i < profile->registrars.count; i++)
+        if (bytes_equal(cert_der_get(profile->registrars.items[i]), signer))
+            return true;
+    return profile->est.auth_certificate;
+}
+
 static void open_message(struct session *s)
 {
     struct buf der = BUF_SECRET(EST_CMC_MAX);
@@ -408,6 +420,9 @@ static void open_message(struct session *s)
         refuse_all(s, 400, fail, err.text);
     else if (!is_fresh(s))
         refuse_all(s, 400, EST_CMC_BAD_TIME, "a message without a signing time of late");
+    else if (!may_sign(s))
+        refuse_all(s, 403, EST_CMC_BAD_IDENTITY,
+                   "the signer is no registrar, and certificates do not count (auth)");
     else if (!est_cmc_parse(buf_bytes(&s->message.content), &s->data, &err))
         refuse_all(s, 400, EST_CMC_BAD_REQUEST, err.text);
     else

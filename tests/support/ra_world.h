@@ -40,7 +40,7 @@ struct fake_ca {
     int64_t lifetime;    /* seconds; 0: 90 days */
     int retry_after;     /* of the reply */
     const char *cookie;  /* of the reply, or NULL */
-    unsigned sleep_ms;   /* submit takes so long */
+    unsigned sleep_ms;   /* submit takes so long, and leaves last_handle alone */
     void (*hook)(struct world *world, const char *request_id); /* at the end of submit */
 
     atomic_uint prepared, submitted, polled, recovered, accepted, rejected;

@@ -209,6 +209,27 @@ static void test_off(void **state)
     est_reply_clear(&reply);
 }
 
+/* Where auth has no certificate, a signer proves nothing by one; a registrar does. */
+static void test_auth(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    struct cert *listed;
+    f->profile.est.auth_certificate = false;
+    assert_true(cert_from_x509(peers.x509, &listed, &err));
+    for (unsigned count = 0; count < 2; count++) {
+        struct cmc cmc = {0};
+        f->profile.registrars = (struct cfg_certs){&listed, count};
+        cmc_add_pkcs10(&cmc, 1, buf_bytes(&f->csr_der));
+        struct est_reply reply = send_parts(f, &cmc);
+        assert_int_equal(reply.status, count ? 200 : 403);
+        assert_int_equal(asked.calls, count);
+        est_reply_clear(&reply);
+    }
+    f->profile.registrars = (struct cfg_certs){0};
+    cert_free(listed);
+}
+
 /* A PKCS #10 request goes the one path, with the signer's key as evidence; the certificate comes
  * back with its chain, nonces and transaction as RFC 5272 has them. */
 static void test_issued(void **state)
@@ -561,6 +582,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_off, reset),
+        cmocka_unit_test_setup(test_auth, reset),
         cmocka_unit_test_setup(test_issued, reset),
         cmocka_unit_test_setup(test_shared_chain, reset),
         cmocka_unit_test_setup(test_several, reset),
