@@ -16,6 +16,7 @@
 
 #define PERIOD_SECONDS 1
 #define DAY INT64_C(86400)
+#define PATIENCE 600       /* with a CA that cannot be asked */
 #define AGAIN_FAULT 60     /* after something of ours failed, or the CA asks for time */
 #define AGAIN_REFUSED 3600 /* after a refusal */
 
@@ -163,6 +164,21 @@ static void install(const struct attempt *attempt, EVP_PKEY *key, const struct r
     kill(getpid(), RENEWAL_SIGNAL);
 }
 
+/* A CA that asks for time has a day. One that is not there, or of which nobody knows what became of
+ * the request, may be so again in a moment, but not for long: an operator may have to decide. */
+static void judge_pending(const struct attempt *attempt, const struct ra_outcome *outcome)
+{
+    int64_t patience = outcome->with_ca ? DAY : PATIENCE;
+    struct err why;
+    attempt->item->again_at = attempt->now + AGAIN_FAULT;
+    if (attempt->now < attempt->item->since + patience)
+        return;
+    err_set(&why, ERR_UPSTREAM, "request %s waits, %s: %s", outcome->request_id,
+            outcome->with_ca ? "and the CA asks for time" : "and the CA has not answered",
+            outcome->detail);
+    alarm_of(attempt, why.text);
+}
+
 static void judge(const struct attempt *attempt, EVP_PKEY *key, const struct ra_outcome *outcome)
 {
     switch (outcome->status) {
@@ -170,9 +186,7 @@ static void judge(const struct attempt *attempt, EVP_PKEY *key, const struct ra_
         install(attempt, key, outcome);
         break;
     case RA_PENDING:
-        attempt->item->again_at = attempt->now + AGAIN_FAULT;
-        if (attempt->now >= attempt->item->since + DAY)
-            alarm_of(attempt, "the CA has had the request for a day and has not issued");
+        judge_pending(attempt, outcome);
         break;
     default:
         attempt->item->again_at = attempt->now + AGAIN_REFUSED;

@@ -348,6 +348,7 @@ bool ra_outcome_of_row(const struct ra_settings *settings, const struct store_re
     default:
         outcome->status = RA_PENDING;
         outcome->retry_after = retry_after(row->next_at);
+        outcome->with_ca = row->state == TXN_WAITING;
         snprintf(outcome->detail, sizeof outcome->detail, "%s", row->reason);
         return true;
     }

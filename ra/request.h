@@ -85,6 +85,7 @@ struct ra_outcome {
     char detail[RA_DETAIL_MAX];     /* for the operator's log; RA_ISSUED: what was ignored */
     bool repeated;                  /* answered from the stored row */
     int retry_after;                /* seconds, when RA_PENDING or RA_OVER_QUOTA */
+    bool with_ca;                   /* RA_PENDING: the CA has it and asked for time */
     struct cert *cert;              /* when RA_ISSUED; the caller owns a count */
     EVP_PKEY *key;                  /* and of RA_KEYGEN: its key; the caller owns a count */
     size_t upstream;                /* index into cfg->upstreams of the CA, when RA_ISSUED */

@@ -29,9 +29,9 @@ class Renewal(FlowTest):
         end = text("openssl", "x509", "-in", pem, "-noout", "-enddate").strip().removeprefix("notAfter=")
         return int((time.mktime(time.strptime(end, "%b %d %H:%M:%S %Y GMT")) - time.timezone - time.time()) / DAY)
 
-    def go_to(self, pem, days):
-        """Moves the clock to so many days before the end of a certificate."""
-        self.page.shift_clock((self.days_left(pem) - days) * DAY)
+    def go_to(self, pem, days, seconds=0):
+        """Moves the clock to so many days before the end of a certificate, and some seconds more."""
+        self.page.shift_clock((self.days_left(pem) - days) * DAY + seconds)
 
     def wait_for(self, true):
         end = time.monotonic() + 30
@@ -138,15 +138,18 @@ class Fails(Renewal):
         gw.edit(r"^upstreams:.*$", lambda found: f"{found[0]}\n  dead: {{type: exec, command: [/bin/false]}}")
 
     def test_alarm(self):
-        """A CA that never answers has a day; then there is a warning, one a day, and the gauge says 1. The gateway stays
+        """A CA that never answers has ten minutes; then there is a warning, one a day, and the gauge says 1. The gateway stays
         ready and serves, and one key waits beside the file."""
         pem = self.gw.path("ra/ra.pem")
         self.go_to(pem, 29)
         self.wait_for(lambda: os.path.exists(self.gw.path("ra/renewed.pem.key")))
         time.sleep(3)
         self.assertEqual(self.warnings(), 0)
-        for warned, days in enumerate((27, 26, 25), 1):
-            self.go_to(pem, days)
+        self.go_to(pem, 29, 540)
+        time.sleep(3)
+        self.assertEqual(self.warnings(), 0)
+        for warned, (days, seconds) in enumerate(((29, 640), (27, 0), (26, 0)), 1):
+            self.go_to(pem, days, seconds)
             self.wait_for(lambda count=warned: self.warnings() == count)
             self.assertEqual(self.gw.metric(r'^scepter_ra_renewal_failing\{ra="main"\}'), 1)
         time.sleep(2)
