@@ -11,12 +11,16 @@ CHANCE = 5  # standard deviations
 
 class Oracle(ScepTest):
     lookup = False
-    rounds = ROUNDS
+    rounds, reference = ROUNDS, oracle.REFERENCE
+
+    @classmethod
+    def messages(cls):
+        return oracle.broken_messages(cls.gw, COPIES, cls.lookup)
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        messages = oracle.broken_messages(cls.gw, COPIES, cls.lookup)
+        messages = cls.messages()
         cls.before = cls.counts(cls)
         cls.times, cls.answers = oracle.measure(cls.gw, messages, cls.rounds)
 
@@ -28,14 +32,14 @@ class Oracle(ScepTest):
 
     def test_times(self):
         """No broken envelope is told from another by the time of its answer."""
-        told = {row[0]: row[1:] for row in oracle.table(self.times) if abs(row[-1]) > CHANCE}
+        told = {row[0]: row[1:] for row in oracle.table(self.times, self.reference) if abs(row[-1]) > CHANCE}
         self.assertEqual(told, {})
 
     def test_times_would_tell(self):
         """The comparison sees a shift of half the width that the middle half of the times has."""
-        reference = self.times[oracle.REFERENCE]
+        reference = self.times[self.reference]
         shift = (oracle.quantile(reference, 0.75) - oracle.quantile(reference, 0.25)) / 2
-        shifted = [value + shift for value in self.times["another key again"]]
+        shifted = [value + shift for value in self.times[self.reference + " again"]]
         self.assertGreater(oracle.rank_score(shifted, reference), CHANCE)
 
 
@@ -44,6 +48,21 @@ class Lookup(Oracle):
 
     lookup = True
     rounds = ROUNDS // 2
+
+
+class Passwords(Oracle):
+    """Envelopes that the fixed challenge closes: not to know it looks and takes like any other fault of them."""
+
+    SECRET = "FIXEDSECRET234567890"
+    rounds, reference = ROUNDS * 2 // 5, oracle.PASSWORD
+
+    @classmethod
+    def configure(cls, gw):
+        oracle.take_fixed(gw, cls.SECRET)
+
+    @classmethod
+    def messages(cls):
+        return oracle.broken_passwords(cls.gw, COPIES, cls.SECRET)
 
 
 if __name__ == "__main__":

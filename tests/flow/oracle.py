@@ -9,6 +9,7 @@ import os
 import random
 import time
 
+from gateway import run
 from scep_wire import CertRep, Party, connect
 
 REFERENCE = "another key"
@@ -28,6 +29,7 @@ VARIANTS = {
 LOOKUPS = {name: words for name, words in VARIANTS.items() if "CSR" not in name and "OAEP" not in name}
 LOOKUPS["a CSR"] = ["plain=csr.der"]
 LOOKUPS["no question"] = ["plain=noise.der"]
+PASSWORD = "a torn key"  # the reference among envelopes that a password closes
 HEAD = (b"POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-pki-message\r\n"
         b"Content-Length: %d\r\n\r\n")
 
@@ -48,6 +50,44 @@ def broken_messages(gw, copies, lookup=False):
         lengths = {len(message) for name, all_of_one in messages.items() for message in all_of_one if ("OAEP" in name) == oaep}
         if len(lengths) > 1:
             raise AssertionError(f"lengths {lengths} would tell")
+    return messages
+
+
+def flipped(data, part, at, mask=1):
+    """The data with bits of an octet of a part turned."""
+    octets = bytearray(part)
+    octets[at] ^= mask
+    if data.count(part) != 1:
+        raise AssertionError("not one such part")
+    return data.replace(part, bytes(octets))
+
+
+def take_fixed(gw, secret):
+    """Before the start: a fixed challenge of the profile."""
+    with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+        file.write(secret + "\n")
+    gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
+    gw.secrets.append(secret)
+
+
+def broken_passwords(gw, copies, secret):
+    """A captured envelope that is closed with a password, broken, and signed by somebody else."""
+    party = Party(gw, "captor")
+    run("openssl", "genrsa", "-out", "device.pem", "2048", cwd=party.dir)
+    messages = {name: [] for name in (PASSWORD, "another password", "padding 200", "no CSR", "torn CSR", PASSWORD + " again")}
+    for number in range(copies):
+        gw.scep_client("--subject", "/CN=captured", "--key", "device.pem", "--by-password", "--no-send", "--save-request",
+                       "captured.der", secret=secret, cwd=party.dir)
+        gw.scep_client("--subject", "/CN=captured", "--key", "device.pem", "--by-password", "--no-send", "--save-request",
+                       "wrong.der", secret="X" * len(secret), cwd=party.dir)
+        captured, wrong = (CertRep(party.load(name)).parts[2][1][0].content for name in ("captured.der", "wrong.der"))
+        envelope = CertRep(party.load("captured.der")).envelope
+        key, content = envelope[1][0].items[-1].content, envelope[2][2].content
+        torn = flipped(captured, key, number % len(key))
+        for name, data in zip(messages, (torn, wrong, flipped(captured, content, -17, 0xc8), flipped(captured, content, 0),
+                                         flipped(captured, content, -64), torn)):
+            party.keep("envelope.der", data)
+            messages[name].append(party.message("plain=envelope.der", "bare=1"))
     return messages
 
 
@@ -122,9 +162,9 @@ def quantile(values, share):
     return sorted(values)[int(share * (len(values) - 1))]
 
 
-def table(times):
+def table(times, reference=REFERENCE):
     """(name, lower quartile and median in microseconds, differences to the reference's, z)"""
-    reference = times[REFERENCE]
+    reference = times[reference]
     for name, values in times.items():
         quarter, median = (quantile(values, share) / 1000 for share in (0.25, 0.5))
         yield (name, quarter, median, quarter - quantile(reference, 0.25) / 1000, median - quantile(reference, 0.5) / 1000,
