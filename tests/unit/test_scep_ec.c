@@ -61,6 +61,9 @@ static struct scep_reply ask_door(const struct fixture *f, const struct ask *ask
         buf_clear(&content);
         assert_true(
             scep_poll_content(cert_issuer_get(f->ra[RA_NEW]), cert_issuer_get(f->ec), &content));
+    } else if (ask->type == SCEP_GETCERT || ask->type == SCEP_GETCRL) {
+        buf_clear(&content);
+        assert_true(scep_wanted_encode(f->issued, &content));
     }
     struct scep_out out = {
         .type = ask->type,
@@ -90,7 +93,7 @@ static void assert_sealed(const struct fixture *f, struct scep_reply *reply, con
     struct cert **certs = NULL;
     size_t count = 0;
     struct err err = {0};
-    assert_string_equal(reply->note.outcome, "issued");
+    assert_string_equal(reply->note.outcome, ask->type == SCEP_GETCERT ? "answered" : "issued");
     struct scep_msg *msg = rep_of(f, reply);
     assert_int_equal(scep_msg_status_get(msg), SCEP_SUCCESS);
     assert_int_equal(scep_msg_algs_get(msg).digest, ask->algs.digest);
@@ -183,6 +186,34 @@ static void test_nothing_shown(void **state)
     assert_int_equal(asked.calls, 1);
 }
 
+/* What an EC device looks up is closed with the password of its envelope; enveloped for the RA's
+ * key with the one that there is, and where there are two nothing is looked up: badAlg. */
+static void test_lookup(void **state)
+{
+    struct fixture *f = *state;
+    const struct ask shown[] = {{SCEP_GETCERT, CHALLENGE, NULL, false, ALGS},
+                                {SCEP_GETCERT, OLDER, NULL, false, ALGS}};
+    const struct ask hidden[] = {{SCEP_GETCERT, NULL, NULL, false, ALGS},
+                                 {SCEP_GETCRL, NULL, NULL, false, ALGS}};
+    asked.may = true;
+    asked.cert = f->issued;
+    for (size_t i = 0; i < 2; i++) {
+        struct scep_reply reply = ask_door(f, &shown[i]);
+        assert_sealed(f, &reply, shown[i].sealed, &shown[i]);
+        assert_string_equal(asked.serial, cert_serial_get(f->issued));
+    }
+    *asked.serial = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct scep_reply reply = ask_door(f, &hidden[i]);
+        assert_failure(f, &reply, SCEP_BAD_ALG);
+    }
+    assert_string_equal(asked.serial, "");
+    f->profile.challenge.fixed_count = 1;
+    struct scep_reply reply = ask_door(f, &hidden[0]);
+    assert_sealed(f, &reply, CHALLENGE, &hidden[0]);
+    f->profile.challenge.fixed_count = 2;
+}
+
 /* A profile without fixed challenges takes neither the envelope nor the signer. */
 static void test_no_fixed(void **state)
 {
@@ -242,8 +273,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, reset)
     const struct CMUnitTest tests[] = {
-        T(test_by_password), T(test_by_challenge),   T(test_nothing_shown), T(test_no_fixed),
-        T(test_rsa_signer),  T(test_wrong_password), T(test_ec_ra),
+        T(test_by_password), T(test_by_challenge), T(test_nothing_shown),  T(test_lookup),
+        T(test_no_fixed),    T(test_rsa_signer),   T(test_wrong_password), T(test_ec_ra),
     };
     return cmocka_run_group_tests(tests, scep_calls_setup, teardown);
 }
