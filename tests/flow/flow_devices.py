@@ -4,6 +4,7 @@ import re
 import unittest
 
 from gateway import FlowTest, run, text
+from scep_families import add_profile
 from scep_wire import Party
 
 DOCUMENT = os.path.join(os.path.dirname(__file__), "../../docs/devices.md")
@@ -25,24 +26,14 @@ class Devices(FlowTest):
             file.write("FIXEDSECRET234567890\n")
         gw.secrets.append("FIXEDSECRET234567890")
         cls.snippets = snippets()
-        with open(gw.conf, encoding="utf-8") as file:
-            before, default = re.fullmatch(r"(.*?^profiles:.*?\n)(  default:\n.*)", file.read(), re.S | re.M).groups()
         cls.paths = {}
-        profiles = default
         for name in RECIPES:
             recipe = cls.snippets[name + ".yaml"]
             cls.paths[name] = re.search(r"paths: \[(.*?)\]", recipe)[1]
-            profile = re.sub(r"^  default:", f"  {name}:", default, flags=re.M)
-            profile = re.sub(r"^    est: .*\n", "", profile, flags=re.M)
-            for line in recipe.splitlines():
-                key = line.split(":")[0]
-                profile = re.sub(rf"^    {key}: .*\n", "", profile, flags=re.M) + f"    {line}\n"
-            profiles += profile
+            add_profile(gw, name, recipe)
         run("sh", "-e", "-c", cls.snippets["windows-ra.sh"], cwd=gw.dir)
-        before = re.sub(r"^ra:.*$", r"\g<0>\n  windows: {certificate: ra/windows.pem, key: ra/windows.key}", before, flags=re.M)
-        profiles = profiles.replace("ra: [main], client: windows", "ra: [windows, main], client: windows")
-        with open(gw.conf, "w", encoding="utf-8") as file:
-            file.write(before + profiles)
+        gw.edit(r"^ra:.*$", r"\g<0>\n  windows: {certificate: ra/windows.pem, key: ra/windows.key}")
+        gw.edit(r"ra: \[main\], client: windows", "ra: [windows, main], client: windows")
 
     def url(self, name):
         return f"http://127.0.0.1:{self.gw.scep_port}{self.paths[name]}"

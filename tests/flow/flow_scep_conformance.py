@@ -8,6 +8,7 @@ import rows
 from forgeries import GenerousCa, csr_with_challenge
 from gateway import run, text
 from scep_devices import Http, Quirks, Tls  # noqa: F401 pylint: disable=unused-import
+from scep_families import Families  # noqa: F401 pylint: disable=unused-import
 from scep_wire import (CONTENT_TYPE, DATA, FAIL, MESSAGE_DIGEST, PKIOP, RECIPIENT_NONCE, SENDER_NONCE, SIGNED, STATUS, TXN, TYPE,
                        CertRep, Party, Wire, post)
 
