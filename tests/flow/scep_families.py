@@ -73,8 +73,8 @@ class Families(Wire):
             count = rf'scepter_scep_legacy_total\{{algorithms="{digest} {cipher}"'
             before = self.gw.metric(count)
             secret = self.gw.cli("challenge", "create", "--profile", "cisco-ios").stdout.decode().strip()
-            self.gw.scep_client("--url", self.url("cisco-ios"), "--subject", f"/CN={digest}", "--digest", digest, "--cipher", cipher,
-                                "--no-send", "--save-request", "request.der", secret=secret, cwd=self.device.dir)
+            self.gw.scep_client("--url", self.url("cisco-ios"), "--subject", f"/CN={digest}", "--digest", digest, "--cipher",
+                                cipher, "--no-send", "--save-request", "request.der", secret=secret, cwd=self.device.dir)
             reply = CertRep(post(self.gw, self.device.load("request.der"), path="/scep/cisco-ios")[2])
             self.assertEqual(reply.outcome, "SUCCESS", self.gw.log()[-1500:])
             self.assertEqual((reply.signers[0][2][0].oid, reply.envelope[2][1][0].oid), oids)
