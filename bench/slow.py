@@ -21,12 +21,6 @@ def started_normally():
     os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
-def resident(gw):
-    """KiB"""
-    with open(f"/proc/{gw.process.pid}/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
-
-
 def started(limits, more=""):
     gw = Gateway()
     with open(gw.conf, "a", encoding="utf-8") as file:
@@ -72,11 +66,11 @@ def memory(counts):
         for count in counts:
             gw = started("first: 10m, idle: 10m")
             try:
-                before = resident(gw)
+                before = gw.resident()
                 with flow_slow.attack(kind, count, gw, 600) as process:
                     opened = int(process.stdout.readline())
                     time.sleep(1)
-                    grown = resident(gw) - before
+                    grown = gw.resident() - before
                     process.stdin.close()
             finally:
                 gw.close()

@@ -14,8 +14,6 @@
 #include "gateway/listen.h"
 #include "gateway/tls.h"
 
-#define GATE_ALONG_MAX 8 /* certificates of a client besides its own; others are passed over */
-
 struct gate;
 struct gate_lane;
 

@@ -170,8 +170,8 @@ static void read_along(struct gate_conn *conn)
     struct err ignored;
     if (sk_X509_num(chain) <= 0)
         return;
-    conn->along = mem_zalloc(GATE_ALONG_MAX * sizeof(struct cert *));
-    for (int i = 0; i < sk_X509_num(chain) && conn->along_count < GATE_ALONG_MAX; i++)
+    conn->along = mem_zalloc(TLS_ALONG_MAX * sizeof(struct cert *));
+    for (int i = 0; i < sk_X509_num(chain) && conn->along_count < TLS_ALONG_MAX; i++)
         conn->along_count +=
             cert_from_x509(sk_X509_value(chain, i), &conn->along[conn->along_count], &ignored);
 }

@@ -161,7 +161,7 @@ static bool told_chain(const struct http_headers *headers, struct cert **chain, 
     bool ok = count <= 1;
     for (bool more = count == 1; ok && more;) {
         more = bytes_take_until(&list, ',', &value);
-        ok = *ret < GATE_ALONG_MAX && told_value(value, &chain[*ret], err);
+        ok = *ret < TLS_ALONG_MAX && told_value(value, &chain[*ret], err);
         *ret += ok;
     }
     return ok;
@@ -201,7 +201,7 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
     const struct mg_request_info *info = mg_get_request_info(conn);
     struct http_headers headers = {info};
     struct buf body = {.max = server->body_max, .secret = true}, path = {0}, target = {0};
-    struct cert *told = NULL, *chain[GATE_ALONG_MAX] = {0};
+    struct cert *told = NULL, *chain[TLS_ALONG_MAX] = {0};
     size_t chain_count = 0;
     struct err ignored;
     const char *uri = info->request_uri;

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENTRIES_MAX 64      /* of a name, and extensions, of a certificate that a client sends */
+#define SENT_MAX (32 << 10) /* octets of all of them */
 #define TICKET_SECONDS 3600
 #define EXPORTER_LEN 32 /* RFC 9266 section 2 */
 #define TICKET_KEY_MS (INT64_C(12) * 3600 * 1000)
@@ -39,17 +41,39 @@ struct tls {
     enum tls_ask ask;
 };
 
+static bool is_modest(const X509 *x509)
+{
+    return X509_NAME_entry_count(X509_get_subject_name(x509)) <= ENTRIES_MAX &&
+           X509_NAME_entry_count(X509_get_issuer_name(x509)) <= ENTRIES_MAX &&
+           X509_get_ext_count(x509) <= ENTRIES_MAX;
+}
+
+/* What a client sends stays with its connection, and OpenSSL's form of it takes ten times the room
+ * and more: certificates with more than anybody reads are let go. The stack becomes the session's.
+ */
+static bool keep_few(STACK_OF(X509) * sent)
+{
+    for (int i = sk_X509_num(sent) - 1; i > 0; i--)
+        if (i > TLS_ALONG_MAX || !is_modest(sk_X509_value(sent, i)))
+            X509_free(sk_X509_delete(sent, i));
+    return sk_X509_num(sent) > 0 && is_modest(sk_X509_value(sent, 0));
+}
+
 /* Possession of the key is proved by the handshake; whether the certificate means anything is for
  * the profile to decide, request by request, against its anchors and our inventory. */
 static int accept_any(X509_STORE_CTX *ctx, void *arg)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(ctx);
     (void)arg;
     /* A ticket holds the client's own certificate and not what it sent along: who needs that must
      * shake hands again. (TLS 1.2: see ticket_key.) */
-    if (sk_X509_num(X509_STORE_CTX_get0_untrusted(ctx)) > 1)
+    if (sk_X509_num(sent) > 1)
         SSL_set_num_tickets(ssl, 0);
-    return 1;
+    if (keep_few(sent))
+        return 1;
+    X509_STORE_CTX_set_error(ctx, X509_V_ERR_CERT_REJECTED);
+    return 0;
 }
 
 static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
@@ -177,6 +201,7 @@ static SSL_CTX *make_ctx(const struct cfg *cfg, enum tls_ask ask, size_t index, 
     if (ask == TLS_ASK_OPTIONAL) {
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
         SSL_CTX_set_cert_verify_callback(ctx, accept_any, NULL);
+        SSL_CTX_set_max_cert_list(ctx, SENT_MAX);
     }
     return ctx;
 }

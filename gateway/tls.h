@@ -8,6 +8,8 @@
 
 struct tls;
 
+#define TLS_ALONG_MAX 8 /* certificates of a client besides its own; others are passed over */
+
 enum tls_ask {
     TLS_ASK_NEVER = 0, /* SCEP: Apple devices stall on a certificate request */
     TLS_ASK_OPTIONAL,  /* EST, admin: a certificate proves possession of its key, nothing more */

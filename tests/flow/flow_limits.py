@@ -1,13 +1,14 @@
 """Who asks too often hears so before anything is computed for him, and hinders nobody else."""
 import http.client
+import os
 import re
 import ssl
 import subprocess
 import time
 import unittest
 
-from est_wire import basic, make_csr
-from gateway import SCEPTER, FlowTest, Gateway
+from est_wire import Tls12, basic, make_csr, request
+from gateway import SCEPTER, FlowTest, Gateway, run
 
 
 class Limits(FlowTest):
@@ -51,6 +52,59 @@ class Limits(FlowTest):
         """The rate is that of devices: health and metrics are asked as often as one likes."""
         for _ in range(30):
             self.assertEqual(self.gw.admin("/healthz")[0], 200)
+
+
+class Chains(FlowTest):
+    """What clients send in the handshake, before anybody knows them."""
+
+    CONNECTIONS = 40
+
+    @classmethod
+    def configure(cls, gw):
+        # What is free is to be given back, with a sanitizer as well.
+        gw.env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=1"
+
+    def made(self, name, subject="/CN=a"):
+        work = self.gw.work("chains")
+        files = os.path.join(work, name + ".pem"), os.path.join(work, name + ".key")
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", subject, "-out", files[0], "-keyout", files[1])
+        return files
+
+    def sent(self, name, count):
+        """One certificate, and itself so many times behind it."""
+        cert, key = self.made(name)
+        with open(cert, encoding="ascii") as file:
+            one = file.read()
+        with open(cert, "w", encoding="ascii") as file:
+            file.write(one * (count + 1))
+        return cert, key
+
+    def grown(self, cert):
+        """By how many KiB the server grows with so many clients that send this."""
+        before = self.gw.resident()
+        connections = [Tls12(self.gw, cert=cert) for _ in range(self.CONNECTIONS)]
+        after = self.gw.resident()
+        for connection in connections:
+            connection.close()
+        return after - before
+
+    def test_memory(self):
+        """Of a client's chain no more is kept than anybody reads: 70 certificates cost what a few do."""
+        few, many = self.sent("few", 8), self.sent("many", 70)
+        self.grown(few)
+        self.assertLess(self.grown(many), 60 * self.CONNECTIONS)
+
+    def test_refused(self):
+        """A chain of more than 32 KiB, and a certificate with more names than anybody reads, end the handshake; the next client is served."""
+        long = self.sent("long", 100)
+        named = self.made("named", "".join(f"/OU={i}" for i in range(70)))
+        fine = self.made("fine", "".join(f"/OU={i}" for i in range(60)))
+        for cert in long, named:
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                Tls12(self.gw, cert=cert)
+        with Tls12(self.gw, cert=fine) as connection:
+            self.assertEqual(connection.ask(request("cacerts"))[0], 200)
 
 
 class ProfileLimits(FlowTest):

@@ -590,12 +590,12 @@ class Size(ScepTest):
 
     def test_huge(self):
         """8 MB of one element, of a million small ones, and of lengths that lie: refused soon, without the memory for it."""
-        before = resident(self.gw)
+        before = self.gw.resident()
         for body in (der.write(der.SEQUENCE, bytes(8 << 20)), der.write(der.SEQUENCE, b"\x05\x00" * (4 << 20)),
                      b"\x30\x84\x7f\xff\xff\xff" + bytes(8 << 20), b"\x30\x88" + b"\xff" * 8, b"\x30\x84\xff\xff\xff\xff",
                      b"\x30\x80" + b"\x04\x01x" * (2 << 20)):
             self.assert_quick(400, body)
-        self.assertLess(resident(self.gw) - before, 300 << 10)
+        self.assertLess(self.gw.resident() - before, 300 << 10)
 
     def test_many(self):
         """Nine certificates in the bag, nine recipients of the envelope: more than are looked at."""
@@ -661,12 +661,6 @@ class Size(ScepTest):
         before = self.counts()
         self.assertEqual(CertRep(post(self.gw, message)[2]).outcome, "badMessageCheck")
         self.assertEqual(self.counts(), before)
-
-
-def resident(gw):
-    """KiB that the server occupies."""
-    with open(f"/proc/{gw.process.pid}/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
 
 
 if __name__ == "__main__":

@@ -194,6 +194,11 @@ class Gateway:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def resident(self):
+        """KiB that the server occupies."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
     def metric(self, pattern):
         """The sum of the samples whose line matches."""
         lines = self.admin("/metrics")[1].splitlines()
