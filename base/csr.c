@@ -143,24 +143,11 @@ static bool take_names(struct csr *csr, struct err *err)
 
 static bool take_change(struct csr *csr, struct err *err)
 {
-    ASN1_OBJECT *type = OBJ_txt2obj(CHANGE_OID, 1);
-    if (!type)
-        err_no_memory();
-    int at = X509_REQ_get_attr_by_OBJ(csr->req, type, -1);
-    ASN1_OBJECT_free(type);
-    if (at < 0)
-        return true;
-    X509_ATTRIBUTE *attribute = X509_REQ_get_attr(csr->req, at);
-    int count = X509_ATTRIBUTE_count(attribute);
-    if (count != 1)
-        return err_set(err, ERR_PEER, "a CSR with ChangeSubjectName with %d values", count);
-    const ASN1_TYPE *value = X509_ATTRIBUTE_get0_type(attribute, 0);
-    if (ASN1_TYPE_get(value) != V_ASN1_SEQUENCE)
-        return err_set(err, ERR_PEER, "a malformed ChangeSubjectName");
-    const ASN1_STRING *text = value->value.sequence;
-    struct bytes der = bytes_of(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
-    csr->has_change = change_parse(der, &csr->change, err);
-    return csr->has_change;
+    struct csr_value value;
+    if (!csr_value_get(csr, CHANGE_OID, V_ASN1_SEQUENCE, &value, err))
+        return false;
+    csr->has_change = value.has && change_parse(value.content, &csr->change, err);
+    return csr->has_change || !value.has;
 }
 
 static bool take_spki(struct csr *csr, struct err *err)
