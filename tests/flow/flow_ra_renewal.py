@@ -80,10 +80,10 @@ class Renews(Renewal):
         time.sleep(2.5)
         self.assertEqual(self.own_certs(), [])
         self.assertEqual(self.gw.metric(r'^scepter_ra_renewal_failing\{ra="main"\}'), 0)
-        self.gw.edit("chain: leaf", "chain: nonsense")
+        self.gw.edit("same_key: allow", "same_key: nonsense")
         self.go_to(first, 29)
         renewed = self.assert_in_force()
-        self.gw.edit("chain: nonsense", "chain: leaf")
+        self.gw.edit("same_key: nonsense", "same_key: allow")
         self.assertEqual(len(self.own_certs()), 1)
         self.assertEqual(text("openssl", "x509", "-in", renewed, "-noout", "-subject"),
                          text("openssl", "x509", "-in", first, "-noout", "-subject"))
