@@ -168,6 +168,17 @@ static void judge_basic(const struct cfg_profile *profile, struct cfg_faults *fa
                   "is secret and there is nothing to check it against; expected challenge");
 }
 
+/* A repetition of a request is given the key that was made for it. With a secret that devices
+ * share, one could repeat what another sent. */
+static void judge_keygen(const struct cfg_profile *profile, struct cfg_faults *faults,
+                         const struct cfg_node *node)
+{
+    if (profile->est.keygen != CFG_KEYGEN_OFF && profile->challenge.kinds[CFG_CHALLENGE_FIXED])
+        cfg_fault_key(faults, cfg_node_get(cfg_node_get(node, "est"), "keygen"), NULL,
+                      "makes keys, and devices that share a fixed challenge could ask for each "
+                      "other's; expected challenge.kinds: [one-time], or another profile");
+}
+
 /* An anchor whose key OpenSSL cannot use anchors nothing. */
 static void judge_trust(const struct cfg_profile *profile, struct cfg_faults *faults,
                         const struct cfg_node *node)
@@ -199,6 +210,7 @@ void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_
         judge_routes(profile, faults, routes);
     judge_basic(profile, faults, node);
     judge_digest(profile, faults, node);
+    judge_keygen(profile, faults, node);
     judge_trust(profile, faults, node);
     if (profile->trust_certs.count)
         profile->trust = trust_new(profile->trust_certs.items, profile->trust_certs.count);

@@ -65,14 +65,17 @@ static const char full[] =
     "           client: cisco-vpn, root: exclude, fail_text: off}\n"
     "    est: {labels: [phones, ''], auth: [basic, digest], users: users, realm: 'plant 7', "
     "lenient: [pem],\n"
-    "          insecure_digest_md5: true, binding: none, keygen: allow,\n"
-    "          keygen_keys: shared, signer: main}\n"
+    "          insecure_digest_md5: true, binding: none, keygen: off}\n"
     "    owner: {contact: pki@example.com, technical: noc@example.com}\n"
     "  wifi:\n"
     "    routes: [{upstream: lab}]\n"
     "    trust: [ca.pem]\n"
     "    keys: {ec: [P-256]}\n"
-    "    est: {labels: [wifi]}\n";
+    "    est: {labels: [wifi]}\n"
+    "  made:\n"
+    "    routes: [{upstream: lab}]\n"
+    "    trust: [ca.pem]\n"
+    "    est: {labels: [made], keygen: allow, keygen_keys: shared, signer: main}\n";
 
 static char dir[64];
 
@@ -298,18 +301,27 @@ static void test_full_doors(void **state)
     assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_SHA256],
                         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_MD5], "0123456789abcdef0123456789abcdef");
-    assert_int_equal(p->est.keygen, CFG_KEYGEN_ALLOW);
-    assert_int_equal(p->est.shared_key_count, 2);
-    assert_true(bytes_equal(buf_bytes(&p->est.shared_keys[0].id), bytes_of("\x0a\x0b", 2)));
-    assert_true(bytes_equal_str(buf_bytes(&p->est.shared_keys[1].id), "device-1"));
-    assert_int_equal(p->est.shared_keys[0].key.len, CFG_SHARED_KEY_LEN);
-    assert_int_equal(p->est.shared_keys[0].key.ptr[31], 0x1f);
-    assert_true(p->est.shared_keys[0].key.secret);
-    assert_int_equal(p->est.fullcmc, CFG_FULLCMC_OFF);
-    assert_true(p->est.signer_given);
-    assert_string_equal(cfg->ras[p->est.signer].name, "main");
     assert_string_equal(p->owner_contact, "pki@example.com");
     assert_string_equal(p->owner_technical, "noc@example.com");
+    cfg_free(cfg);
+}
+
+/* A profile whose devices have their keys made. */
+static void test_full_keygen(void **state)
+{
+    (void)state;
+    struct cfg *cfg = load(full);
+    const struct cfg_profile *made = cfg_profile_get(cfg, "made");
+    assert_int_equal(made->est.keygen, CFG_KEYGEN_ALLOW);
+    assert_int_equal(made->est.shared_key_count, 2);
+    assert_true(bytes_equal(buf_bytes(&made->est.shared_keys[0].id), bytes_of("\x0a\x0b", 2)));
+    assert_true(bytes_equal_str(buf_bytes(&made->est.shared_keys[1].id), "device-1"));
+    assert_int_equal(made->est.shared_keys[0].key.len, CFG_SHARED_KEY_LEN);
+    assert_int_equal(made->est.shared_keys[0].key.ptr[31], 0x1f);
+    assert_true(made->est.shared_keys[0].key.secret);
+    assert_int_equal(made->est.fullcmc, CFG_FULLCMC_OFF);
+    assert_true(made->est.signer_given);
+    assert_string_equal(cfg->ras[made->est.signer].name, "main");
     cfg_free(cfg);
 }
 
@@ -565,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_full_anchors),
         cmocka_unit_test(test_full_rules),
         cmocka_unit_test(test_full_doors),
+        cmocka_unit_test(test_full_keygen),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_defaults_in_sections),
         cmocka_unit_test(test_patterns_match_whole),
