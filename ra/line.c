@@ -59,6 +59,8 @@ struct lines {
     pthread_cond_t ended;
     struct link all;
     unsigned threads;
+    pthread_t last; /* that ended, and has joined the one before it, or is about to */
+    bool has_last;
     bool stop;
 };
 
@@ -243,18 +245,29 @@ static void run(struct line *line, struct job *job)
 /* As many threads as there is work for; they end by themselves. */
 static void wake(struct line *line, void *(*body)(void *))
 {
-    pthread_attr_t attr;
     pthread_t thread;
     pthread_cond_signal(&line->changed);
     if (line->idle || line->threads >= (unsigned)line->conf.inflight || line->lines->stop)
         return;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    if (pthread_create(&thread, &attr, body, line) == 0) {
+    if (pthread_create(&thread, NULL, body, line) == 0) {
         line->threads++;
         line->lines->threads++;
     }
-    pthread_attr_destroy(&attr);
+}
+
+/* The last thing that a thread does: it holds the mutex and gives it up. Each waits for the one
+ * before it, so that who waits for the last knows that all have let go of what was theirs. */
+static void thread_end(struct lines *lines)
+{
+    pthread_t before = lines->last;
+    bool join = lines->has_last;
+    lines->last = pthread_self();
+    lines->has_last = true;
+    lines->threads--;
+    pthread_cond_broadcast(&lines->ended);
+    pthread_mutex_unlock(&lines->mutex);
+    if (join)
+        pthread_join(before, NULL);
 }
 
 static void *line_main(void *arg)
@@ -280,9 +293,7 @@ static void *line_main(void *arg)
         }
     }
     line->threads--;
-    lines->threads--;
-    pthread_cond_broadcast(&lines->ended);
-    pthread_mutex_unlock(&lines->mutex);
+    thread_end(lines);
     return NULL;
 }
 
@@ -377,6 +388,8 @@ bool lines_free(struct lines *lines, int64_t limit_ms)
     pthread_mutex_unlock(&lines->mutex);
     if (!over)
         return false;
+    if (lines->has_last)
+        pthread_join(lines->last, NULL);
     for (struct link *link; (link = link_take(&lines->all));)
         line_free(LINK_OWNER(link, struct line, link));
     pthread_cond_destroy(&lines->ended);

@@ -13,12 +13,19 @@ from flow_upstream_est import PASSWORD, EstCa
 from flow_upstream_exec import LocalSubmit
 from flow_upstream_stepca import StepCa
 from flow_upstream_vault import VaultCa
+from gateway import run
 from upstream import UpstreamTest
 
 PIECE = 12  # of a secret: what is shorter is a word that happens to be in it
 
 
 class QuotingTest(UpstreamTest):
+    def setUp(self):
+        """The CA has told its certificates, which some are asked for after the start."""
+        super().setUp()
+        self.wait_for(lambda: run("curl", "-fsS", "-o", os.devnull, f"{self.gw.scep_url}?operation=GetCACert",
+                                  check=False).returncode == 0)
+
     def quoting(self, status, quote, type="application/json"):
         """The CA's next answer: an error that quotes what quote() takes from the request, of which the CA hears nothing."""
         def change(_, headers, __):
