@@ -1,16 +1,12 @@
 #include "ra/ra.h"
 
 #include "base/clock.h"
-#include "base/debug.h"
-#include "base/text.h"
-#include "ra/keygen.h"
+#include "ra/order.h"
 #include "ra/policy.h"
 #include "ra/prove_all.h"
 #include "ra/rename.h"
-#include "ra/retire.h"
 #include "ra/reuse.h"
 
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,13 +62,6 @@ struct lines *ra_lines_get(struct ra *ra)
     return ra->lines;
 }
 
-static bool has_line(const struct ra_settings *settings, const char *upstream)
-{
-    size_t i;
-    return ra_upstream_find(settings, upstream, &i) &&
-           cfg_upstream_line(&settings->cfg->upstreams[i]);
-}
-
 /* A device may repeat with a new transactionID, and then polls by that one. */
 static bool take_txn(struct ra *ra, const struct ra_request *request,
                      const struct store_request *row, struct err *err)
@@ -102,7 +91,7 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
     struct store_request row = {0};
     const struct ra_settings *settings = request->settings;
     bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err);
-    bool line = ok && row.id[0] && has_line(settings, row.upstream);
+    bool line = ok && row.id[0] && ra_has_line(settings, row.upstream);
     if (ok && !line) {
         store_request_clear(&row);
         ok = work_wait(ra, id, &row, err);
@@ -147,142 +136,6 @@ static bool submit_poll(struct ra *ra, const struct ra_case *c, struct ra_outcom
     return answer_row(ra, request, id, outcome, err);
 }
 
-/* What a new request is ordered with. */
-struct ordering {
-    const struct ra_request *request;
-    const struct ra_authorization *authorization;
-    const uint8_t *dedup;
-    const char *lineage;   /* upstream that issued what is being renewed, or NULL */
-    const char *stale;     /* see struct ra_case */
-    const struct csr *csr; /* what the CA is asked with: the request's, or made */
-    struct csr *made;
-    size_t upstream;
-    struct store_request row;
-    uint8_t device[RA_DIGEST_LEN];
-    struct store_quota quota; /* most 0: none */
-    struct store_key_use key;
-};
-
-/* Whether the device may have another certificate. Not audited: a looping device would fill the
- * trail. */
-static bool refuse_over_quota(const struct ordering *ordering, struct ra_outcome *outcome)
-{
-    const struct rate *rate = &ordering->request->profile->quota_device;
-    if (!ordering->quota.oldest)
-        return false;
-    ra_refuse(outcome, RA_OVER_QUOTA, "the device has asked for %lld certificates in %lld s",
-              (long long)rate->count, (long long)rate->seconds);
-    outcome->retry_after = (int)(ordering->quota.oldest - ordering->quota.since);
-    return true;
-}
-
-/* Looks before the CA is prepared; whoever asks at the same moment is found out in the transaction
- * that orders. */
-static bool judge_quota(struct ra *ra, struct ordering *ordering, struct err *err)
-{
-    const struct rate *rate = &ordering->request->profile->quota_device;
-    if (!ra_request_device(ordering->request, ordering->device))
-        return err_openssl(err, ERR_LOCAL, "digesting a device");
-    ordering->quota = (struct store_quota){
-        .device = ordering->device, .most = rate->count, .since = clock_now() - rate->seconds};
-    return !rate->count || ra->store->vt->request_quota(ra->store, &ordering->quota, err);
-}
-
-static bool fill_row(struct ordering *ordering, struct err *err)
-{
-    const struct ra_request *request = ordering->request;
-    struct store_request *row = &ordering->row;
-    uint8_t id[RA_ID_LEN / 2];
-    if (RAND_bytes(id, sizeof id) != 1)
-        return err_openssl(err, ERR_LOCAL, "no random bytes for a request id");
-    text_hex(bytes_of(id, sizeof id), row->id);
-    snprintf(row->profile, sizeof row->profile, "%s", request->profile->name);
-    snprintf(row->upstream, sizeof row->upstream, "%s",
-             request->settings->cfg->upstreams[ordering->upstream].name);
-    row->state = TXN_ORDERED;
-    row->op = request->op == RA_KEYGEN ? RA_KEYGEN : ra_authorization_op(ordering->authorization);
-    row->attempt = has_line(request->settings, row->upstream) ? 0 : 1;
-    row->created = clock_now();
-    snprintf(row->renews, sizeof row->renews, "%s",
-             ra_authorization_renews(ordering->authorization));
-    snprintf(row->origin, sizeof row->origin, "%s", request->origin ? request->origin : "");
-    snprintf(row->subject, sizeof row->subject, "%s", csr_wanted_get(request->csr)->subject_text);
-    row->txn.max = RA_TXN_MAX;
-    if (!buf_set(&row->txn, request->txn))
-        return err_set(err, ERR_PEER, "a transactionID of %zu octets", request->txn.len);
-    memcpy(row->dedup, ordering->dedup, sizeof row->dedup);
-    memcpy(row->device, ordering->device, sizeof row->device);
-    return buf_set(&row->csr, csr_der_get(ordering->csr)) &&
-           (ra_request_prover(request, row->prover) ||
-            err_set(err, ERR_BUG, "a request without evidence"));
-}
-
-/* Durable first; only then is the CA asked. */
-static bool order_and_drive(struct ra *ra, struct ordering *ordering, const char *ignored,
-                            struct ra_outcome *outcome, struct err *err)
-{
-    const struct ra_request *request = ordering->request;
-    const struct ra_settings *settings = request->settings;
-    struct upstream *up = settings->upstreams[ordering->upstream];
-    struct store_request *row = &ordering->row;
-    struct up_order up_order = {
-        .request_id = row->id, .csr = ordering->csr, .profile = request->profile};
-    char detail[RA_DETAIL_MAX], existing[RA_ID_LEN + 1], reuse[RA_DETAIL_MAX];
-    enum store_order_result result;
-    ra_reuse_text(&ordering->key, reuse);
-    if (!up->vt->prepare(up, &up_order, &row->handle, err)) {
-        keyring_drop(ra->keys, row->id);
-        return false;
-    }
-    debug_boundary("prepared");
-    snprintf(detail, sizeof detail, "%s by %s from %s%s%.120s%s%.50s", ra_op_name(row->op),
-             ra_authorization_by(ordering->authorization), up->name,
-             csr_change_has(request->csr) ? "; for new names" : "", reuse,
-             *ignored ? "; ignored extensions: " : "", ignored);
-    struct audit_event event = {"ordered",   row->id,      row->profile,
-                                row->origin, row->subject, detail};
-    struct store_order order = {
-        .request = row,
-        .spend = ra_authorization_spends(ordering->authorization),
-        .retry_window = request->profile->retry_window,
-        .quota = ordering->quota.most ? &ordering->quota : NULL,
-        .key = &ordering->key,
-        .audit = &event,
-    };
-    bool written = ra->store->vt->order(ra->store, &order, &result, existing, err);
-    if (!written || result != STORE_ORDERED)
-        keyring_drop(ra->keys, row->id);
-    if (!written)
-        return false;
-    debug_boundary("ordered");
-    if (result == STORE_DUPLICATE)
-        return answer_row(ra, request, existing, outcome, err);
-    if (result == STORE_CHALLENGE_GONE) {
-        ra_refuse(outcome, RA_BAD_CHALLENGE, "the challenge was used at this very moment");
-        return true;
-    }
-    if (result == STORE_OVER_QUOTA)
-        return refuse_over_quota(ordering, outcome) ||
-               err_set(err, ERR_BUG, "a quota that is passed by nothing");
-    if (result == STORE_KEY_USED)
-        return ra_reuse_refuse(&ordering->key, outcome) ||
-               err_set(err, ERR_BUG, "a key that is reused by nobody");
-    struct ra_drive drive = {.store = ra->store,
-                             .settings = settings,
-                             .profile = request->profile,
-                             .upstream = ordering->upstream,
-                             .row = row,
-                             .csr = ordering->csr,
-                             .fresh = true};
-    if (row->attempt == 0 ? !work_by_line(ra, settings, row, outcome, err)
-                          : !work_drive(ra, &drive, outcome, err))
-        return false;
-    if (outcome->status == RA_ISSUED)
-        snprintf(outcome->detail, sizeof outcome->detail, "%.120s%s%.100s", reuse,
-                 *ignored ? "; ignored extensions: " : "", ignored);
-    return true;
-}
-
 /* A refusal of something that was authorized is worth a record. */
 static bool refuse_audited(struct ra *ra, const struct ra_request *request,
                            const struct ra_outcome *outcome, struct err *err)
@@ -303,7 +156,7 @@ static bool refuse_audited(struct ra *ra, const struct ra_request *request,
  * renewal goes to the CA that issued, as long as it is configured, or to the one that the profile
  * moves to; anything else by the routes. Of a pool, the first that is not failing or full: once
  * ordered, a request stays where it is. */
-static bool choose_upstream(struct ra *ra, struct ordering *ordering)
+static bool choose_upstream(struct ra *ra, struct ra_ordering *ordering)
 {
     const struct ra_request *request = ordering->request;
     const struct cfg *cfg = request->settings->cfg;
@@ -333,65 +186,16 @@ static bool choose_upstream(struct ra *ra, struct ordering *ordering)
 }
 
 /* What a device proved otherwise, such as by CRMF, has no CSR that could be relayed. */
-static bool takes_csr(const struct ordering *ordering)
+static bool takes_csr(const struct ra_ordering *ordering)
 {
     const struct ra_request *request = ordering->request;
     const struct upstream *up = request->settings->upstreams[ordering->upstream];
     return request->op == RA_KEYGEN || csr_is_signed(request->csr) || up->vt->caps & UP_UNSIGNED;
 }
 
-/* The key that a request leaves to us, and a CSR for it, judged like any other. */
-static bool make_key(struct ra *ra, struct ordering *ordering, EVP_PKEY **key, struct err *err)
-{
-    const struct ra_request *request = ordering->request;
-    struct keygen_plan plan;
-    if (!keyring_make_begin(ra->keys))
-        return err_set(err, ERR_LOCAL, "too many keys are being made");
-    bool ok = keygen_plan(&request->profile->keys, csr_spki_get(request->csr), &plan, err) &&
-              keygen_key(&plan, key, err);
-    keyring_make_end(ra->keys);
-    if (!ok || !keygen_csr(request->csr, *key, &ordering->made, err))
-        return false;
-    struct policy_result *policy = mem_zalloc(sizeof *policy);
-    policy_judge(request->profile, ordering->made, policy);
-    ok = policy->verdict != POLICY_REFUSE ||
-         err_set(err, ERR_BUG, "a CSR of our own is refused: %s", policy->detail);
-    free(policy);
-    ordering->csr = ordering->made;
-    return ok;
-}
-
-/* In this order: what the request had before is revoked when its successor can be made, and before
- * it is ordered, so that there are never two. */
-static bool order_made(struct ra *ra, struct ordering *ordering, const char *ignored,
-                       struct ra_outcome *outcome, struct err *err)
-{
-    const struct ra_request *request = ordering->request;
-    EVP_PKEY *key = NULL;
-    bool ok = make_key(ra, ordering, &key, err) &&
-              ra_reuse_find(ra->store, request, ordering->csr, &ordering->key, err) &&
-              fill_row(ordering, err) &&
-              (keyring_put(ra->keys, ordering->row.id, key, request->profile->retry_window) ||
-               err_set(err, ERR_LOCAL, "too many keys wait for their devices"));
-    EVP_PKEY_free(key);
-    if (ok && *ordering->stale)
-        ok = retire_cert(ra, request->settings, ordering->stale, err);
-    if (!ok)
-        keyring_drop(ra->keys, ordering->row.id);
-    return ok && order_and_drive(ra, ordering, ignored, outcome, err);
-}
-
-static bool order(struct ra *ra, struct ordering *ordering, const char *ignored,
-                  struct ra_outcome *outcome, struct err *err)
-{
-    if (ordering->request->op == RA_KEYGEN)
-        return order_made(ra, ordering, ignored, outcome, err);
-    return fill_row(ordering, err) && order_and_drive(ra, ordering, ignored, outcome, err);
-}
-
 /* What may be refused before the device's quota counts: outcome says so. False: could not decide.
  */
-static bool judge(struct ra *ra, struct ordering *ordering, const struct policy_result *policy,
+static bool judge(struct ra *ra, struct ra_ordering *ordering, const struct policy_result *policy,
                   struct ra_outcome *outcome, struct err *err)
 {
     const struct ra_request *request = ordering->request;
@@ -419,12 +223,13 @@ static bool judge(struct ra *ra, struct ordering *ordering, const struct policy_
     return true;
 }
 
-static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_outcome *outcome,
+static bool judge_and_order(struct ra *ra, struct ra_ordering *ordering, struct ra_outcome *outcome,
                             struct err *err)
 {
     const struct ra_request *request = ordering->request;
     struct policy_result *policy = mem_zalloc(sizeof *policy);
     ordering->csr = request->csr;
+    ordering->ignored = policy->ignored;
     if (request->op == RA_KEYGEN)
         policy_judge_wish(request->profile, request->csr, policy);
     else
@@ -433,11 +238,11 @@ static bool judge_and_order(struct ra *ra, struct ordering *ordering, struct ra_
     if (ok && outcome->status == RA_REFUSED)
         ok = refuse_audited(ra, request, outcome, err);
     else
-        ok = ok && judge_quota(ra, ordering, err) &&
-             (refuse_over_quota(ordering, outcome) ||
-              order(ra, ordering, policy->ignored, outcome, err));
-    store_request_clear(&ordering->row);
-    csr_free(ordering->made);
+        ok = ok && ra_order_quota(ra, ordering, err) &&
+             (ra_order_refuse_quota(ordering, outcome) || ra_order(ra, ordering, outcome, err));
+    if (ok && ordering->result == STORE_DUPLICATE)
+        ok = answer_row(ra, request, ordering->existing, outcome, err);
+    ra_ordering_clear(ordering);
     free(policy);
     return ok;
 }
@@ -480,7 +285,7 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
     char id[RA_ID_LEN + 1];
     if (!ra_prove_all(c, &authorization, outcome, err))
         return false;
-    struct ordering ordering = {
+    struct ra_ordering ordering = {
         .request = c->request, .authorization = authorization, .dedup = dedup, .stale = c->stale};
     bool ok = true;
     if (authorization) {

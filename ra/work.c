@@ -85,6 +85,13 @@ static int64_t exchange_seconds(const struct ra_settings *settings, size_t upstr
     return line ? line->deadline : EXCHANGE_SECONDS;
 }
 
+bool ra_has_line(const struct ra_settings *settings, const char *upstream)
+{
+    size_t i;
+    return ra_upstream_find(settings, upstream, &i) &&
+           cfg_upstream_line(&settings->cfg->upstreams[i]);
+}
+
 bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
 {
     drive->deadline = clock_mono_ms() + exchange_seconds(drive->settings, drive->upstream) * 1000;

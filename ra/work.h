@@ -28,6 +28,8 @@ bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream);
 /* Gives the connectors what they wanted to be remembered. */
 void work_recall(struct ra *ra, const struct ra_settings *settings);
 
+/* Whether an upstream is asked by a line; false also for one that is not configured. */
+bool ra_has_line(const struct ra_settings *settings, const char *upstream);
 /* Drives a row whose lease the caller holds, and wakes those who wait for it. */
 bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome,
                 struct err *err) MUST_USE;
