@@ -37,7 +37,7 @@ static const struct cfg_key renew_keys[] = {
      .type = CFG_CUSTOM,
      .offset = 0,
      .required = true,
-     .meaning = "The upstream CA that is asked for the new certificate.",
+     .meaning = "The upstream CA that is asked for new certificates.",
      .form = "the name of an upstream",
      .json = "{\"type\": \"string\"}"},
     {.name = "trust",
@@ -45,7 +45,7 @@ static const struct cfg_key renew_keys[] = {
      .offset = offsetof(struct cfg_renew, trust),
      .required = true,
      .min = 1,
-     .meaning = "What the new certificate must chain to."},
+     .meaning = "What a new certificate must chain to."},
     {.name = "before",
      .type = CFG_DURATION,
      .offset = offsetof(struct cfg_renew, before),
@@ -58,9 +58,9 @@ static const struct cfg_key renew_keys[] = {
      .offset = offsetof(struct cfg_renew, file),
      .required = true,
      .meaning = "Where the renewed pair is kept, key and certificates in one file of mode 0600; "
-                "written by scepter, with others beside it that begin with its name. Of this pair "
-                "and the configured one, the one that began last is used and the other one "
-                "decrypts.",
+                "written by scepter, with others beside it that begin with its name, among them "
+                "that of a second pair, FILE.encryption. Of a renewed pair and the configured one, "
+                "the one that began last is used and the other one decrypts.",
      .form = "the name of a file in a folder that scepter may write to",
      .json = JSON_FILE,
      .read = cfg_read_path,
@@ -92,7 +92,8 @@ const struct cfg_key cfg_ra_keys[] = {
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_identity, renew),
      .sub = renew_keys,
-     .meaning = "Whether its certificate renews itself before it ends; left out: it does not."},
+     .meaning = "Whether its certificates renew themselves before they end, both where it has two "
+                "pairs; left out: they do not."},
     {0},
 };
 
