@@ -36,6 +36,14 @@ void cfg_judge_encryption(void *field, struct cfg_faults *faults, const struct c
     judge_pair(field, cfg_ra_usage(CFG_RA_DECRYPTS, true), node, faults);
 }
 
+void cfg_judge_scep(void *field, struct cfg_faults *faults, const struct cfg_node *node)
+{
+    const struct cfg_scep *scep = field;
+    const struct cfg_node *root = cfg_node_get(node, "root");
+    if (root && scep->told.count)
+        cfg_fault(faults, root, "says what getcacert says as well; expected one of them");
+}
+
 void cfg_judge_next(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {
     struct cfg_next *next = field;

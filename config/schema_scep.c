@@ -133,6 +133,8 @@ static const char *const root_words[] = {[CFG_CHOICE_CLIENT] = "client",
                                          [CFG_CHOICE_YES] = "include",
                                          [CFG_CHOICE_NO] = "exclude",
                                          NULL};
+static const char *const nonce_words[] = {
+    [CFG_NONCE_CLIENT] = "client", [CFG_NONCE_MIRROR] = "mirror", [CFG_NONCE_FULL] = "full", NULL};
 static const char *const text_words[] = {
     [CFG_CHOICE_CLIENT] = "client", [CFG_CHOICE_YES] = "on", [CFG_CHOICE_NO] = "off", NULL};
 
@@ -177,12 +179,31 @@ const struct cfg_key cfg_scep_keys[] = {
      .words = client_words,
      .meaning = "The family of the profile's devices, or auto: what each request shows. windows "
                 "also lets a request be signed with another key than its CSR's."},
+    {.name = "getcacert",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_scep, told),
+     .meaning = "What GetCACert tells, in this order; what there is not is left out. ra: the RA's "
+                "certificate that signs, encryption: its other one, issuer: the CA that issues, "
+                "then what is above it. Left out: what the client's family wants, which is all of "
+                "them in the order of this list, as root has it.",
+     .form = "a list of ra and any of encryption, issuer, intermediates, root",
+     .json = JSON_LIST("\"ra\", \"encryption\", \"issuer\", \"intermediates\", \"root\""),
+     .read = cfg_read_told},
     {.name = "root",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, root),
      .def = "client",
      .words = root_words,
-     .meaning = "Whether GetCACert names the root CA behind the issuing one; every family does."},
+     .meaning = "Whether GetCACert names the root CA behind the issuing one; every family does. "
+                "Not beside getcacert."},
+    {.name = "nonce",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_scep, nonce),
+     .def = "client",
+     .words = nonce_words,
+     .meaning = "How long the nonces of replies are: as long as the device's where that has 8 to "
+                "15 octets (mirror), always 16 (full), or what the client's family wants: mirror, "
+                "but for windows."},
     {.name = "fail_text",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, fail_text),

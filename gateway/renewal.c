@@ -259,9 +259,9 @@ static void look_at(const struct attempt *attempt)
 {
     struct item *item = attempt->item;
     if (attempt->now < due_at(attempt)) {
+        /* Of a process that died once the pair was written. */
         if (renewal_key_there(attempt->renewed))
-            renewal_key_drop(
-                attempt->renewed); /* of a process that died once the pair was written */
+            renewal_key_drop(attempt->renewed);
         metrics_renewal(attempt->renewal->metrics, attempt->renewed->name, false);
         item->since = item->again_at = item->warned_at = 0;
     } else if (attempt->now >= item->again_at || attempt->now < item->again_at - DAY) {
