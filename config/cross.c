@@ -165,6 +165,19 @@ static void resolve_ras(struct cfg_profile *profile, const struct cfg_node *node
         resolve_ra(&profile->scep, list->items[i], ras, faults);
 }
 
+/* Devices must be told what to encrypt to. */
+static void check_told(const struct cfg *cfg, const struct cfg_scep *scep,
+                       const struct cfg_node *node, struct cfg_faults *faults)
+{
+    bool there = false;
+    for (size_t i = 0; i < scep->told.count; i++)
+        there = there || scep->told.order[i] == CFG_TOLD_ENCRYPTION;
+    if (scep->told.count && !there && scep->ra_count &&
+        cfg->ras[scep->ra[0]].encryption.chain.count)
+        cfg_fault(faults, cfg_node_get(node, "getcacert"),
+                  "leaves out encryption, and the first RA has such a pair; expected it");
+}
+
 /* The CA to come. Its RA tells who asks for it, so it cannot be one of those of today. */
 static void resolve_next(struct cfg_scep *scep, const struct cfg_node *node,
                          const struct cfg_node *root, struct cfg_faults *faults)
@@ -219,6 +232,7 @@ void cfg_cross_resolve(struct cfg *cfg, const struct cfg_node *root, struct cfg_
         if (upstreams && upstreams->kind == CFG_NODE_MAP && upstreams->count)
             resolve_routes(&cfg->profiles[i], node, upstreams, faults);
         resolve_ras(&cfg->profiles[i], node, cfg_node_get(root, "ra"), faults);
+        check_told(cfg, &cfg->profiles[i].scep, cfg_node_get(node, "scep"), faults);
         resolve_next(&cfg->profiles[i].scep, cfg_node_get(cfg_node_get(node, "scep"), "next"), root,
                      faults);
         resolve_signer(&cfg->profiles[i], node, cfg_node_get(root, "ra"), faults);

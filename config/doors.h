@@ -18,6 +18,22 @@ enum cfg_scep_client {
     CFG_CLIENT_COUNT,
 };
 enum cfg_choice { CFG_CHOICE_CLIENT = 0, CFG_CHOICE_YES, CFG_CHOICE_NO };
+/* How many octets our nonces have: as many as the device's, or 16. */
+enum cfg_nonce { CFG_NONCE_CLIENT = 0, CFG_NONCE_MIRROR, CFG_NONCE_FULL };
+/* What GetCACert may tell: the RA that signs, what devices encrypt to if that is another one, the
+ * CA that issues, those between it and the root, and the root. */
+enum cfg_told_cert {
+    CFG_TOLD_RA = 0,
+    CFG_TOLD_ENCRYPTION,
+    CFG_TOLD_ISSUER,
+    CFG_TOLD_INTERMEDIATES,
+    CFG_TOLD_ROOT,
+    CFG_TOLD_COUNT,
+};
+struct cfg_told {
+    enum cfg_told_cert order[CFG_TOLD_COUNT]; /* each at most once */
+    size_t count;
+};
 enum cfg_scep_legacy { CFG_LEGACY_NONE = 0, CFG_LEGACY_DES3_SHA1, CFG_LEGACY_DES_MD5 };
 enum cfg_require { CFG_REQUIRE_ANY = 0, CFG_REQUIRE_ALL };
 enum cfg_binding { CFG_BINDING_NONE = 0, CFG_BINDING_OPTIONAL, CFG_BINDING_REQUIRED };
@@ -61,7 +77,9 @@ struct cfg_scep {
     enum cfg_scep_chain chain;
     enum cfg_scep_legacy legacy;
     enum cfg_scep_client client;
-    enum cfg_choice root;      /* GetCACert names the root */
+    struct cfg_told told; /* what GetCACert tells; none: as the family has it */
+    enum cfg_choice root; /* GetCACert names the root */
+    enum cfg_nonce nonce;
     enum cfg_choice fail_text; /* a FAILURE holds failInfoText */
 };
 

@@ -70,7 +70,7 @@ struct cfg_renewal {
 
 struct cfg_profile {
     char *name;
-    bool own; /* of an RA's own requests: "ra:NAME"; no door leads to it */
+    bool own; /* of an RA's own requests: "ra:NAME", "ra:NAME:encryption"; no door leads to it */
     struct cfg_route *routes;
     size_t route_count;
     struct cfg_certs trust_certs;

@@ -291,6 +291,26 @@ bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults 
     return words_read(node, words, challenge->kinds, faults);
 }
 
+bool cfg_read_told(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    static const char *const words[CFG_TOLD_COUNT + 1] = {
+        [CFG_TOLD_RA] = "ra",         [CFG_TOLD_ENCRYPTION] = "encryption",
+        [CFG_TOLD_ISSUER] = "issuer", [CFG_TOLD_INTERMEDIATES] = "intermediates",
+        [CFG_TOLD_ROOT] = "root",
+    };
+    struct cfg_told *told = field;
+    bool flags[CFG_TOLD_COUNT] = {false};
+    if (!words_read(node, words, flags, faults))
+        return false;
+    for (size_t i = 0; i < node->count && told->count < CFG_TOLD_COUNT; i++)
+        for (unsigned w = 0; w < CFG_TOLD_COUNT; w++)
+            if (strcmp(node->items[i]->text, words[w]) == 0)
+                told->order[told->count++] = (enum cfg_told_cert)w;
+    if (!flags[CFG_TOLD_RA])
+        cfg_fault(faults, node, "leaves out ra; expected it, since devices verify replies by it");
+    return flags[CFG_TOLD_RA];
+}
+
 bool cfg_read_lenient(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
     static const char *const words[CFG_LENIENT_COUNT + 1] = {

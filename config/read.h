@@ -33,6 +33,8 @@ bool cfg_read_subject(const struct cfg_node *node, void *field, struct cfg_fault
 void cfg_read_subject_clear(void *field);
 /* struct cfg_challenge: kinds. */
 bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+/* struct cfg_told */
+bool cfg_read_told(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 /* struct cfg_est: auth_certificate and auth_basic. */
 /* lenient: what is not listed is strict. */
 bool cfg_read_lenient(const struct cfg_node *node, void *field, struct cfg_faults *faults);

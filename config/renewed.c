@@ -15,14 +15,55 @@
 #define EVER (INT64_C(36500) * 86400)
 #define OID_MAX 128
 
-/* The key belongs to the certificate, and both suit SCEP (see cfg_judge_ra). */
-static bool suits(const struct cfg_pair *pair)
+const struct cfg_ra_usage *cfg_ra_usage(enum cfg_ra_role role, bool split)
 {
-    X509 *x509 = cert_x509_get(pair->chain.items[0]);
-    const uint32_t need = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT;
+    static const struct cfg_ra_usage both = {KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, 0,
+                                             "digitalSignature and keyEncipherment in it",
+                                             "critical,digitalSignature,keyEncipherment"};
+    static const struct cfg_ra_usage roles[CFG_RA_ROLES] = {
+        [CFG_RA_SIGNS] = {KU_DIGITAL_SIGNATURE, KU_KEY_ENCIPHERMENT,
+                          "digitalSignature and not keyEncipherment in it, since encryption has a "
+                          "pair of its own",
+                          "critical,digitalSignature"},
+        [CFG_RA_DECRYPTS] = {KU_KEY_ENCIPHERMENT, KU_DIGITAL_SIGNATURE,
+                             "keyEncipherment and not digitalSignature in it",
+                             "critical,keyEncipherment"},
+    };
+    return split ? &roles[role] : &both;
+}
+
+bool cfg_ra_usage_suits(const struct cfg_ra_usage *usage, const struct cert *cert)
+{
+    uint32_t has = X509_get_key_usage(cert_x509_get(cert));
+    return (has & usage->need) == usage->need && !(has & usage->never);
+}
+
+size_t cfg_ra_pairs(const struct cfg_identity *ra)
+{
+    return ra->encryption.chain.count ? CFG_RA_ROLES : 1;
+}
+
+struct cfg_pair cfg_ra_pair(const struct cfg_identity *ra, enum cfg_ra_role role)
+{
+    return role == CFG_RA_DECRYPTS ? ra->encryption : (struct cfg_pair){ra->chain, ra->key};
+}
+
+static void pair_set(struct cfg_identity *ra, enum cfg_ra_role role, struct cfg_pair pair)
+{
+    if (role == CFG_RA_DECRYPTS) {
+        ra->encryption = pair;
+    } else {
+        ra->chain = pair.chain;
+        ra->key = pair.key;
+    }
+}
+
+/* The key belongs to the certificate, and both suit SCEP (see cfg_judge_ra). */
+static bool suits(const struct cfg_pair *pair, const struct cfg_ra_usage *usage)
+{
     const struct spki *spki = cert_spki_get(pair->chain.items[0]);
     return spki->kind == SPKI_RSA && EVP_PKEY_eq(spki->key, pair->key) == 1 &&
-           (X509_get_key_usage(x509) & need) == need;
+           cfg_ra_usage_suits(usage, pair->chain.items[0]);
 }
 
 static void pair_free(struct cfg_pair *pair)
@@ -33,8 +74,8 @@ static void pair_free(struct cfg_pair *pair)
 }
 
 /* A pair from a file; false if there is no such file, or with a fault. */
-static bool pair_read(const char *path, struct cfg_pair *ret, struct cfg_faults *faults,
-                      const struct cfg_node *node)
+static bool pair_read(const char *path, const struct cfg_ra_usage *usage, struct cfg_pair *ret,
+                      struct cfg_faults *faults, const struct cfg_node *node)
 {
     struct cfg_pair pair = {0};
     struct stat st;
@@ -46,7 +87,7 @@ static bool pair_read(const char *path, struct cfg_pair *ret, struct cfg_faults 
         cfg_fault(faults, node, "cannot be read: %s; expected a renewed pair", err.text);
     } else if (st.st_mode & 0077) {
         cfg_fault(faults, node, "%s is open to others; expected mode 0600", path);
-    } else if (!suits(&pair)) {
+    } else if (!suits(&pair, usage)) {
         cfg_fault(faults, node, "%s holds no pair that suits SCEP; expected a renewed one", path);
     } else {
         *ret = pair;
@@ -62,43 +103,69 @@ static bool same(const struct cfg_certs *a, const struct cfg_certs *b)
 }
 
 /* Keeps the pair that began last as the RA's. */
-static void take(struct cfg_identity *ra, struct cfg_pair pair)
+static void take(struct cfg_identity *ra, enum cfg_ra_role role, struct cfg_pair pair)
 {
-    if (same(&pair.chain, &ra->chain) ||
-        (ra->former_count && same(&pair.chain, &ra->former[0].chain))) {
+    struct cfg_renewed *renewed = &ra->renew.pairs[role];
+    struct cfg_pair now = cfg_ra_pair(ra, role);
+    if (same(&pair.chain, &now.chain) ||
+        (renewed->former_count && same(&pair.chain, &renewed->former[0].chain))) {
         pair_free(&pair);
         return;
     }
-    if (cert_not_before_get(pair.chain.items[0]) >= cert_not_before_get(ra->chain.items[0])) {
-        struct cfg_pair older = {ra->chain, ra->key};
-        ra->chain = pair.chain;
-        ra->key = pair.key;
-        pair = older;
+    if (cert_not_before_get(pair.chain.items[0]) >= cert_not_before_get(now.chain.items[0])) {
+        pair_set(ra, role, pair);
+        pair = now;
     }
-    ra->former[ra->former_count++] = pair;
+    renewed->former[renewed->former_count++] = pair;
+}
+
+/* A text of two parts, which the caller frees. */
+static char *joined(const char *first, const char *second)
+{
+    struct buf text = {0};
+    if (!buf_add_fmt(&text, "%s%s", first, second))
+        err_no_memory();
+    char *copy = mem_strdup(buf_str(&text));
+    buf_free(&text);
+    return copy;
+}
+
+static void pair_take(struct cfg_identity *ra, enum cfg_ra_role role, struct cfg_faults *faults,
+                      const struct cfg_node *node)
+{
+    const struct cfg_ra_usage *usage = cfg_ra_usage(role, cfg_ra_pairs(ra) > 1);
+    struct cfg_renewed *renewed = &ra->renew.pairs[role];
+    struct cfg_pair pair;
+    bool second = role == CFG_RA_DECRYPTS;
+    renewed->name = joined(ra->name, second ? ":encryption" : "");
+    renewed->file = joined(ra->renew.file, second ? CFG_RENEWED_ENCRYPTION : "");
+    char *before = joined(renewed->file, CFG_RENEWED_BEFORE);
+    if (pair_read(before, usage, &pair, faults, node))
+        take(ra, role, pair);
+    if (pair_read(renewed->file, usage, &pair, faults, node))
+        take(ra, role, pair);
+    free(before);
 }
 
 void cfg_renewed_take(struct cfg_identity *ra, struct cfg_faults *faults,
                       const struct cfg_node *node)
 {
     const struct cfg_node *at = cfg_node_get(cfg_node_get(node, "renew"), "file");
-    struct cfg_pair pair;
-    struct buf before = {0};
     ra->renew.given = true;
-    if (!ra->renew.file || !buf_add_fmt(&before, "%s" CFG_RENEWED_BEFORE, ra->renew.file))
-        return;
-    if (pair_read(buf_str(&before), &pair, faults, at))
-        take(ra, pair);
-    if (pair_read(ra->renew.file, &pair, faults, at))
-        take(ra, pair);
-    buf_free(&before);
+    for (size_t role = 0; ra->renew.file && role < cfg_ra_pairs(ra); role++)
+        pair_take(ra, (enum cfg_ra_role)role, faults, at);
 }
 
 void cfg_renewed_clear(struct cfg_identity *ra)
 {
-    for (size_t i = 0; i < ra->former_count; i++)
-        pair_free(&ra->former[i]);
-    ra->former_count = 0;
+    for (size_t role = 0; role < CFG_RA_ROLES; role++) {
+        struct cfg_renewed *renewed = &ra->renew.pairs[role];
+        for (size_t i = 0; i < renewed->former_count; i++)
+            pair_free(&renewed->former[i]);
+        free(renewed->file);
+        free(renewed->name);
+        *renewed = (struct cfg_renewed){0};
+    }
 }
 
 static void strings_add(struct cfg_strings *strings, const char *text)
@@ -130,13 +197,10 @@ static void certs_copy(struct cfg_certs *to, const struct cfg_certs *from)
 
 /* The names are those of today's certificate: nobody else asks here. An answer is given again for
  * ever, so that a key never gets two certificates. */
-static void own_fill(struct cfg_profile *profile, const struct cfg_identity *ra)
+static void own_fill(struct cfg_profile *profile, const struct cfg_identity *ra,
+                     enum cfg_ra_role role)
 {
-    struct buf name = {0};
-    if (!buf_add_fmt(&name, "ra:%s", ra->name))
-        err_no_memory();
-    profile->name = mem_strdup(buf_str(&name));
-    buf_free(&name);
+    profile->name = joined("ra:", ra->renew.pairs[role].name);
     profile->own = true;
     profile->routes = mem_zalloc(ROUTES * sizeof *profile->routes);
     profile->route_count = ROUTES;
@@ -155,19 +219,22 @@ static void own_fill(struct cfg_profile *profile, const struct cfg_identity *ra)
     strings_add(&profile->san.ip, "::/0");
     strings_add(&profile->san.email, "*");
     strings_add(&profile->san.uri, "*");
-    copy_eku(profile, ra->chain.items[0]);
+    copy_eku(profile, cfg_ra_pair(ra, role).chain.items[0]);
     profile->retry_window = EVER;
+}
+
+static void own_add(struct cfg *cfg, struct cfg_identity *ra, enum cfg_ra_role role)
+{
+    cfg->profiles = mem_resize(cfg->profiles, cfg->profile_count + 1, sizeof *cfg->profiles);
+    ra->renew.pairs[role].profile = cfg->profile_count++;
+    struct cfg_profile *own = &cfg->profiles[ra->renew.pairs[role].profile];
+    *own = (struct cfg_profile){0};
+    own_fill(own, ra, role);
 }
 
 void cfg_own_profiles(struct cfg *cfg)
 {
-    for (size_t i = 0; i < cfg->ra_count; i++) {
-        struct cfg_identity *ra = &cfg->ras[i];
-        if (!ra->renew.given)
-            continue;
-        cfg->profiles = mem_resize(cfg->profiles, cfg->profile_count + 1, sizeof *cfg->profiles);
-        ra->renew.profile = cfg->profile_count++;
-        cfg->profiles[ra->renew.profile] = (struct cfg_profile){0};
-        own_fill(&cfg->profiles[ra->renew.profile], ra);
-    }
+    for (size_t i = 0; i < cfg->ra_count; i++)
+        for (size_t role = 0; cfg->ras[i].renew.given && role < cfg_ra_pairs(&cfg->ras[i]); role++)
+            own_add(cfg, &cfg->ras[i], (enum cfg_ra_role)role);
 }

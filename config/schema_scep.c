@@ -37,7 +37,7 @@ static const struct cfg_key renew_keys[] = {
      .type = CFG_CUSTOM,
      .offset = 0,
      .required = true,
-     .meaning = "The upstream CA that is asked for the new certificate.",
+     .meaning = "The upstream CA that is asked for new certificates.",
      .form = "the name of an upstream",
      .json = "{\"type\": \"string\"}"},
     {.name = "trust",
@@ -45,7 +45,7 @@ static const struct cfg_key renew_keys[] = {
      .offset = offsetof(struct cfg_renew, trust),
      .required = true,
      .min = 1,
-     .meaning = "What the new certificate must chain to."},
+     .meaning = "What a new certificate must chain to."},
     {.name = "before",
      .type = CFG_DURATION,
      .offset = offsetof(struct cfg_renew, before),
@@ -58,9 +58,9 @@ static const struct cfg_key renew_keys[] = {
      .offset = offsetof(struct cfg_renew, file),
      .required = true,
      .meaning = "Where the renewed pair is kept, key and certificates in one file of mode 0600; "
-                "written by scepter, with others beside it that begin with its name. Of this pair "
-                "and the configured one, the one that began last is used and the other one "
-                "decrypts.",
+                "written by scepter, with others beside it that begin with its name, among them "
+                "that of a second pair, FILE.encryption. Of a renewed pair and the configured one, "
+                "the one that began last is used and the other one decrypts.",
      .form = "the name of a file in a folder that scepter may write to",
      .json = JSON_FILE,
      .read = cfg_read_path,
@@ -92,7 +92,8 @@ const struct cfg_key cfg_ra_keys[] = {
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_identity, renew),
      .sub = renew_keys,
-     .meaning = "Whether its certificate renews itself before it ends; left out: it does not."},
+     .meaning = "Whether its certificates renew themselves before they end, both where it has two "
+                "pairs; left out: they do not."},
     {0},
 };
 
@@ -132,6 +133,8 @@ static const char *const root_words[] = {[CFG_CHOICE_CLIENT] = "client",
                                          [CFG_CHOICE_YES] = "include",
                                          [CFG_CHOICE_NO] = "exclude",
                                          NULL};
+static const char *const nonce_words[] = {
+    [CFG_NONCE_CLIENT] = "client", [CFG_NONCE_MIRROR] = "mirror", [CFG_NONCE_FULL] = "full", NULL};
 static const char *const text_words[] = {
     [CFG_CHOICE_CLIENT] = "client", [CFG_CHOICE_YES] = "on", [CFG_CHOICE_NO] = "off", NULL};
 
@@ -176,12 +179,31 @@ const struct cfg_key cfg_scep_keys[] = {
      .words = client_words,
      .meaning = "The family of the profile's devices, or auto: what each request shows. windows "
                 "also lets a request be signed with another key than its CSR's."},
+    {.name = "getcacert",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_scep, told),
+     .meaning = "What GetCACert tells, in this order; what there is not is left out. ra: the RA's "
+                "certificate that signs, encryption: its other one, issuer: the CA that issues, "
+                "then what is above it. Left out: what the client's family wants, which is all of "
+                "them in the order of this list, as root has it.",
+     .form = "a list of ra and any of encryption, issuer, intermediates, root",
+     .json = JSON_LIST("\"ra\", \"encryption\", \"issuer\", \"intermediates\", \"root\""),
+     .read = cfg_read_told},
     {.name = "root",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, root),
      .def = "client",
      .words = root_words,
-     .meaning = "Whether GetCACert names the root CA behind the issuing one; every family does."},
+     .meaning = "Whether GetCACert names the root CA behind the issuing one; every family does. "
+                "Not beside getcacert."},
+    {.name = "nonce",
+     .type = CFG_ENUM,
+     .offset = offsetof(struct cfg_scep, nonce),
+     .def = "client",
+     .words = nonce_words,
+     .meaning = "How long the nonces of replies are: as long as the device's where that has 8 to "
+                "15 octets (mirror), always 16 (full), or what the client's family wants: mirror, "
+                "but for windows."},
     {.name = "fail_text",
      .type = CFG_ENUM,
      .offset = offsetof(struct cfg_scep, fail_text),

@@ -20,9 +20,9 @@
 #define AGAIN_FAULT 60     /* after something of ours failed, or the CA asks for time */
 #define AGAIN_REFUSED 3600 /* after a refusal */
 
-/* One RA that renews itself. Kept over reloads, by name. */
+/* One pair of an RA that renews itself. Kept over reloads, by name. */
 struct item {
-    char name[65];
+    char name[80];
     int64_t since;    /* the first attempt at this renewal */
     int64_t again_at; /* not before */
     int64_t warned_at;
@@ -61,29 +61,39 @@ static bool add_extension(STACK_OF(X509_EXTENSION) * list, X509_EXTENSION *exten
 }
 
 /* The SANs of today's certificate, if it has any, and the usages that SCEP needs. */
-static bool add_extensions(X509_REQ *req, X509 *today)
+static bool add_extensions(X509_REQ *req, X509 *today, const char *usage)
 {
     STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
     int at = X509_get_ext_by_NID(today, NID_subject_alt_name, -1);
-    bool ok =
-        list &&
-        add_extension(list, X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage,
-                                                "critical,digitalSignature,keyEncipherment")) &&
-        (at < 0 || add_extension(list, X509_EXTENSION_dup(X509_get_ext(today, at)))) &&
-        X509_REQ_add_extensions(req, list) == 1;
+    bool ok = list && add_extension(list, X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage, usage)) &&
+              (at < 0 || add_extension(list, X509_EXTENSION_dup(X509_get_ext(today, at)))) &&
+              X509_REQ_add_extensions(req, list) == 1;
     sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
     return ok;
 }
 
+/* One attempt at one pair. */
+struct attempt {
+    struct renewal *renewal;
+    const struct ra_settings *settings;
+    const struct cfg_identity *ra;
+    const struct cfg_renewed *renewed;
+    const struct cfg_ra_usage *usage;
+    struct cfg_pair today;
+    struct item *item;
+    int64_t now;
+};
+
 /* The same key makes the same request: RSASSA-PKCS1-v1_5 has no random part. */
-static bool make_csr(const struct cert *today, EVP_PKEY *key, struct csr **ret, struct err *err)
+static bool make_csr(const struct attempt *attempt, EVP_PKEY *key, struct csr **ret,
+                     struct err *err)
 {
-    X509 *x509 = cert_x509_get(today);
+    X509 *x509 = cert_x509_get(attempt->today.chain.items[0]);
     X509_REQ *req = X509_REQ_new();
     unsigned char *der = NULL;
     bool ok = req && X509_REQ_set_version(req, X509_REQ_VERSION_1) &&
               X509_REQ_set_subject_name(req, X509_get_subject_name(x509)) &&
-              X509_REQ_set_pubkey(req, key) && add_extensions(req, x509) &&
+              X509_REQ_set_pubkey(req, key) && add_extensions(req, x509, attempt->usage->asked) &&
               X509_REQ_sign(req, key, EVP_sha256()) > 0;
     int len = ok ? i2d_X509_REQ(req, &der) : 0;
     ok = len > 0 ? csr_parse(bytes_of(der, (size_t)len), ret, err)
@@ -93,53 +103,43 @@ static bool make_csr(const struct cert *today, EVP_PKEY *key, struct csr **ret, 
     return ok;
 }
 
-/* One attempt at one RA. */
-struct attempt {
-    struct renewal *renewal;
-    const struct ra_settings *settings;
-    const struct cfg_identity *ra;
-    struct item *item;
-    int64_t now;
-};
-
 /* The alarm: at once, and then daily. */
 static void alarm_of(const struct attempt *attempt, const char *reason)
 {
     struct log_line line;
-    metrics_renewal(attempt->renewal->metrics, attempt->ra->name, true);
+    metrics_renewal(attempt->renewal->metrics, attempt->renewed->name, true);
     if (attempt->item->warned_at && attempt->now < attempt->item->warned_at + DAY &&
         attempt->now >= attempt->item->warned_at)
         return;
     attempt->item->warned_at = attempt->now;
     log_begin(&line, LOG_WARN, "ra-renewal");
-    log_str(&line, "ra", attempt->ra->name);
+    log_str(&line, "ra", attempt->renewed->name);
     log_num(&line, "days_left",
-            (cert_not_after_get(attempt->ra->chain.items[0]) - attempt->now) / DAY);
+            (cert_not_after_get(attempt->today.chain.items[0]) - attempt->now) / DAY);
     log_str(&line, "reason", reason);
     log_end(&line);
 }
 
 /* What a CA may have made of the request, besides what ra/ has judged. */
-static const char *unsuitable(const struct cfg_identity *ra, const struct cert *cert)
+static const char *unsuitable(const struct attempt *attempt, const struct cert *cert)
 {
-    const uint32_t need = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT;
-    if ((X509_get_key_usage(cert_x509_get(cert)) & need) != need)
+    if (!cfg_ra_usage_suits(attempt->usage, cert))
         return "the new certificate has a keyUsage that does not suit SCEP";
-    if (cert_not_after_get(cert) <= cert_not_after_get(ra->chain.items[0]))
+    if (cert_not_after_get(cert) <= cert_not_after_get(attempt->today.chain.items[0]))
         return "the new certificate does not last longer than today's";
     return NULL;
 }
 
 static void install(const struct attempt *attempt, EVP_PKEY *key, const struct ra_outcome *outcome)
 {
-    const struct cfg_identity *ra = attempt->ra;
-    const char *wrong = unsuitable(ra, outcome->cert);
+    const struct cfg_renewed *renewed = attempt->renewed;
+    const char *wrong = unsuitable(attempt, outcome->cert);
     const struct cfg_certs *chain = NULL;
     struct err err = {0};
     debug_boundary("ra-issued");
     if (wrong) {
         /* It would be given again for this key, so the next attempt is with another one. */
-        renewal_key_drop(&ra->renew);
+        renewal_key_drop(renewed);
         attempt->item->again_at = attempt->now + DAY;
         alarm_of(attempt, wrong);
         return;
@@ -149,16 +149,16 @@ static void install(const struct attempt *attempt, EVP_PKEY *key, const struct r
         if (up->vt->chain && !up->vt->chain(up, &chain, &err))
             chain = NULL;
     }
-    if (!renewal_install(&ra->renew, key, outcome->cert, chain, &err)) {
+    if (!renewal_install(renewed, key, outcome->cert, chain, &err)) {
         attempt->item->again_at = attempt->now + AGAIN_FAULT;
         alarm_of(attempt, err.text);
         return;
     }
     struct log_line line;
     log_begin(&line, LOG_INFO, "ra-renewed");
-    log_str(&line, "ra", ra->name);
+    log_str(&line, "ra", renewed->name);
     log_str(&line, "serial", cert_serial_get(outcome->cert));
-    log_str(&line, "file", ra->renew.file);
+    log_str(&line, "file", renewed->file);
     log_end(&line);
     attempt->item->again_at = attempt->now + AGAIN_FAULT; /* by then it is in force */
     kill(getpid(), RENEWAL_SIGNAL);
@@ -198,8 +198,7 @@ static void judge(const struct attempt *attempt, EVP_PKEY *key, const struct ra_
  * is asked for. */
 static bool waits(const struct attempt *attempt, bool *ret, struct err *err)
 {
-    const struct cfg_identity *ra = attempt->ra;
-    if (!renewal_newer(&ra->renew, ra->chain.items[0], ret, err))
+    if (!renewal_newer(attempt->renewed, attempt->today.chain.items[0], ret, err))
         return false;
     if (*ret) {
         attempt->item->again_at = attempt->now + AGAIN_FAULT;
@@ -209,10 +208,9 @@ static bool waits(const struct attempt *attempt, bool *ret, struct err *err)
     return true;
 }
 
-/* The gateway asks for itself, as the one user of the profile that was made for this RA. */
+/* The gateway asks for itself, as the one user of the profile that was made for this pair. */
 static void renew(const struct attempt *attempt)
 {
-    const struct cfg_identity *ra = attempt->ra;
     struct ra_outcome outcome = {0};
     EVP_PKEY *key = NULL;
     struct csr *csr = NULL;
@@ -223,12 +221,12 @@ static void renew(const struct attempt *attempt)
     bool ok = waits(attempt, &written, &err);
     if (written)
         return;
-    ok = ok && renewal_key(&ra->renew, ra->key, &key, &err) &&
-         make_csr(ra->chain.items[0], key, &csr, &err);
+    ok = ok && renewal_key(attempt->renewed, attempt->today.key, &key, &err) &&
+         make_csr(attempt, key, &csr, &err);
     if (ok) {
         struct ra_request request = {
             .settings = attempt->settings,
-            .profile = &attempt->settings->cfg->profiles[ra->renew.profile],
+            .profile = &attempt->settings->cfg->profiles[attempt->renewed->profile],
             .op = RA_ENROLL,
             .csr = csr,
             .evidence = {.principal = "gateway"},
@@ -249,24 +247,24 @@ static void renew(const struct attempt *attempt)
 
 /* At half of its life at the earliest: a CA that issues for less than renew.before would be asked
  * without end. */
-static int64_t due_at(const struct cfg_identity *ra)
+static int64_t due_at(const struct attempt *attempt)
 {
-    int64_t end = cert_not_after_get(ra->chain.items[0]);
-    int64_t half = (end - cert_not_before_get(ra->chain.items[0])) / 2;
-    return end - (ra->renew.before < half ? ra->renew.before : half);
+    int64_t before = attempt->ra->renew.before;
+    int64_t end = cert_not_after_get(attempt->today.chain.items[0]);
+    int64_t half = (end - cert_not_before_get(attempt->today.chain.items[0])) / 2;
+    return end - (before < half ? before : half);
 }
 
 static void look_at(const struct attempt *attempt)
 {
-    const struct cfg_identity *ra = attempt->ra;
-    if (attempt->now < due_at(ra)) {
-        if (renewal_key_there(&ra->renew))
-            renewal_key_drop(&ra->renew); /* of a process that died once the pair was written */
-        metrics_renewal(attempt->renewal->metrics, ra->name, false);
-        *attempt->item = (struct item){0};
-        memcpy(attempt->item->name, ra->name, strnlen(ra->name, sizeof attempt->item->name - 1));
-    } else if (attempt->now >= attempt->item->again_at ||
-               attempt->now < attempt->item->again_at - DAY) {
+    struct item *item = attempt->item;
+    if (attempt->now < due_at(attempt)) {
+        /* Of a process that died once the pair was written. */
+        if (renewal_key_there(attempt->renewed))
+            renewal_key_drop(attempt->renewed);
+        metrics_renewal(attempt->renewal->metrics, attempt->renewed->name, false);
+        item->since = item->again_at = item->warned_at = 0;
+    } else if (attempt->now >= item->again_at || attempt->now < item->again_at - DAY) {
         renew(attempt);
     }
 }
@@ -276,10 +274,21 @@ static void look(struct renewal *renewal)
     struct ra_settings *settings = front_settings(renewal->front);
     for (size_t i = 0; i < settings->cfg->ra_count; i++) {
         const struct cfg_identity *ra = &settings->cfg->ras[i];
-        if (!ra->renew.given)
-            continue;
-        struct attempt attempt = {renewal, settings, ra, item_of(renewal, ra->name), clock_now()};
-        look_at(&attempt);
+        size_t pairs = ra->renew.given ? cfg_ra_pairs(ra) : 0;
+        for (size_t role = 0; role < pairs; role++) {
+            const struct cfg_renewed *renewed = &ra->renew.pairs[role];
+            struct attempt attempt = {
+                .renewal = renewal,
+                .settings = settings,
+                .ra = ra,
+                .renewed = renewed,
+                .usage = cfg_ra_usage((enum cfg_ra_role)role, pairs > 1),
+                .today = cfg_ra_pair(ra, (enum cfg_ra_role)role),
+                .item = item_of(renewal, renewed->name),
+                .now = clock_now(),
+            };
+            look_at(&attempt);
+        }
     }
     ra_settings_free(settings);
 }

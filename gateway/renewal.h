@@ -1,4 +1,5 @@
-/* The thread that renews the certificates of RAs before they end (ra.NAME.renew). */
+/* The thread that renews the certificates of RAs before they end (ra.NAME.renew), one or two of
+ * each. */
 #ifndef GATEWAY_RENEWAL_H
 #define GATEWAY_RENEWAL_H
 

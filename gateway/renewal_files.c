@@ -18,10 +18,10 @@
 #define WRITING ".new"
 
 /* The caller frees it. */
-static char *beside(const struct cfg_renew *renew, const char *suffix)
+static char *beside(const struct cfg_renewed *renewed, const char *suffix)
 {
     struct buf path = {0};
-    if (!buf_add_fmt(&path, "%s%s", renew->file, suffix))
+    if (!buf_add_fmt(&path, "%s%s", renewed->file, suffix))
         err_no_memory();
     char *text = mem_strdup(buf_str(&path));
     buf_free(&path);
@@ -105,9 +105,9 @@ static bool make_key(const char *path, const char *writing, int bits, EVP_PKEY *
     return ok;
 }
 
-bool renewal_key(const struct cfg_renew *renew, EVP_PKEY *like, EVP_PKEY **ret, struct err *err)
+bool renewal_key(const struct cfg_renewed *renewed, EVP_PKEY *like, EVP_PKEY **ret, struct err *err)
 {
-    char *path = beside(renew, PENDING), *writing = beside(renew, PENDING WRITING);
+    char *path = beside(renewed, PENDING), *writing = beside(renewed, PENDING WRITING);
     struct stat st;
     bool ok = stat(path, &st) == 0 ? pem_key_load(path, ret, err)
                                    : make_key(path, writing, EVP_PKEY_get_bits(like), ret, err);
@@ -117,31 +117,31 @@ bool renewal_key(const struct cfg_renew *renew, EVP_PKEY *like, EVP_PKEY **ret, 
     return ok;
 }
 
-void renewal_key_drop(const struct cfg_renew *renew)
+void renewal_key_drop(const struct cfg_renewed *renewed)
 {
-    char *path = beside(renew, PENDING);
+    char *path = beside(renewed, PENDING);
     (void)unlink(path);
     free(path);
 }
 
-bool renewal_key_there(const struct cfg_renew *renew)
+bool renewal_key_there(const struct cfg_renewed *renewed)
 {
-    char *path = beside(renew, PENDING);
+    char *path = beside(renewed, PENDING);
     struct stat st;
     bool there = stat(path, &st) == 0;
     free(path);
     return there;
 }
 
-bool renewal_newer(const struct cfg_renew *renew, const struct cert *today, bool *ret,
+bool renewal_newer(const struct cfg_renewed *renewed, const struct cert *today, bool *ret,
                    struct err *err)
 {
     struct cert **certs;
     size_t count;
     *ret = false;
-    if (access(renew->file, F_OK) != 0)
-        return errno == ENOENT || err_set(err, ERR_LOCAL, "%s: %s", renew->file, strerror(errno));
-    if (!pem_certs_load(renew->file, &certs, &count, err))
+    if (access(renewed->file, F_OK) != 0)
+        return errno == ENOENT || err_set(err, ERR_LOCAL, "%s: %s", renewed->file, strerror(errno));
+    if (!pem_certs_load(renewed->file, &certs, &count, err))
         return false;
     *ret = cert_not_after_get(certs[0]) > cert_not_after_get(today) &&
            cert_not_before_get(certs[0]) >= cert_not_before_get(today);
@@ -151,33 +151,33 @@ bool renewal_newer(const struct cfg_renew *renew, const struct cert *today, bool
 
 /* The pair of the last renewal gets a second name. It keeps its first one until the new pair takes
  * that, so that at each moment one of them is there. */
-static bool keep_before(const struct cfg_renew *renew, struct err *err)
+static bool keep_before(const struct cfg_renewed *renewed, struct err *err)
 {
-    char *before = beside(renew, CFG_RENEWED_BEFORE);
+    char *before = beside(renewed, CFG_RENEWED_BEFORE);
     bool ok = true;
-    if (access(renew->file, F_OK) == 0) {
+    if (access(renewed->file, F_OK) == 0) {
         (void)unlink(before);
-        ok = link(renew->file, before) == 0 || fault(err, before);
+        ok = link(renewed->file, before) == 0 || fault(err, before);
     }
     free(before);
     debug_boundary("ra-kept");
     return ok;
 }
 
-bool renewal_install(const struct cfg_renew *renew, EVP_PKEY *key, const struct cert *cert,
+bool renewal_install(const struct cfg_renewed *renewed, EVP_PKEY *key, const struct cert *cert,
                      const struct cfg_certs *chain, struct err *err)
 {
     struct buf text = BUF_SECRET(PEM_FILE_MAX);
-    char *writing = beside(renew, WRITING);
+    char *writing = beside(renewed, WRITING);
     bool ok = add_key(&text, key) && pem_add(&text, "CERTIFICATE", cert_der_get(cert));
     for (size_t i = 0; chain && i < chain->count && ok; i++)
         ok = pem_add(&text, "CERTIFICATE", cert_der_get(chain->items[i]));
     ok = ok || err_set(err, ERR_LOCAL, "a renewed pair that is too large");
-    ok = ok && keep_before(renew, err) && replace(renew->file, writing, buf_bytes(&text), err);
+    ok = ok && keep_before(renewed, err) && replace(renewed->file, writing, buf_bytes(&text), err);
     free(writing);
     buf_free(&text);
     debug_boundary("ra-written");
     if (ok)
-        renewal_key_drop(renew);
+        renewal_key_drop(renewed);
     return ok;
 }

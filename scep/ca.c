@@ -53,7 +53,26 @@ static void bag_add_all(struct bag *bag, const struct cfg_certs *certs)
         bag_add(bag, certs->items[i]);
 }
 
-/* RA first, then the CA chain, issuer first; a CA that is its own RA alone and bare. */
+static enum cfg_told_cert place_of(const struct ra_chain *chain, size_t i)
+{
+    const struct cert *cert = chain->certs[i];
+    bool self = bytes_equal(cert_issuer_get(cert), buf_bytes(&cert_names_get(cert)->subject));
+    return i == 0 ? CFG_TOLD_ISSUER : self ? CFG_TOLD_ROOT : CFG_TOLD_INTERMEDIATES;
+}
+
+static void bag_add_told(struct bag *bag, enum cfg_told_cert what, const struct cfg_identity *ra,
+                         const struct ra_chain *chain)
+{
+    if (what == CFG_TOLD_RA)
+        bag_add(bag, ra->chain.items[0]);
+    if (what == CFG_TOLD_ENCRYPTION && ra->encryption.chain.count)
+        bag_add(bag, ra->encryption.chain.items[0]);
+    for (size_t i = 0; i < chain->count; i++)
+        if (place_of(chain, i) == what)
+            bag_add(bag, chain->certs[i]);
+}
+
+/* What the profile or the client's family wants; a CA that is its own RA alone and bare. */
 void scep_ca_cert(const struct scep_call *call, struct scep_reply *reply)
 {
     struct bag bag = {0};
@@ -66,10 +85,9 @@ void scep_ca_cert(const struct scep_call *call, struct scep_reply *reply)
         return;
     }
     const struct scep_family *family = scep_family_of(call, NULL, reply);
-    bag_add_ra(&bag, ra_get(call, call->profile->scep.ra[0]));
-    for (size_t i = 0; i < chain.count; i++)
-        if (i == 0 || scep_family_lists(&call->profile->scep, family, chain.certs[i]))
-            bag_add(&bag, chain.certs[i]);
+    struct cfg_told told = scep_family_told(&call->profile->scep, family);
+    for (size_t i = 0; i < told.count; i++)
+        bag_add_told(&bag, told.order[i], ra_get(call, call->profile->scep.ra[0]), &chain);
     reply->status = 200;
     reply->content_type =
         bag.count == 1 ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";

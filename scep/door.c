@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NONCE_MIN 8
 #define EVEN_NS 10000000 /* see answer_closed */
 
 /* One PKIOperation on its way. */
@@ -45,12 +44,12 @@ static struct scep_out cert_rep(const struct pkiop *op, enum scep_status status,
                                 const uint8_t *nonce)
 {
     /* 16 octets (RFC 8894 section 3.2.1.5); old iOS sends 8, and is answered with as many. */
-    size_t theirs = scep_msg_nonce_get(op->msg).len;
-    bool short_one = theirs >= NONCE_MIN && theirs < SCEP_NONCE_LEN;
+    size_t len =
+        scep_family_nonce(&op->call->profile->scep, op->family, scep_msg_nonce_get(op->msg).len);
     return (struct scep_out){
         .type = SCEP_CERTREP,
         .txn = scep_msg_txn_get(op->msg),
-        .sender_nonce = bytes_of(nonce, short_one ? theirs : SCEP_NONCE_LEN),
+        .sender_nonce = bytes_of(nonce, len),
         .recipient_nonce = scep_msg_nonce_get(op->msg),
         .status = status,
         .algs = op->algs,

@@ -4,21 +4,35 @@
 
 #include <string.h>
 
+#define NONCE_MIN 8
+
+/* RA before CA, as the drafts had it, jscep expects it, and others take the first. Some old ones
+ * need the root (OpenXPKI #73); no family is known for which another order is right. */
+static const struct cfg_told all = {
+    {CFG_TOLD_RA, CFG_TOLD_ENCRYPTION, CFG_TOLD_ISSUER, CFG_TOLD_INTERMEDIATES, CFG_TOLD_ROOT},
+    CFG_TOLD_COUNT};
+
 /* Where a row has no note, nothing else than its name was seen to matter. */
 static const struct scep_family families[CFG_CLIENT_COUNT] = {
-    [CFG_CLIENT_GENERIC] = {"generic", CFG_CHAIN_LEAF, CFG_LEGACY_NONE, true, true, false},
+    [CFG_CLIENT_GENERIC] = {"generic", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_NONE,
+                            true, false},
     /* Pairs the first certificate of a CertRep with its key; nonces of 8 octets once. */
-    [CFG_CLIENT_APPLE] = {"apple", CFG_CHAIN_LEAF, CFG_LEGACY_DES3_SHA1, true, false, false},
+    [CFG_CLIENT_APPLE] = {"apple", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_DES3_SHA1,
+                          false, false},
     /* Signs with a key of its own for each attempt, whatever RFC 8894 section 2.3 says, and with
      * SHA-1. */
-    [CFG_CLIENT_WINDOWS] = {"windows", CFG_CHAIN_LEAF, CFG_LEGACY_DES3_SHA1, true, false, true},
-    [CFG_CLIENT_CISCO_IOS] = {"cisco-ios", CFG_CHAIN_LEAF, CFG_LEGACY_DES_MD5, true, false, false},
+    [CFG_CLIENT_WINDOWS] = {"windows", CFG_CHAIN_LEAF, &all, CFG_NONCE_FULL, CFG_LEGACY_DES3_SHA1,
+                            false, true},
+    [CFG_CLIENT_CISCO_IOS] = {"cisco-ios", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR,
+                              CFG_LEGACY_DES_MD5, false, false},
     /* Wants its CA in the CertRep. */
-    [CFG_CLIENT_CISCO_VPN] = {"cisco-vpn", CFG_CHAIN_ISSUER, CFG_LEGACY_DES_MD5, true, false,
-                              false},
+    [CFG_CLIENT_CISCO_VPN] = {"cisco-vpn", CFG_CHAIN_ISSUER, &all, CFG_NONCE_MIRROR,
+                              CFG_LEGACY_DES_MD5, false, false},
     /* Rejects a CertRep that holds a CA's certificate. */
-    [CFG_CLIENT_JUNIPER] = {"juniper", CFG_CHAIN_LEAF, CFG_LEGACY_DES_MD5, true, false, false},
-    [CFG_CLIENT_MIKROTIK] = {"mikrotik", CFG_CHAIN_LEAF, CFG_LEGACY_DES_MD5, true, false, false},
+    [CFG_CLIENT_JUNIPER] = {"juniper", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_DES_MD5,
+                            false, false},
+    [CFG_CLIENT_MIKROTIK] = {"mikrotik", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_DES_MD5,
+                             false, false},
 };
 
 /* Signers as these clients make them for their first enrollment, and other signs. */
@@ -80,11 +94,23 @@ bool scep_family_fail_text(const struct cfg_scep *conf, const struct scep_family
                                                 : conf->fail_text == CFG_CHOICE_YES;
 }
 
-bool scep_family_lists(const struct cfg_scep *conf, const struct scep_family *family,
-                       const struct cert *cert)
+struct cfg_told scep_family_told(const struct cfg_scep *conf, const struct scep_family *family)
 {
-    bool root = conf->root == CFG_CHOICE_CLIENT ? family->root : conf->root == CFG_CHOICE_YES;
-    return root || !bytes_equal(cert_issuer_get(cert), buf_bytes(&cert_names_get(cert)->subject));
+    struct cfg_told told = {.count = 0};
+    if (conf->told.count)
+        return conf->told;
+    for (size_t i = 0; i < family->told->count; i++)
+        if (family->told->order[i] != CFG_TOLD_ROOT || conf->root != CFG_CHOICE_NO)
+            told.order[told.count++] = family->told->order[i];
+    return told;
+}
+
+size_t scep_family_nonce(const struct cfg_scep *conf, const struct scep_family *family,
+                         size_t theirs)
+{
+    enum cfg_nonce nonce = conf->nonce == CFG_NONCE_CLIENT ? family->nonce : conf->nonce;
+    bool short_one = theirs >= NONCE_MIN && theirs < SCEP_NONCE_LEN;
+    return nonce == CFG_NONCE_MIRROR && short_one ? theirs : SCEP_NONCE_LEN;
 }
 
 bool scep_family_other_signer(const struct cfg_scep *conf)

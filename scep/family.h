@@ -5,12 +5,13 @@
 #include "scep/door.h"
 
 struct scep_family {
-    const char *name;           /* as scep.client has it; logs */
-    enum cfg_scep_chain chain;  /* what a CertRep holds */
-    enum cfg_scep_legacy needs; /* old algorithms that it knows nothing better than */
-    bool root;                  /* GetCACert names the root, too */
-    bool fail_text;             /* a FAILURE may hold a failInfoText */
-    bool other_signer;          /* signs with another key than the CSR's */
+    const char *name;            /* as scep.client has it; logs */
+    enum cfg_scep_chain chain;   /* what a CertRep holds */
+    const struct cfg_told *told; /* what GetCACert tells, in this order */
+    enum cfg_nonce nonce;        /* how long ours are */
+    enum cfg_scep_legacy needs;  /* old algorithms that it knows nothing better than */
+    bool fail_text;              /* a FAILURE may hold a failInfoText */
+    bool other_signer;           /* signs with another key than the CSR's */
 };
 
 /* What a call shows of its client. */
@@ -32,10 +33,11 @@ const struct scep_family *scep_family_of(const struct scep_call *call, const str
 enum cfg_scep_chain scep_family_chain(const struct cfg_scep *conf,
                                       const struct scep_family *family);
 bool scep_family_fail_text(const struct cfg_scep *conf, const struct scep_family *family);
-/* Whether GetCACert names this certificate of the CA's chain, which is not the issuer of devices.
- */
-bool scep_family_lists(const struct cfg_scep *conf, const struct scep_family *family,
-                       const struct cert *cert);
+/* What GetCACert tells. */
+struct cfg_told scep_family_told(const struct cfg_scep *conf, const struct scep_family *family);
+/* How many octets our nonce has in the answer to one of `theirs`. */
+size_t scep_family_nonce(const struct cfg_scep *conf, const struct scep_family *family,
+                         size_t theirs);
 /* Whether messages may be signed with another key than the CSR's. Anybody can look like such a
  * client, and whoever captured an envelope could sign it anew: so only where the profile names the
  * family.

@@ -2,19 +2,31 @@
 
 #include "base/clock.h"
 
+static struct scep_key key_of(const struct cfg_pair *pair)
+{
+    return (struct scep_key){pair->chain.items[0], pair->key};
+}
+
+/* Of two pairs, each has its own past. What a device encrypts to the one before the last, it
+ * verifies with the one before the last. */
+static struct scep_key former_signer(const struct cfg_identity *ra, size_t renewals_ago)
+{
+    const struct cfg_renewed *signs = &ra->renew.pairs[CFG_RA_SIGNS];
+    size_t at = signs->former_count > renewals_ago ? signs->former_count - renewals_ago : 0;
+    return signs->former_count ? key_of(&signs->former[at])
+                               : (struct scep_key){ra->chain.items[0], ra->key};
+}
+
 static void add(struct scep_keys *keys, const struct cfg_identity *ra)
 {
-    const struct cfg_pair *own = &ra->encryption;
+    bool split = ra->encryption.chain.count;
+    const struct cfg_renewed *opens = &ra->renew.pairs[split ? CFG_RA_DECRYPTS : CFG_RA_SIGNS];
     struct scep_key sign = {ra->chain.items[0], ra->key};
     keys->sign[keys->count] = sign;
-    keys->open[keys->count] =
-        own->chain.count ? (struct scep_key){own->chain.items[0], own->key} : sign;
-    keys->count++;
-    for (size_t i = 0; i < ra->former_count; i++) {
-        const struct cfg_pair *former = &ra->former[i];
-        struct scep_key key = {former->chain.items[0], former->key};
-        keys->sign[keys->count] = keys->open[keys->count] = key;
-        keys->count++;
+    keys->open[keys->count++] = split ? key_of(&ra->encryption) : sign;
+    for (size_t i = 0; i < opens->former_count; i++) {
+        keys->sign[keys->count] = former_signer(ra, opens->former_count - i);
+        keys->open[keys->count++] = key_of(&opens->former[i]);
     }
 }
 

@@ -71,5 +71,30 @@ class Windows(FlowTest):
         self.assertIn(b"status=FAILURE fail=badRequest", unpaid.stdout)
 
 
+class Told(FlowTest):
+    """A profile that lists what GetCACert tells, for devices that encrypt to the first."""
+
+    @classmethod
+    def configure(cls, gw):
+        for name, usage in (("sign", "digitalSignature"), ("encrypt", "keyEncipherment")):
+            run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN=RA that does {name}", "-days", "300",
+                "-addext", f"keyUsage=critical,{usage}", "-addext", "basicConstraints=critical,CA:FALSE", "-out", f"{name}.pem",
+                "-keyout", f"{name}.key", cwd=gw.path("ra"))
+            os.chmod(gw.path(f"ra/{name}.key"), 0o600)
+        gw.edit(r"^  main: .*$", "  main: {certificate: ra/sign.pem, key: ra/sign.key, encryption: {certificate: ra/encrypt.pem,"
+                " key: ra/encrypt.key}}")
+        gw.edit(r"ra: \[main\]\}", "ra: [main], getcacert: [encryption, ra, root, issuer]}")
+
+    def test_order(self):
+        """They are told in the profile's order, and what is encrypted to the first is understood."""
+        work = self.gw.work("told")
+        run("curl", "-sf", "-o", "bag.der", f"{self.gw.scep_url}?operation=GetCACert", cwd=work)
+        bag = run("openssl", "pkcs7", "-inform", "DER", "-in", "bag.der", "-print_certs", "-noout", cwd=work).stdout.decode()
+        self.assertEqual(re.findall(r"^subject=CN = (.*)$", bag, re.M),
+                         ["RA that does encrypt", "RA that does sign", "scepter root CA", "scepter issuing CA"])
+        self.gw.scep_client("--subject", "/CN=first-1", "--recipient", self.gw.path("ra/encrypt.pem"),
+                            secret=self.gw.challenge(), cwd=work)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -15,14 +15,20 @@ BOUNDARIES = ("ra-key", "prepared", "ordered", "answered", "recorded", "written"
 
 class Renewal(FlowTest):
     upstream = "local"
+    first, file, place, name = "ra/ra.pem", "ra/renewed.pem", 0, "main"  # the pair that is renewed, and where it is told
 
     @classmethod
     def configure(cls, gw):
         cls.page = DebugPage(os.path.join(gw.top, "page"))
         gw.env = cls.page.env
         gw.edit(r"^  main: \{certificate: ra/ra.pem, key: ra/ra.key\}$",
-                f"  main:\n    certificate: ra/ra.pem\n    key: ra/ra.key\n"
+                f"  main:\n{cls.pairs(gw)}"
                 f"    renew: {{upstream: {cls.upstream}, trust: [ca/root.pem], file: ra/renewed.pem, before: 30d}}")
+
+    @classmethod
+    def pairs(cls, gw):
+        """The pairs of the RA, as the configuration has them."""
+        return "    certificate: ra/ra.pem\n    key: ra/ra.key\n"
 
     def days_left(self, pem):
         """Days from now to the end of a certificate."""
@@ -40,18 +46,18 @@ class Renewal(FlowTest):
             time.sleep(0.05)
 
     def told(self):
-        """SHA-256 of the RA's certificate that devices are told."""
+        """SHA-256 of the pair's certificate that devices are told."""
         run("curl", "-sf", "-o", "bag.der", f"{self.gw.scep_url}?operation=GetCACert", cwd=self.gw.top)
         bag = text("openssl", "pkcs7", "-inform", "DER", "-in", "bag.der", "-print_certs", cwd=self.gw.top)
         with open(os.path.join(self.gw.top, "told.pem"), "w", encoding="ascii") as file:
-            file.write(re.search(r"-----BEGIN.*?-----END CERTIFICATE-----\n", bag, re.S)[0])
+            file.write(re.findall(r"-----BEGIN.*?-----END CERTIFICATE-----\n", bag, re.S)[self.place])
         return self.fingerprint(os.path.join(self.gw.top, "told.pem"))
 
     def fingerprint(self, pem):
         return text("openssl", "x509", "-in", pem, "-noout", "-fingerprint", "-sha256").strip()
 
     def own_certs(self):
-        return self.gw.certs("--profile", "ra:main")
+        return self.gw.certs("--profile", f"ra:{self.name}")
 
     def enroll(self, name, ra):
         """A device that knows this RA alone."""
@@ -62,7 +68,7 @@ class Renewal(FlowTest):
 
     def assert_in_force(self):
         """The renewed pair is told, whole and closed to others; nothing is left beside it but the pair before."""
-        renewed = self.gw.path("ra/renewed.pem")
+        renewed = self.gw.path(self.file)
         self.wait_for(lambda: os.path.exists(renewed) and self.told() == self.fingerprint(renewed))
         self.assertEqual(stat.S_IMODE(os.stat(renewed).st_mode), 0o600)
         self.assertEqual(text("openssl", "x509", "-in", renewed, "-noout", "-pubkey"),
@@ -71,15 +77,37 @@ class Renewal(FlowTest):
         return renewed
 
 
+class Split:
+    """An RA of two pairs."""
+
+    @classmethod
+    def pairs(cls, gw):
+        for name, usage, days in (("sign", "digitalSignature", cls.days[0]), ("encrypt", "keyEncipherment", cls.days[1])):
+            run("openssl", "req", "-new", "-newkey", "rsa:2048", "-noenc", "-subj", f"/CN=RA that does {name}", "-keyout",
+                f"{name}.key", "-out", f"{name}.csr", cwd=gw.path("ra"))
+            with open(gw.path(f"ra/{name}.ext"), "w", encoding="ascii") as file:
+                file.write(f"keyUsage=critical,{usage}\nbasicConstraints=critical,CA:FALSE\n")
+            run("openssl", "x509", "-req", "-in", f"{name}.csr", "-CA", "../ca/issuing.pem", "-CAkey", "../ca/issuing.key",
+                "-days", days, "-extfile", f"{name}.ext", "-out", f"{name}.pem", cwd=gw.path("ra"))
+            os.chmod(gw.path(f"ra/{name}.key"), 0o600)
+        return ("    certificate: ra/sign.pem\n    key: ra/sign.key\n"
+                "    encryption: {certificate: ra/encrypt.pem, key: ra/encrypt.key}\n")
+
+
+class Encryption(Split):
+    """Its second pair ends long before the first one."""
+    first, file, place, name, days = "ra/encrypt.pem", "ra/renewed.pem.encryption", 1, "main:encryption", (1800, 365)
+
+
 class Renews(Renewal):
     def test_twice(self):
         """Not before it is due; then once, without a signal; the old pair goes on decrypting, and so do both before it after
         the next renewal. It is in the inventory and in the audit trail, and the operator's edits wait for his reload."""
-        first = self.gw.path("ra/ra.pem")
+        first = self.gw.path(self.first)
         self.go_to(first, 31)
         time.sleep(2.5)
         self.assertEqual(self.own_certs(), [])
-        self.assertEqual(self.gw.metric(r'^scepter_ra_renewal_failing\{ra="main"\}'), 0)
+        self.assertEqual(self.gw.metric(rf'^scepter_ra_renewal_failing\{{ra="{self.name}"\}}'), 0)
         self.gw.edit("same_key: allow", "same_key: nonsense")
         self.go_to(first, 29)
         renewed = self.assert_in_force()
@@ -87,6 +115,8 @@ class Renews(Renewal):
         self.assertEqual(len(self.own_certs()), 1)
         self.assertEqual(text("openssl", "x509", "-in", renewed, "-noout", "-subject"),
                          text("openssl", "x509", "-in", first, "-noout", "-subject"))
+        self.assertEqual(text("openssl", "x509", "-in", renewed, "-noout", "-ext", "keyUsage"),
+                         text("openssl", "x509", "-in", first, "-noout", "-ext", "keyUsage"))
         for number, ra in enumerate((first, renewed)):
             self.enroll(f"twice-{number}", ra)
         time.sleep(2.5)
@@ -113,7 +143,7 @@ class Renews(Renewal):
 class Crashes(Renewal):
     def test_boundaries(self):
         """Killed at each step, it ends with one new certificate, its key, and nothing twice."""
-        pem = self.gw.path("ra/ra.pem")
+        pem = self.gw.path(self.first)
         for number, boundary in enumerate(BOUNDARIES):
             with self.subTest(boundary):
                 self.page.stop_at(boundary)
@@ -127,6 +157,57 @@ class Crashes(Renewal):
                 self.enroll(f"crash-{number}", pem)
                 self.assertEqual(len(self.own_certs()), number + 1)
                 self.assertEqual([r for r in self.gw.requests() if r["state"] != "issued"], [])
+
+
+class RenewsEncryption(Encryption, Renews):
+    """The same of the pair that decrypts, while the one that signs is far from its end."""
+
+    def tearDown(self):
+        super().tearDown()
+        self.assertFalse(os.path.exists(self.gw.path("ra/renewed.pem")))
+
+
+class CrashesEncryption(Encryption, Crashes):
+    """The same of the pair that decrypts."""
+
+
+class RenewsBoth(Split, Renewal):
+    days = (365, 365)
+
+    def answered_by(self, work, name, recipient):
+        """Subject and fingerprint of who signed the reply to what was encrypted to that certificate."""
+        env = {**os.environ, **self.gw.env}
+        secret = self.gw.cli("challenge", "create", "--profile", "default", env=env).stdout.decode().strip()
+        self.gw.secrets.append(secret)
+        self.gw.scep_client("--subject", f"/CN={name}", "--recipient", recipient, "--save-request", "request", "--no-send",
+                            secret=secret, cwd=work)
+        run("curl", "-sf", "--data-binary", "@request", "-o", "reply", f"{self.gw.scep_url}?operation=PKIOperation", cwd=work)
+        run("openssl", "cms", "-verify", "-inform", "DER", "-in", "reply", "-noverify", "-signer", "signer.pem", "-out",
+            os.devnull, cwd=work)
+        return self.fingerprint(os.path.join(work, "signer.pem"))
+
+    def test_both(self):
+        """Both are renewed, each with its keyUsage, and told together. A device that knows the two before is understood and
+        answered by the one that it knows; after a restart, too."""
+        work = self.gw.work("both")
+        files = {"sign": self.gw.path("ra/renewed.pem"), "encrypt": self.gw.path("ra/renewed.pem.encryption")}
+        self.go_to(self.gw.path("ra/sign.pem"), 29)
+        self.assert_in_force()
+        self.place, self.file, self.name = 1, "ra/renewed.pem.encryption", "main:encryption"
+        self.assert_in_force()
+        self.assertEqual(len(self.own_certs()), 1)
+        for name, usage in (("sign", "Digital Signature"), ("encrypt", "Key Encipherment")):
+            shown = text("openssl", "x509", "-in", files[name], "-noout", "-subject", "-ext", "keyUsage")
+            self.assertIn(f"RA that does {name}\n", shown)
+            self.assertEqual(shown.rstrip().splitlines()[-1].strip(), usage)
+        for round_number in range(2):
+            for era, pair in (("old", {name: self.gw.path(f"ra/{name}.pem") for name in files}), ("new", files)):
+                self.assertEqual(self.answered_by(work, f"{era}-{round_number}", pair["encrypt"]),
+                                 self.fingerprint(pair["sign"]))
+            if not round_number:
+                self.gw.stop()
+                self.gw.start()
+        self.gw.cli("audit", "verify")
 
 
 class Fails(Renewal):

@@ -5,7 +5,7 @@ import re
 import time
 import unittest
 
-from flow_ra_renewal import Renewal
+from flow_ra_renewal import Renewal, Split
 HOUR = 3600
 CA = """#!/bin/sh
 # The root CA, in the mood that a file names.
@@ -119,6 +119,30 @@ class DoesNotSuit(Alarm):
         self.mood(self.gw, SUITS)
         self.assert_over(28, HOUR)
         self.assertEqual(len(self.own_certs()), 2)
+
+
+class Half(Split, Alarm):
+    """A CA that gives every RA the usages of one that signs."""
+    days = (1800, 365)
+
+    def test_half(self):
+        """An RA of two pairs whose second one cannot be renewed: the alarm names it, the first one is not due, and what
+        decrypts today goes on; a CA that minds the usage ends it."""
+        encrypt = self.gw.path("ra/encrypt.pem")
+        self.mood(self.gw, "usage:digitalSignature")
+        self.go_to(encrypt, 29)
+        self.wait_for(self.warnings)
+        self.assertIn('ra="main:encryption"', self.warnings()[0])
+        self.assertIn("keyUsage", self.warnings()[0])
+        gauge = r'^scepter_ra_renewal_failing\{ra="%s"\}'
+        self.assertEqual([self.gw.metric(gauge % name) for name in ("main", "main:encryption")], [0, 1])
+        self.enroll("meanwhile", encrypt)
+        self.mood(self.gw, "usage:keyEncipherment")
+        self.go_to(encrypt, 28, HOUR)
+        self.place, self.file, self.name = 1, "ra/renewed.pem.encryption", "main:encryption"
+        self.enroll("after", self.assert_in_force())
+        self.wait_for(lambda: self.gw.metric(gauge % "main:encryption") == 0)
+        self.assertFalse(os.path.exists(self.gw.path("ra/renewed.pem")))
 
 
 class CannotBeLoaded(Alarm):

@@ -18,6 +18,13 @@
 static char dir[64];
 static EVP_PKEY *keys[2];
 
+#define RENEW "renew: {upstream: lab, trust: [ca.pem], file: renewed.pem}"
+#define ONE_PAIR "{certificate: ra.pem, key: ra.key, " RENEW "}"
+#define TWO_PAIRS                                                                                  \
+    "{certificate: sign.pem, key: sign.key, " RENEW                                                \
+    ", encryption: {certificate: crypt.pem, key: crypt.key}}"
+static const char *entry = ONE_PAIR;
+
 /* The base configuration with an RA that renews itself. */
 static struct buf text_make(void)
 {
@@ -26,9 +33,7 @@ static struct buf text_make(void)
     struct buf text = {0};
     assert_non_null(at);
     assert_true(buf_add(&text, bytes_of(config_base, (size_t)(at - config_base))) &&
-                buf_add_str(&text, "{certificate: ra.pem, key: ra.key, renew: {upstream: lab, "
-                                   "trust: [ca.pem], file: renewed.pem}}") &&
-                buf_add_str(&text, at + strlen(plain)));
+                buf_add_str(&text, entry) && buf_add_str(&text, at + strlen(plain)));
     return text;
 }
 
@@ -60,6 +65,8 @@ static void path_of(const char *name, char path[96])
     snprintf(path, 96, "%s/%s", dir, name);
 }
 
+static const char *usage = "digitalSignature,keyEncipherment";
+
 /* A pair as it is written: the key, then the certificate, which began so many seconds ago. */
 static void write_pair(const char *name, EVP_PKEY *key, EVP_PKEY *certified, int64_t began)
 {
@@ -67,7 +74,7 @@ static void write_pair(const char *name, EVP_PKEY *key, EVP_PKEY *certified, int
     path_of(name, path);
     X509 *x509 = make_x509(&(struct make_spec){.subject = "CN=renewed",
                                                .not_before = time(NULL) - began,
-                                               .key_usage = "digitalSignature,keyEncipherment"},
+                                               .key_usage = usage},
                            certified, NULL, NULL);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
@@ -80,11 +87,13 @@ static void write_pair(const char *name, EVP_PKEY *key, EVP_PKEY *certified, int
 
 static void remove_pairs(void)
 {
+    static const char *const names[] = {"renewed.pem", "renewed.pem.before",
+                                        "renewed.pem.encryption", "renewed.pem.encryption.before"};
     char path[96];
-    path_of("renewed.pem", path);
-    (void)unlink(path);
-    path_of("renewed.pem.before", path);
-    (void)unlink(path);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        path_of(names[i], path);
+        (void)unlink(path);
+    }
 }
 
 static int setup(void **state)
@@ -109,12 +118,19 @@ static int each(void **state)
 {
     (void)state;
     remove_pairs();
+    entry = ONE_PAIR;
+    usage = "digitalSignature,keyEncipherment";
     return 0;
 }
 
 static const char *subject(const struct cfg_certs *chain)
 {
     return cert_names_get(chain->items[0])->subject_text;
+}
+
+static const struct cfg_renewed *signs_of(const struct cfg *cfg)
+{
+    return &cfg->ras[0].renew.pairs[CFG_RA_SIGNS];
 }
 
 /* Without a renewed pair the configured one is used. The RA's own requests have a profile of their
@@ -127,9 +143,9 @@ static void test_none(void **state)
     assert_true(ra->renew.given);
     assert_int_equal(ra->renew.before, 30 * 86400);
     assert_string_equal(subject(&ra->chain), "CN=ra");
-    assert_int_equal(ra->former_count, 0);
+    assert_int_equal(signs_of(cfg)->former_count, 0);
     assert_int_equal(cfg->profile_count, 2);
-    assert_int_equal(ra->renew.profile, 1);
+    assert_int_equal(signs_of(cfg)->profile, 1);
     const struct cfg_profile *own = &cfg->profiles[1];
     assert_string_equal(own->name, "ra:main");
     assert_true(own->own && !cfg->profiles[0].own);
@@ -150,16 +166,16 @@ static void test_renewed(void **state)
     struct cfg *cfg = load_good();
     assert_string_equal(subject(&cfg->ras[0].chain), "CN=renewed");
     assert_int_equal(EVP_PKEY_eq(cfg->ras[0].key, keys[0]), 1);
-    assert_int_equal(cfg->ras[0].former_count, 1);
-    assert_string_equal(subject(&cfg->ras[0].former[0].chain), "CN=ra");
+    assert_int_equal(signs_of(cfg)->former_count, 1);
+    assert_string_equal(subject(&signs_of(cfg)->former[0].chain), "CN=ra");
     cfg_free(cfg);
 
     write_pair("renewed.pem.before", keys[1], keys[1], 120);
     cfg = load_good();
     assert_int_equal(EVP_PKEY_eq(cfg->ras[0].key, keys[0]), 1);
-    assert_int_equal(cfg->ras[0].former_count, 2);
-    assert_string_equal(subject(&cfg->ras[0].former[0].chain), "CN=ra");
-    assert_int_equal(EVP_PKEY_eq(cfg->ras[0].former[1].key, keys[1]), 1);
+    assert_int_equal(signs_of(cfg)->former_count, 2);
+    assert_string_equal(subject(&signs_of(cfg)->former[0].chain), "CN=ra");
+    assert_int_equal(EVP_PKEY_eq(signs_of(cfg)->former[1].key, keys[1]), 1);
     cfg_free(cfg);
 }
 
@@ -174,7 +190,7 @@ static void test_same(void **state)
     assert_int_equal(link(from, to), 0);
     struct cfg *cfg = load_good();
     assert_int_equal(EVP_PKEY_eq(cfg->ras[0].key, keys[0]), 1);
-    assert_int_equal(cfg->ras[0].former_count, 1);
+    assert_int_equal(signs_of(cfg)->former_count, 1);
     cfg_free(cfg);
 }
 
@@ -185,8 +201,8 @@ static void test_operator(void **state)
     write_pair("renewed.pem", keys[0], keys[0], 86400);
     struct cfg *cfg = load_good();
     assert_string_equal(subject(&cfg->ras[0].chain), "CN=ra");
-    assert_int_equal(cfg->ras[0].former_count, 1);
-    assert_string_equal(subject(&cfg->ras[0].former[0].chain), "CN=renewed");
+    assert_int_equal(signs_of(cfg)->former_count, 1);
+    assert_string_equal(subject(&signs_of(cfg)->former[0].chain), "CN=renewed");
     cfg_free(cfg);
 }
 
@@ -227,10 +243,62 @@ static void test_faulty(void **state)
     buf_free(&whole);
 }
 
+/* An RA of two pairs: each has its own file, past, keyUsage and rules. */
+static void test_two_pairs(void **state)
+{
+    (void)state;
+    entry = TWO_PAIRS;
+    usage = "keyEncipherment";
+    write_pair("renewed.pem.encryption", keys[0], keys[0], 60);
+    struct cfg *cfg = load_good();
+    const struct cfg_identity *ra = &cfg->ras[0];
+    const struct cfg_renewed *opens = &ra->renew.pairs[CFG_RA_DECRYPTS];
+    assert_string_equal(subject(&ra->chain), "CN=sign");
+    assert_int_equal(signs_of(cfg)->former_count, 0);
+    assert_int_equal(EVP_PKEY_eq(ra->encryption.key, keys[0]), 1);
+    assert_int_equal(opens->former_count, 1);
+    assert_string_equal(subject(&opens->former[0].chain), "CN=crypt");
+    assert_string_equal(signs_of(cfg)->name, "main");
+    assert_string_equal(opens->name, "main:encryption");
+    assert_string_equal(cfg->profiles[signs_of(cfg)->profile].name, "ra:main");
+    assert_string_equal(cfg->profiles[opens->profile].name, "ra:main:encryption");
+    assert_int_equal(cfg->profile_count, 3);
+    cfg_free(cfg);
+
+    usage = "digitalSignature";
+    write_pair("renewed.pem", keys[1], keys[1], 30);
+    cfg = load_good();
+    assert_int_equal(EVP_PKEY_eq(cfg->ras[0].key, keys[1]), 1);
+    assert_string_equal(subject(&signs_of(cfg)->former[0].chain), "CN=sign");
+    assert_int_equal(EVP_PKEY_eq(cfg->ras[0].encryption.key, keys[0]), 1);
+    cfg_free(cfg);
+}
+
+/* A renewed pair with the keyUsage of the other one, or of both, is a fault. */
+static void test_wrong_role(void **state)
+{
+    static const char *const usages[] = {"digitalSignature", "keyEncipherment",
+                                         "digitalSignature,keyEncipherment"};
+    static const char *const files[] = {"renewed.pem", "renewed.pem.encryption"};
+    (void)state;
+    entry = TWO_PAIRS;
+    for (size_t file = 0; file < 2; file++)
+        for (size_t i = 0; i < 3; i++) {
+            remove_pairs();
+            usage = usages[i];
+            write_pair(files[file], keys[0], keys[0], 60);
+            if (i == file)
+                cfg_free(load_good());
+            else
+                assert_fault("no pair that suits SCEP");
+        }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, each)
-    const struct CMUnitTest tests[] = {T(test_none), T(test_renewed), T(test_same),
-                                       T(test_operator), T(test_faulty)};
+    const struct CMUnitTest tests[] = {T(test_none),      T(test_renewed), T(test_same),
+                                       T(test_operator),  T(test_faulty),  T(test_two_pairs),
+                                       T(test_wrong_role)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

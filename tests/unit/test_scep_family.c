@@ -164,6 +164,129 @@ static void test_root(void **state)
     }
 }
 
+/* A CA with one between it and the root, and an RA of two pairs. */
+static struct {
+    struct cert *told[CFG_TOLD_COUNT];
+    struct cfg_certs chain;
+    EVP_PKEY *keys[2];
+} deep;
+
+static bool deep_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+{
+    (void)up, (void)err;
+    *ret = &deep.chain;
+    return true;
+}
+
+static void deep_make(struct fixture *f)
+{
+    static const struct upstream_vt vt = {.type = "fake", .chain = deep_chain};
+    static struct upstream up = {&vt, "fake"};
+    for (size_t i = 0; i < 2; i++)
+        deep.keys[i] = make_rsa(2048);
+    deep.told[CFG_TOLD_RA] =
+        make_cert(&(struct make_spec){.subject = "CN=signs"}, deep.keys[0], NULL, NULL);
+    deep.told[CFG_TOLD_ENCRYPTION] =
+        make_cert(&(struct make_spec){.subject = "CN=decrypts"}, deep.keys[1], NULL, NULL);
+    struct cert *between = make_cert(&(struct make_spec){.subject = "CN=between", .ca = true},
+                                     f->ca_key, cert_x509_get(f->root), f->ca_key);
+    deep.told[CFG_TOLD_INTERMEDIATES] = between;
+    deep.told[CFG_TOLD_ISSUER] = make_cert(&(struct make_spec){.subject = "CN=issues", .ca = true},
+                                           f->ca_key, cert_x509_get(between), f->ca_key);
+    deep.told[CFG_TOLD_ROOT] = cert_ref(f->root);
+    deep.chain = (struct cfg_certs){&deep.told[CFG_TOLD_ISSUER], 3};
+    f->identities[RA_NEW] =
+        (struct cfg_identity){.chain = {&deep.told[CFG_TOLD_RA], 1},
+                              .key = deep.keys[0],
+                              .encryption = {{&deep.told[CFG_TOLD_ENCRYPTION], 1}, deep.keys[1]}};
+    f->upstream = &up;
+    f->profile.trust = trust_new(&f->root, 1);
+}
+
+static void deep_free(void)
+{
+    for (size_t i = 0; i < CFG_TOLD_COUNT; i++)
+        cert_free(deep.told[i]);
+    for (size_t i = 0; i < 2; i++)
+        EVP_PKEY_free(deep.keys[i]);
+}
+
+static void assert_told(const struct fixture *f, const struct cfg_told *want)
+{
+    struct scep_reply reply = get(f, "operation=GetCACert");
+    struct cert **certs = NULL;
+    size_t count;
+    struct err err;
+    if (want->count == 1) {
+        assert_string_equal(reply.content_type, "application/x-x509-ca-cert");
+        assert_true(bytes_equal(buf_bytes(&reply.body), cert_der_get(deep.told[want->order[0]])));
+    } else {
+        assert_string_equal(reply.content_type, "application/x-x509-ca-ra-cert");
+        assert_true(scep_certs_decode(buf_bytes(&reply.body), &certs, &count, &err));
+        assert_int_equal(count, want->count);
+        for (size_t i = 0; i < count; i++)
+            assert_true(
+                bytes_equal(cert_der_get(certs[i]), cert_der_get(deep.told[want->order[i]])));
+        pem_certs_free(certs, count);
+    }
+    scep_reply_clear(&reply);
+}
+
+/* GetCACert tells what scep.getcacert lists, in its order, whatever the family; left to the family
+ * it is RA, encryption, issuer, what is between, root; without the root where scep.root says so. */
+static void test_order(void **state)
+{
+    static const struct cfg_told lists[] = {
+        {{CFG_TOLD_RA, CFG_TOLD_ENCRYPTION, CFG_TOLD_ISSUER, CFG_TOLD_INTERMEDIATES, CFG_TOLD_ROOT},
+         CFG_TOLD_COUNT},
+        {{CFG_TOLD_RA, CFG_TOLD_ENCRYPTION, CFG_TOLD_ISSUER, CFG_TOLD_INTERMEDIATES}, 4},
+        {{CFG_TOLD_ROOT, CFG_TOLD_INTERMEDIATES, CFG_TOLD_ISSUER, CFG_TOLD_ENCRYPTION, CFG_TOLD_RA},
+         CFG_TOLD_COUNT},
+        {{CFG_TOLD_ENCRYPTION, CFG_TOLD_RA}, 2},
+        {{CFG_TOLD_ISSUER, CFG_TOLD_RA, CFG_TOLD_ROOT}, 3},
+        {{CFG_TOLD_RA}, 1},
+    };
+    struct fixture *f = *state;
+    struct cfg_identity identity = f->identities[RA_NEW];
+    struct upstream *upstream = f->upstream;
+    deep_make(f);
+    for (int client = CFG_CLIENT_AUTO; client < CFG_CLIENT_COUNT; client++) {
+        f->profile.scep.client = (enum cfg_scep_client)client;
+        assert_told(f, &lists[0]);
+        f->profile.scep.root = CFG_CHOICE_NO;
+        assert_told(f, &lists[1]);
+        f->profile.scep.root = CFG_CHOICE_CLIENT;
+        for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+            f->profile.scep.told = lists[i];
+            assert_told(f, &lists[i]);
+        }
+        f->profile.scep.told.count = 0;
+    }
+    f->identities[RA_NEW] = identity;
+    f->upstream = upstream;
+    trust_free(f->profile.trust);
+    f->profile.trust = NULL;
+    deep_free();
+}
+
+/* Nonces of 8 to 15 octets are answered alike, but to Windows, which has 16; scep.nonce wins. */
+static void test_nonce(void **state)
+{
+    struct fixture *f = *state;
+    for (int client = CFG_CLIENT_AUTO; client < CFG_CLIENT_COUNT; client++)
+        for (int nonce = CFG_NONCE_CLIENT; nonce <= CFG_NONCE_FULL; nonce++)
+            for (size_t theirs = 7; theirs <= 17; theirs++) {
+                bool mirror = nonce == CFG_NONCE_MIRROR ||
+                              (nonce == CFG_NONCE_CLIENT && client != CFG_CLIENT_WINDOWS);
+                struct scep_signs none = {{0}, {0}, NULL};
+                f->profile.scep.client = (enum cfg_scep_client)client;
+                f->profile.scep.nonce = (enum cfg_nonce)nonce;
+                const struct scep_family *family = scep_family_find(&f->profile.scep, &none);
+                assert_int_equal(scep_family_nonce(&f->profile.scep, family, theirs),
+                                 mirror && theirs >= 8 && theirs < 16 ? theirs : 16);
+            }
+}
+
 /* A refusal tells a generic client the id under which the log has the reason, and no reason; old
  * clients hear nothing beyond the protocol of their time; scep.fail_text wins. */
 static void test_fail_text(void **state)
@@ -278,8 +401,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, scep_calls_reset)
     const struct CMUnitTest tests[] = {
-        T(test_detected),  T(test_not_detected), T(test_chain), T(test_root),
-        T(test_fail_text), T(test_other_signer), T(test_cisco),
+        T(test_detected), T(test_not_detected), T(test_chain),        T(test_root),  T(test_order),
+        T(test_nonce),    T(test_fail_text),    T(test_other_signer), T(test_cisco),
     };
     return cmocka_run_group_tests(tests, scep_calls_setup, scep_calls_teardown);
 }

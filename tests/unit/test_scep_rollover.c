@@ -261,13 +261,57 @@ static void test_split(void **state)
     split_free(&s);
 }
 
+static void assert_answered_by(const struct fixture *f, const struct cert *open,
+                               const struct cert *sign)
+{
+    struct scep_make_envelope seal = {.recipient = open};
+    struct scep_reply reply = post_made(f, NULL, &seal);
+    struct scep_msg *msg = NULL;
+    enum scep_fail fail;
+    struct err err = {0};
+    bool partial;
+    if (!scep_msg_parse(buf_bytes(&reply.body), &msg, &partial, &fail, &err))
+        fail_msg("%s", err.text);
+    assert_string_equal(reply.note.outcome, "issued");
+    assert_true(bytes_equal(cert_der_get(scep_msg_signer_get(msg)), cert_der_get(sign)));
+    scep_msg_free(msg);
+    scep_reply_clear(&reply);
+}
+
+/* Both pairs of an RA were renewed: what is encrypted to the one before is answered by the one that
+ * signed before; a former signing pair opens nothing. */
+static void test_split_former(void **state)
+{
+    struct fixture *f = *state;
+    struct cfg_identity before = f->identities[RA_NEW];
+    struct split now = split_make(), old = split_make();
+    f->identities[RA_NEW] = (struct cfg_identity){
+        .chain = {&now.sign, 1}, .key = now.sign_key, .encryption = {{&now.open, 1}, now.open_key}};
+    struct cfg_renewed *pairs = f->identities[RA_NEW].renew.pairs;
+    pairs[CFG_RA_DECRYPTS].former[0] = (struct cfg_pair){{&old.open, 1}, old.open_key};
+    pairs[CFG_RA_DECRYPTS].former_count = 1;
+    for (size_t signs = 0; signs < 2; signs++) {
+        pairs[CFG_RA_SIGNS].former[0] = (struct cfg_pair){{&old.sign, 1}, old.sign_key};
+        pairs[CFG_RA_SIGNS].former_count = signs;
+        assert_answered_by(f, now.open, now.sign);
+        assert_answered_by(f, old.open, signs ? old.sign : now.sign);
+        struct scep_make_envelope seal = {.recipient = old.sign};
+        struct scep_reply reply = post_made(f, NULL, &seal);
+        assert_string_equal(reply.note.reason, "wrong-recipient");
+        scep_reply_clear(&reply);
+    }
+    f->identities[RA_NEW] = before;
+    split_free(&now);
+    split_free(&old);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, scep_calls_reset)
     const struct CMUnitTest tests[] = {
         T(test_next),        T(test_no_next),      T(test_next_caps),       T(test_old_answers),
         T(test_ended_opens), T(test_next_answers), T(test_wrong_recipient), T(test_odd_recipient),
-        T(test_split),
+        T(test_split),       T(test_split_former),
     };
     return cmocka_run_group_tests(tests, scep_calls_setup, scep_calls_teardown);
 }
