@@ -61,7 +61,7 @@ void admin_answer(const struct admin *admin, const struct http_request *request,
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
         if (!bytes_equal_str(request->path, pages[i].path))
             continue;
-        if (strcmp(request->method, "POST") == 0) {
+        if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
             response->status = 405;
             response->allow = "GET, HEAD";
         } else {

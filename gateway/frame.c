@@ -122,9 +122,6 @@ static int request_line_check(struct frame *frame, struct bytes line)
     if (status)
         return status;
     frame->post = bytes_equal_str(parts.method, "POST");
-    if (!frame->post && !bytes_equal_str(parts.method, "GET") &&
-        !bytes_equal_str(parts.method, "HEAD"))
-        return 405;
     if (!target_origin(parts.target, &target))
         return 400;
     bytes_take_until(&target, '?', &path);
@@ -402,6 +399,18 @@ enum frame_result frame_scan(struct frame *frame, const struct frame_rules *rule
     return data.len >= frame->total ? FRAME_DONE : FRAME_MORE;
 }
 
+/* The methods that anything here has. Any other one has no meaning for the framing (RFC 9112
+ * section 6.3) and is no different from the next to who reads it; OPTIONS is one that CivetWeb
+ * knows. */
+static struct bytes method_rewritten(struct bytes method)
+{
+    static const char *const served[] = {"GET", "HEAD", "POST"};
+    for (size_t i = 0; i < sizeof served / sizeof served[0]; i++)
+        if (bytes_equal_str(method, served[i]))
+            return method;
+    return bytes_str(FRAME_METHOD_OTHER);
+}
+
 /* Fields that concern the connection or the framing (RFC 9110 section 7.6.1). */
 static bool is_dropped(struct bytes name, bool keep_certificate)
 {
@@ -457,7 +466,7 @@ bool frame_rewrite(const struct frame *frame, struct bytes data, bool keep_certi
     struct bytes line, target;
     size_t at = frame->start;
     return line_take(data, &at, &line) == FRAME_DONE && request_line_split(line, &parts) &&
-           target_origin(parts.target, &target) && buf_add(out, parts.method) &&
+           target_origin(parts.target, &target) && buf_add(out, method_rewritten(parts.method)) &&
            buf_add_str(out, bytes_starts(target, "/") ? " " : " /") && buf_add(out, target) &&
            buf_add_str(out, " HTTP/1.1\r\n") &&
            rewrite_headers(frame, data, at, keep_certificate, out) && buf_add_str(out, "\r\n") &&

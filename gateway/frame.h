@@ -12,6 +12,8 @@
 #define FRAME_HEAD_MAX ((size_t)32 << 10) /* request line and headers */
 #define FRAME_HEADERS_MAX 64              /* what CivetWeb keeps */
 #define FRAME_TRAILER_MAX ((size_t)4 << 10)
+/* What every method but GET, HEAD and POST is rewritten to. */
+#define FRAME_METHOD_OTHER "OPTIONS"
 
 enum frame_result {
     FRAME_MORE = 0, /* so far a beginning of a request */

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "est/door.h"
 #include "gateway/admin.h"
+#include "gateway/frame.h"
 #include "gateway/route.h"
 #include "scep/door.h"
 
@@ -112,6 +113,17 @@ static void answer_nobody(struct http_response *response, const char *detail)
     answer_plain(response, 404, "not found\n");
 }
 
+/* RFC 8894 section 4.1; HEAD is GET without the body. EST's door knows which method fits. */
+static bool scep_method_fits(const struct http_request *request, struct http_response *response)
+{
+    if (strcmp(request->method, FRAME_METHOD_OTHER) != 0)
+        return true;
+    current.note = (struct ra_note){.operation = "-", .outcome = "refused", .reason = "bad-method"};
+    answer_plain(response, 405, "refused: bad-method\n");
+    response->allow = "GET, HEAD, POST";
+    return false;
+}
+
 static bool answer_limited(struct http_response *response, int status, int64_t milliseconds)
 {
     bool device = status == 429;
@@ -154,7 +166,8 @@ static void scep_handle(void *arg, const struct http_request *request,
     begin("scep");
     if (!profile) {
         answer_nobody(response, "no profile has this SCEP path");
-    } else if (within_rates(front, settings->cfg, profile, request, response)) {
+    } else if (within_rates(front, settings->cfg, profile, request, response) &&
+               scep_method_fits(request, response)) {
         struct scep_reply *reply = mem_zalloc(sizeof *reply);
         struct scep_call call = {
             .settings = settings,

@@ -29,8 +29,8 @@ struct gate_conf {
 struct gate_door {
     struct tls *tls;  /* NULL: plain HTTP */
     bool host_needed; /* RFC 9112 section 3.2; SCEP serves clients that leave Host out */
-    bool asks_cert; /* EST: clients have certificates; without TLS an edge may tell them; no HEAD */
-    const void *arg; /* the caller's */
+    bool asks_cert;   /* EST: clients have certificates; without TLS an edge may tell them */
+    const void *arg;  /* the caller's */
 };
 
 bool gate_new(const struct gate_conf *conf, struct gate **ret, struct err *err) MUST_USE;

@@ -180,8 +180,6 @@ static enum moved reply(struct gate_conn *conn)
 static void refuse(struct gate_conn *conn, int status)
 {
     bool busy = status == 503;
-    const char *allow =
-        conn->door->asks_cert ? "Allow: GET, POST\r\n" : "Allow: GET, HEAD, POST\r\n";
     struct log_line line;
     if (!busy) {
         conn->loop->malformed++;
@@ -194,9 +192,8 @@ static void refuse(struct gate_conn *conn, int status)
     }
     buf_free(&conn->out);
     if (!buf_add_fmt(&conn->out,
-                     "HTTP/1.1 %d %s\r\n%s%sContent-Length: 0\r\nConnection: close\r\n\r\n", status,
-                     frame_reason(status), status == 405 ? allow : "",
-                     busy ? "Retry-After: 5\r\n" : ""))
+                     "HTTP/1.1 %d %s\r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n", status,
+                     frame_reason(status), busy ? "Retry-After: 5\r\n" : ""))
         buf_clear(&conn->out);
     conn->sent = 0;
     conn->close = true;

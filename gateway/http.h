@@ -9,7 +9,7 @@
 /* Everything borrowed for the time of the call. Headers are as they came, but for those that
  * concern the connection only, which are left out. */
 struct http_request {
-    const char *method;  /* "GET", "HEAD", "POST" */
+    const char *method;  /* "GET", "HEAD", "POST", or "OPTIONS" for any other one */
     struct bytes target; /* as it was sent, in origin form */
     struct bytes path;   /* before '?', decoded; no dot segments, no encoded slashes */
     struct bytes query;  /* raw, after it */

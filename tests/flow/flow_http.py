@@ -11,19 +11,21 @@ from gateway import FlowTest
 AT_ONCE = 16
 
 
-class Http(FlowTest):
-    @classmethod
-    def configure(cls, gw):
-        gw.edit(r"paths: \[", "paths: [/.well-known, ")
-        gw.edit(r"\Z", "limits: {first: 4s, request: 4s, idle: 5s}\n")
-        cls.cases = http_corpus.load()
-
+class Listeners(FlowTest):
     def connect(self, listener):
         port = {"scep": self.gw.scep_port, "est": self.gw.est_port, "admin": self.gw.admin_port}[listener]
         raw = socket.create_connection(("127.0.0.1", port), timeout=http_corpus.REPLY_SECONDS)
         if listener == "scep":
             return raw
         return ssl.create_default_context(cafile=self.gw.root).wrap_socket(raw, server_hostname="127.0.0.1")
+
+
+class Http(Listeners):
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"paths: \[", "paths: [/.well-known, ")
+        gw.edit(r"\Z", "limits: {first: 4s, request: 4s, idle: 5s}\n")
+        cls.cases = http_corpus.load()
 
     def run_corpus(self, listener, cases, piece=1 << 20):
         def judge(case):
@@ -84,7 +86,7 @@ class Http(FlowTest):
     def test_counted(self):
         """Each refusal of the front counts as malformed, and nothing else does."""
         before = self.gw.metric("^scepter_requests_malformed_total")
-        for name in ("cl-te", "fold", "host-two", "headers-65", "method-lower", "http10", "body-request"):
+        for name in ("cl-te", "fold", "host-two", "headers-65", "method-connect", "http10", "body-request"):
             case = next(case for case in self.cases if case.name == name)
             self.assertIsNone(http_corpus.fault(case, "scep", self.connect("scep")), name)
         self.assertEqual(self.gw.metric("^scepter_requests_malformed_total"), before + 5)
@@ -128,6 +130,40 @@ class Http(FlowTest):
         line = re.compile(r'event=request client="127\.0\.0\.1" outcome="refused" reason="Bad Request" status=400')
         self.assertTrue(http_corpus.wait_until(lambda: line.search(self.gw.log())))
         self.assertNotIn("secret-target", self.gw.log())
+
+
+class Methods(Listeners):
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"est: \{", "est: {keygen: allow, fullcmc: allow, renewal_info: true, ")
+
+    def test_allow(self):
+        """Whatever is asked by a method that its path does not have is answered 405 with the methods that it has, on a
+        connection that is kept and in step; a path that nobody has is 404."""
+        est = "/.well-known/est/"
+        paths = [("scep", "/scep/default?operation=GetCACaps", 405, "GET, HEAD, POST"), ("scep", "/nobody", 404, None),
+                 ("est", est + "renewal-info/AA.AA", 405, "GET"), ("est", est + "renewal-info", 404, None),
+                 ("est", est + "cacertsX", 404, None), ("est", est + "nobody/cacerts", 404, None), ("est", "/", 404, None)]
+        paths += [("est", est + label + name, 405, "GET") for name in ("cacerts", "csrattrs") for label in ("", "default/")]
+        paths += [("est", est + name, 405, "POST") for name in ("simpleenroll", "default/simplereenroll", "serverkeygen", "fullcmc")]
+        paths += [("admin", path, 405, "GET, HEAD") for path in ("/healthz", "/readyz", "/metrics")] + [("admin", "/x", 404, None)]
+        for listener, path, status, allow in paths:
+            methods = ["PUT", "DELETE", "OPTIONS", "BREW", "get", "HEADER"]
+            methods += ["HEAD"] if listener == "est" else []
+            methods += ["POST"] if allow and "POST" not in allow else ["GET"] if allow and "GET" not in allow else []
+            with http_corpus.Client(self.connect(listener)) as client:
+                for method in methods:
+                    for fields, body in (("", b""), ("Content-Length: 3\r\n", b"abc"),
+                                         ("Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n0\r\n\r\n")):
+                        if method == "POST" and not body:
+                            continue  # 411
+                        client.send(f"{method} {path} HTTP/1.1\r\nHost: g\r\n{fields}\r\n".encode() + body)
+                        reply = client.reply(method == "HEAD")
+                        self.assertEqual((reply.status, reply.fields.get("allow")), (status, allow), (method, path, fields))
+                client.send(f"DELETE {path} HTTP/1.0\r\nHost: g\r\nContent-Length: 3\r\n\r\nabc".encode())
+                reply = client.reply()
+                self.assertEqual((reply.status, reply.fields.get("allow")), (status, allow), path)
+                self.assertIsNone(client.reply(), "HTTP/1.0 is not kept")
 
 
 if __name__ == "__main__":
