@@ -18,12 +18,12 @@
 #define RETRY_AFTER_MIN 5
 #define RETRY_AFTER_MAX 3600
 
-/* Seconds until the next try: doubling, capped, with full jitter. */
-static int64_t backoff(int attempt)
+/* Seconds until the next of so many tries: doubling, capped, with full jitter. */
+static int64_t backoff(int tries)
 {
     int64_t limit = BACKOFF_FIRST_SECONDS;
     uint32_t noise = 0;
-    for (int i = 1; i < attempt && limit < BACKOFF_MAX_SECONDS; i++)
+    for (int i = 1; i < tries && limit < BACKOFF_MAX_SECONDS; i++)
         limit *= 2;
     if (limit > BACKOFF_MAX_SECONDS)
         limit = BACKOFF_MAX_SECONDS;
@@ -52,6 +52,13 @@ static struct audit_event event_of(const struct ra_drive *drive, const char *eve
     };
 }
 
+/* In a row, with what was said now. That a request still waits is no failure. */
+static int failures(const struct ra_drive *drive)
+{
+    bool fine = drive->said.result == UP_PENDING || drive->said.result == UP_REFUSED;
+    return fine ? 0 : drive->row->failures + 1;
+}
+
 /* A move; fenced means that another driver was faster, and then the row says what to tell. */
 static bool move_to(const struct ra_drive *drive, enum txn_state to, int64_t next_at,
                     const struct up_reply *reply, struct err *err)
@@ -67,6 +74,7 @@ static bool move_to(const struct ra_drive *drive, enum txn_state to, int64_t nex
         .cookie = buf_bytes(&reply->cookie),
         .handle = buf_bytes(&reply->handle),
         .next_at = next_at,
+        .failures = failures(drive),
         .reason = reply->reason,
         .audit = same ? NULL : &event,
     };
@@ -143,10 +151,10 @@ static bool take_back(const struct ra_drive *drive, const struct up_reply *reply
 }
 
 /* When a CA may be asked what became of a request; one that cannot say leaves it to an operator. */
-static int64_t again_at(const struct ra_drive *drive, int attempt)
+static int64_t again_at(const struct ra_drive *drive, int tries)
 {
     const struct upstream *up = drive->settings->upstreams[drive->upstream];
-    return clock_now() + (up->vt->recover ? backoff(attempt) : NEVER_SECONDS);
+    return clock_now() + (up->vt->recover ? backoff(tries) : NEVER_SECONDS);
 }
 
 /* The request is over if nothing is left of the certificate, else SUSPECT: an operator must look.
@@ -164,18 +172,20 @@ static bool reject(const struct ra_drive *drive, struct up_reply *reply, enum fa
              : gone               ? "; the CA has taken it back"
                                   : "; the CA has not taken it back: ",
              failed.text);
-    return move_to(drive, gone ? TXN_REFUSED : TXN_SUSPECT, again_at(drive, drive->row->attempt),
-                   reply, err);
+    return move_to(drive, gone ? TXN_REFUSED : TXN_SUSPECT, again_at(drive, failures(drive)), reply,
+                   err);
 }
 
-/* A confirmation that fails is tried again, from the row. */
-static bool confirm(const struct ra_drive *drive, struct bytes cookie, int attempt, struct err *err)
+/* A confirmation that fails, as so many before it, is tried again, from the row. */
+static bool confirm(const struct ra_drive *drive, struct bytes cookie, int failed_before,
+                    struct err *err)
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
     struct err failed = {0};
-    struct store_confirm in = {.id = drive->row->id, .attempt = attempt};
+    struct store_confirm in = {.id = drive->row->id, .attempt = drive->row->attempt};
     if (up->vt->confirm && !up->vt->confirm(up, cookie, true, drive->deadline, &failed)) {
-        in.again_at = clock_now() + backoff(attempt);
+        in.failures = failed_before + 1;
+        in.again_at = clock_now() + backoff(in.failures);
         in.reason = failed.text;
     }
     debug_boundary("confirmed");
@@ -200,7 +210,7 @@ static bool take_cert(const struct ra_drive *drive, struct up_reply *reply, stru
     debug_boundary("recorded");
     /* Who was fenced says nothing: the other driver confirms what it recorded. */
     return !unconfirmed || result == STORE_FENCED ||
-           confirm(drive, buf_bytes(&reply->cookie), drive->row->attempt, err);
+           confirm(drive, buf_bytes(&reply->cookie), 0, err);
 }
 
 /* Where a request goes of which nobody knows what became. What waits at the CA can be asked for
@@ -217,7 +227,8 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
                   struct err *err)
 {
     enum txn_state state = drive->row->state;
-    int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(drive->row->attempt);
+    int tries = result == UP_PENDING ? drive->row->attempt : failures(drive);
+    int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(tries);
     if (wait > WISH_MAX_SECONDS)
         wait = WISH_MAX_SECONDS;
     int64_t next_at = clock_now() + wait;
@@ -308,7 +319,7 @@ bool ra_drive(struct ra_drive *drive, struct ra_outcome *outcome, struct err *er
 {
     struct store_request now = {0};
     bool ok = txn_is_final(drive->row->state)
-                  ? confirm(drive, buf_bytes(&drive->row->cookie), drive->row->attempt, err)
+                  ? confirm(drive, buf_bytes(&drive->row->cookie), drive->row->failures, err)
                   : ask_and_apply(drive, err);
     ok = ok && drive->store->vt->request_by_id(drive->store, drive->row->id, &now, err) &&
          ra_outcome_of_row(drive->settings, &now, outcome, err);

@@ -18,9 +18,11 @@
 #define RETRIES_MAX 20
 #define RETRIES_PER_RUN 0.2
 #define RETRIES_PER_MS (1.0 / 5000)
+#define BUCKETS 4096 /* of jobs, by their id */
 
 struct job {
     struct link link;
+    struct link same; /* of one bucket */
     char id[RA_ID_LEN + 1];
 };
 
@@ -30,6 +32,7 @@ struct line {
     char *name;
     pthread_cond_t changed;
     struct link waiting, running; /* jobs */
+    struct link *buckets;         /* both, by their id */
     size_t waiting_count, running_count;
     unsigned threads, idle;
     struct cfg_line conf;
@@ -72,6 +75,40 @@ static struct line *find(struct lines *lines, const char *name)
             return line;
     }
     return NULL;
+}
+
+/* FNV-1a. */
+static struct link *bucket_of(const struct line *line, const char *id)
+{
+    uint32_t hash = 2166136261U;
+    for (; *id; id++)
+        hash = (hash ^ (uint8_t)*id) * 16777619U;
+    return &line->buckets[hash % BUCKETS];
+}
+
+static bool has_job(const struct line *line, const char *id)
+{
+    const struct link *bucket = bucket_of(line, id);
+    for (const struct link *link = bucket->next; link != bucket; link = link->next)
+        if (strcmp(LINK_OWNER(link, const struct job, same)->id, id) == 0)
+            return true;
+    return false;
+}
+
+static void job_add(struct line *line, const char *id)
+{
+    struct job *job = mem_zalloc(sizeof *job);
+    memcpy(job->id, id, strnlen(id, RA_ID_LEN));
+    link_add(&line->waiting, &job->link);
+    link_add(bucket_of(line, job->id), &job->same);
+    line->waiting_count++;
+}
+
+static void job_free(struct job *job)
+{
+    link_drop(&job->link);
+    link_drop(&job->same);
+    free(job);
 }
 
 static void cond_init(pthread_cond_t *cond)
@@ -235,9 +272,8 @@ static void run(struct line *line, struct job *job)
     if (result == LINE_FINE)
         line->run_ms += ((double)(clock_mono_ms() - start) - line->run_ms) / 8;
     count_result(line, settings, result, hold);
-    link_drop(&job->link);
     line->running_count--;
-    free(job);
+    job_free(job);
     pthread_cond_broadcast(&line->changed);
     settings_drop(lines, settings);
 }
@@ -310,6 +346,9 @@ static void line_set(struct lines *lines, struct ra_settings *settings, size_t u
         line->retries = RETRIES_MAX;
         link_init(&line->waiting);
         link_init(&line->running);
+        line->buckets = mem_zalloc(BUCKETS * sizeof *line->buckets);
+        for (size_t i = 0; i < BUCKETS; i++)
+            link_init(&line->buckets[i]);
         cond_init(&line->changed);
         link_add(&lines->all, &line->link);
     }
@@ -327,8 +366,8 @@ static void line_set(struct lines *lines, struct ra_settings *settings, size_t u
 /* Requests of an upstream that has gone wait in the store. */
 static void line_unset(struct line *line)
 {
-    for (struct link *link; (link = link_take(&line->waiting));)
-        free(LINK_OWNER(link, struct job, link));
+    while (!link_none(&line->waiting))
+        job_free(LINK_OWNER(line->waiting.next, struct job, link));
     line->waiting_count = 0;
     line->breaker = LINE_CLOSED;
     line->probe_due = false;
@@ -370,6 +409,7 @@ static void line_free(struct line *line)
     line_unset(line);
     pthread_cond_destroy(&line->changed);
     free(line->name);
+    free(line->buckets);
     free(line);
 }
 
@@ -398,14 +438,6 @@ bool lines_free(struct lines *lines, int64_t limit_ms)
     return true;
 }
 
-static bool has_job(const struct link *list, const char *id)
-{
-    for (const struct link *link = list->next; link != list; link = link->next)
-        if (strcmp(LINK_OWNER(link, const struct job, link)->id, id) == 0)
-            return true;
-    return false;
-}
-
 static size_t room(const struct line *line)
 {
     bool shut = !line->settings || line->breaker == LINE_OPEN;
@@ -417,13 +449,10 @@ bool lines_add(struct lines *lines, const char *upstream, const char *id)
 {
     pthread_mutex_lock(&lines->mutex);
     struct line *line = find(lines, upstream);
-    bool there = line && (has_job(&line->running, id) || has_job(&line->waiting, id));
+    bool there = line && has_job(line, id);
     bool added = line && !there && !lines->stop && room(line);
     if (added) {
-        struct job *job = mem_zalloc(sizeof *job);
-        memcpy(job->id, id, strnlen(id, RA_ID_LEN));
-        link_add(&line->waiting, &job->link);
-        line->waiting_count++;
+        job_add(line, id);
         wake(line, line_main);
     }
     pthread_mutex_unlock(&lines->mutex);
@@ -469,22 +498,38 @@ int lines_delay(struct lines *lines, const char *upstream)
     return ms > (int64_t)DELAY_MAX_SECONDS * 1000 ? DELAY_MAX_SECONDS : (int)((ms + 999) / 1000);
 }
 
-bool lines_retry(struct lines *lines, const char *upstream)
+static void retries_fill(struct line *line)
 {
     int64_t now = clock_mono_ms();
+    line->retries += (double)(now - line->retries_at) * RETRIES_PER_MS;
+    line->retries_at = now;
+    if (line->retries > RETRIES_MAX)
+        line->retries = RETRIES_MAX;
+}
+
+bool lines_retry(struct lines *lines, const char *upstream)
+{
     bool may = false;
     pthread_mutex_lock(&lines->mutex);
     struct line *line = find(lines, upstream);
     if (line) {
-        line->retries += (double)(now - line->retries_at) * RETRIES_PER_MS;
-        line->retries_at = now;
-        if (line->retries > RETRIES_MAX)
-            line->retries = RETRIES_MAX;
+        retries_fill(line);
         may = line->retries >= 1;
         line->retries -= may;
     }
     pthread_mutex_unlock(&lines->mutex);
     return may;
+}
+
+size_t lines_retries(struct lines *lines, const char *upstream)
+{
+    pthread_mutex_lock(&lines->mutex);
+    struct line *line = find(lines, upstream);
+    if (line)
+        retries_fill(line);
+    size_t count = line ? (size_t)line->retries : 0;
+    pthread_mutex_unlock(&lines->mutex);
+    return count;
 }
 
 bool lines_wait_begin(struct lines *lines, const char *upstream)

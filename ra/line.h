@@ -52,6 +52,8 @@ int lines_delay(struct lines *lines, const char *upstream);
 /* Takes from the budget of retries, which runs that went fine and time fill: a CA that fails is not
  * asked again and again for all that has failed. */
 bool lines_retry(struct lines *lines, const char *upstream);
+/* How many the budget has now. */
+size_t lines_retries(struct lines *lines, const char *upstream);
 
 /* Around a device's wait: false if it had better come again. A line that let the last one wait in
  * vain lets one wait at a time. */

@@ -12,8 +12,6 @@
 #include <string.h>
 
 #define LINES_STOP_MS 35000 /* the service manager waits no longer than 90 s for all */
-#define SWEEP_MAX 64
-#define SWEEP_LINE_MAX 1024
 
 struct ra *ra_new(struct store *store, void (*told)(const char *about, const struct err *err))
 {
@@ -348,52 +346,6 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
                  : submit_new(ra, &c, dedup, outcome, err);
     ra_case_clear(&c);
     return ok && (request->op != RA_KEYGEN || add_key(ra, outcome, err));
-}
-
-/* Claims and drives one row; one that is faulty does not stop the others. */
-static bool sweep_row(struct ra *ra, const struct ra_settings *settings, const char *id,
-                      struct err *err)
-{
-    struct store_request row = {0};
-    struct work_end end = {0};
-    bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err) &&
-              (!row.id[0] || work_claim(ra, settings, &row, &end, err));
-    ra_outcome_clear(&end.outcome);
-    store_request_clear(&row);
-    return ok || err_within(err, "driving request %s", id);
-}
-
-/* Of one upstream: into its line as far as there is room, or at once. */
-static bool sweep_upstream(struct ra *ra, const struct ra_settings *settings, size_t upstream,
-                           size_t *moved, struct err *err)
-{
-    const struct cfg_upstream *conf = &settings->cfg->upstreams[upstream];
-    const struct cfg_line *line = cfg_upstream_line(conf);
-    struct store_due due = {conf->name, clock_now()};
-    struct store_ids ids = {.max = line ? SWEEP_LINE_MAX : SWEEP_MAX};
-    if (line && lines_room(ra->lines, conf->name) < ((size_t)line->queue + 1) / 2)
-        return true;
-    ids.ids = mem_zalloc(ids.max * sizeof *ids.ids);
-    bool ok = ra->store->vt->request_due(ra->store, &due, &ids, err);
-    for (size_t i = 0; i < ids.count; i++) {
-        bool done = line ? lines_add(ra->lines, conf->name, ids.ids[i])
-                         : sweep_row(ra, settings, ids.ids[i], err);
-        *moved += done && !line;
-        ok = ok && (done || line);
-    }
-    free(ids.ids);
-    return ok;
-}
-
-bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, struct err *err)
-{
-    bool ok = true;
-    *moved = 0;
-    lines_tick(ra->lines);
-    keyring_purge(ra->keys);
-    for (size_t i = 0; i < settings->cfg->upstream_count; i++)
-        ok = sweep_upstream(ra, settings, i, moved, err) && ok;
-    return ok;
 }
 
 void ra_delivered(struct ra *ra, const char *request_id)

@@ -258,7 +258,7 @@ static void tell(struct ra *ra, const char *about, const struct err *err)
 static bool is_due(struct ra *ra, const struct store_request *row)
 {
     bool open = !txn_is_final(row->state) && row->state != TXN_HELD;
-    bool again = row->state == TXN_ORDERED && row->attempt > 0;
+    bool again = row->state == TXN_ORDERED && row->failures > 0;
     return row->id[0] && (open || row->confirm) && row->next_at <= clock_now() &&
            row->lease_until <= clock_now() && (!again || lines_retry(ra->lines, row->upstream));
 }

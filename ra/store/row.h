@@ -29,6 +29,7 @@ struct store_request {
     int64_t created, updated;
     int64_t next_at;     /* not before this time should the connector be asked again */
     int attempt;         /* fences writes; 0: nobody has driven it yet */
+    int failures;        /* of asking the CA, in a row */
     int64_t lease_until; /* 0: nobody drives it, and who did put it back in good order */
     struct buf cert;     /* DER, when ISSUED */
     bool cert_live;      /* neither revoked nor replaced since */
@@ -73,9 +74,11 @@ struct store_ids {
     char (*ids)[RA_ID_LEN + 1];
     size_t count, max;
 };
+/* retries: those that are to be sent again since sending failed, or all others. */
 struct store_due {
     const char *upstream;
     int64_t now;
+    bool retries;
 };
 
 /* Whether a public key was used for other names before. */

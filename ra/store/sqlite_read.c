@@ -10,7 +10,7 @@
     "SELECT r.id, r.profile, r.upstream, r.state, r.op, r.dedup, r.prover, r.txn, r.csr, "         \
     "r.handle, r.cookie, r.renews, r.origin, r.subject, r.reason, r.created, r.updated, "          \
     "r.next_at, r.attempt, r.lease_until, c.der, "                                                 \
-    "coalesce(c.revoked_at = 0 AND c.replaced_by = '', 0), r.confirm "                             \
+    "coalesce(c.revoked_at = 0 AND c.replaced_by = '', 0), r.confirm, r.failures "                 \
     "FROM request r LEFT JOIN cert c ON c.request = r.id "
 
 #define CERT_COLUMNS                                                                               \
@@ -54,6 +54,7 @@ static bool request_row(sqlite3_stmt *stmt, struct store_request *row, struct er
     row->lease_until = sqlite3_column_int64(stmt, 19);
     row->cert_live = sqlite3_column_int(stmt, 21);
     row->confirm = sqlite3_column_int(stmt, 22);
+    row->failures = sqlite3_column_int(stmt, 23);
     if (!ok || !txn_state_parse(state, &row->state))
         return err_set(err, ERR_LOCAL, "store: request %s cannot be read (state \"%s\")", row->id,
                        state);
@@ -157,6 +158,7 @@ bool db_request_due(struct db *db, const struct store_due *due, struct store_ids
         db_prepare(db,
                    "SELECT id FROM request INDEXED BY request_due WHERE "
                    "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1) AND upstream = ?1 "
+                   "AND (state = 'ordered' AND failures > 0) = ?4 "
                    "AND next_at <= ?2 AND lease_until <= ?2 ORDER BY next_at LIMIT ?3",
                    err);
     if (!stmt)
@@ -164,6 +166,7 @@ bool db_request_due(struct db *db, const struct store_due *due, struct store_ids
     db_bind_text(stmt, 1, due->upstream);
     sqlite3_bind_int64(stmt, 2, due->now);
     sqlite3_bind_int64(stmt, 3, (int64_t)ret->max);
+    sqlite3_bind_int(stmt, 4, due->retries);
     bool row, ok;
     ret->count = 0;
     while ((ok = db_step(db, stmt, &row, err)) && row && ret->count < ret->max)

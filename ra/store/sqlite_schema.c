@@ -53,6 +53,10 @@ static const char *const steps[] = {
     "INSERT OR IGNORE INTO key_use SELECT key_of('ck', der), key_of('cn', der), request FROM cert;"
     "INSERT OR IGNORE INTO key_use SELECT key_of('rk', csr), key_of('rn', csr), id FROM request "
     "WHERE state IN ('held', 'ordered', 'waiting', 'suspect');",
+    "ALTER TABLE request ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX request_due;"
+    "CREATE INDEX request_due ON request (upstream, (state = 'ordered' AND failures > 0), next_at) "
+    "WHERE state IN ('ordered', 'waiting', 'suspect') OR confirm = 1;",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

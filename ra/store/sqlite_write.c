@@ -215,7 +215,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         db_prepare(db,
                    "UPDATE request SET state = ?4, cookie = CASE WHEN ?5 THEN ?6 ELSE cookie END, "
                    "next_at = ?7, reason = coalesce(?8, reason), updated = ?9, lease_until = 0, "
-                   "handle = coalesce(?10, handle) "
+                   "handle = coalesce(?10, handle), failures = ?11 "
                    "WHERE id = ?1 AND attempt = ?2 AND state = ?3",
                    err);
     if (!stmt)
@@ -231,6 +231,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
     sqlite3_bind_int64(stmt, 9, clock_now());
     if (in->handle.ptr)
         db_bind_bytes(stmt, 10, in->handle);
+    sqlite3_bind_int(stmt, 11, in->failures);
     if (!db_run(db, stmt, err))
         return DB_FAILED;
     if (sqlite3_changes(db->handle) != 1) {
@@ -342,7 +343,8 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
     const struct store_confirm *in = arg;
     sqlite3_stmt *stmt = db_prepare(db,
                                     "UPDATE request SET confirm = ?3 > 0, next_at = ?3, "
-                                    "reason = coalesce(?4, reason), lease_until = 0 "
+                                    "reason = coalesce(?4, reason), lease_until = 0, "
+                                    "failures = ?5 "
                                     "WHERE id = ?1 AND attempt = ?2 AND confirm = 1",
                                     err);
     if (!stmt)
@@ -351,6 +353,7 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
     sqlite3_bind_int(stmt, 2, in->attempt);
     sqlite3_bind_int64(stmt, 3, in->again_at);
     db_bind_text(stmt, 4, in->reason);
+    sqlite3_bind_int(stmt, 5, in->failures);
     return written(db_run(db, stmt, err));
 }
 

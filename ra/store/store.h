@@ -26,7 +26,7 @@ struct store_vt {
     bool (*request_by_id)(struct store *store, const char *id, struct store_request *ret,
                           struct err *err);
     /* ORDERED, WAITING, SUSPECT and unconfirmed requests of an upstream whose lease is over and
-     * whose time has come; those that wait longest first. */
+     * whose time has come; those that wait longest first. See store_due. */
     bool (*request_due)(struct store *store, const struct store_due *due, struct store_ids *ret,
                         struct err *err);
     /* Newest first; of filter: profile, upstream and limit. */

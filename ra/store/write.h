@@ -35,6 +35,7 @@ struct store_move {
     struct bytes cookie; /* replaces the stored one unless ptr is NULL */
     struct bytes handle; /* likewise */
     int64_t next_at;
+    int failures;                    /* in a row, up to now */
     const char *reason;              /* or NULL */
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
@@ -62,6 +63,7 @@ struct store_confirm {
     const char *id;
     int attempt;
     int64_t again_at;   /* 0: the CA has heard */
+    int failures;       /* in a row, up to now */
     const char *reason; /* why not, or NULL */
 };
 

@@ -135,6 +135,17 @@ struct store_request box_row(const struct box *box, unsigned n)
     return row;
 }
 
+int box_claim(const struct box *box, unsigned n, int64_t seconds)
+{
+    char id[RA_ID_LEN + 1];
+    struct err err = {0};
+    int attempt = -1;
+    box_id(n, id);
+    if (!box->store->vt->claim(box->store, id, seconds, &attempt, &err))
+        fail_msg("%s", err.text);
+    return attempt;
+}
+
 void box_move(const struct box *box, unsigned n, enum txn_state to)
 {
     struct store_request row = box_row(box, n);

@@ -46,6 +46,8 @@ void box_add(const struct box *box, unsigned n, enum txn_state state);
 /* Request n as stored; it must be there. The caller clears it. */
 struct store_request box_row(const struct box *box, unsigned n);
 bool box_has(const struct box *box, unsigned n);
+/* Takes its lease: the new attempt, or 0. */
+int box_claim(const struct box *box, unsigned n, int64_t seconds);
 /* Moves request n, which is in that state, as the holder of its attempt. */
 void box_move(const struct box *box, unsigned n, enum txn_state to);
 /* Brings a new request n into any state; ISSUED gives it a certificate of its own. */

@@ -178,6 +178,27 @@ static void test_bounded(void **state)
     assert_int_equal(lines_room(ca->lines, "ca"), 5);
 }
 
+/* Whether a request stands in a long line is known at once, so that a hundred thousand of them can
+ * be offered again and again. Walking along the line would take minutes. */
+static void test_long_line(void **state)
+{
+    enum { LENGTH = 100000, SECONDS = 20 };
+    struct ca *ca = *state;
+    ca->conf->queue = LENGTH;
+    lines_configure(ca->lines, ca->settings);
+    ca->stuck = true;
+    int64_t end = clock_mono_ms() + SECONDS * 1000;
+    for (int again = 0; again < 2; again++) {
+        for (int i = 0; i < LENGTH; i++) {
+            assert_true(offer(ca, i));
+            assert_true(clock_mono_ms() < end);
+        }
+    }
+    assert_in_range(state_of(ca).waiting, LENGTH - 3, LENGTH);
+    lines_configure(ca->lines, ca->settings);
+    assert_true(offer(ca, LENGTH));
+}
+
 /* After so many failures in a row the CA is left alone; then it is probed, then one request goes
  * first, and when that is fine the others follow. */
 static void test_breaker(void **state)
@@ -416,13 +437,21 @@ static void test_slow_rate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_inflight),     TEST(test_bounded),
-        TEST(test_breaker),      TEST(test_half_open_fails),
-        TEST(test_not_in_a_row), TEST(test_hold),
-        TEST(test_rate),         TEST(test_retries),
-        TEST(test_waits),        TEST(test_end),
-        TEST(test_removed),      TEST(test_replaced),
-        TEST(test_no_thread),    TEST(test_slow_rate),
+        TEST(test_inflight),
+        TEST(test_bounded),
+        TEST(test_long_line),
+        TEST(test_breaker),
+        TEST(test_half_open_fails),
+        TEST(test_not_in_a_row),
+        TEST(test_hold),
+        TEST(test_rate),
+        TEST(test_retries),
+        TEST(test_waits),
+        TEST(test_end),
+        TEST(test_removed),
+        TEST(test_replaced),
+        TEST(test_no_thread),
+        TEST(test_slow_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

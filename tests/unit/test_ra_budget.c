@@ -3,7 +3,9 @@
 #include "ra/line.h"
 #include "tests/support/ra_world.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WAIT_SECONDS 20
 
@@ -43,10 +45,60 @@ static void test_empty(void **state)
     csr_free(csr);
 }
 
+/* As an operator does with a suspect one: it is sent as if for the first time. */
+static void approve(const struct world *w, const char *id)
+{
+    struct store_move move = {
+        .id = id, .from = TXN_SUSPECT, .to = TXN_ORDERED, .next_at = clock_now()};
+    enum store_write result;
+    struct err err;
+    assert_true(w->store->vt->claim(w->store, id, 10, &move.attempt, &err));
+    assert_true(w->store->vt->move(w->store, &move, &result, &err));
+    assert_int_equal(result, STORE_DONE);
+}
+
+/* More requests than a sweep takes wait for a budget of retries that is used up. One that is sent
+ * for the first time does not stand behind them. */
+static void test_starved(void **state)
+{
+    enum { STARVED = 1100, SWEEPS = 20 };
+    struct world *w = *state;
+    struct cfg_line line = {.inflight = 1,
+                            .queue = 2 * STARVED,
+                            .wait = 1,
+                            .deadline = 5,
+                            .failures = 100000,
+                            .open_seconds = 1};
+    char id[RA_ID_LEN + 1], subject[32];
+    for (unsigned i = 0; i < STARVED + 1; i++) {
+        w->ca[0].submit = i == STARVED ? UP_UNKNOWN : UP_RETRY;
+        snprintf(subject, sizeof subject, "CN=r%u", i);
+        struct csr *csr = world_csr(subject, NULL, w->key);
+        struct ra_request request = world_enroll(w, csr);
+        world_pending(w, &request, id);
+        csr_free(csr);
+    }
+    w->conf[0].kind = &remote;
+    w->conf[0].options = &line;
+    w->cfg.limits.threads = 8;
+    ra_apply(w->ra, &w->settings);
+    clock_set(clock_now() + 3600);
+    while (lines_retry(ra_lines_get(w->ra), w->conf[0].name))
+        ;
+    approve(w, id);
+    w->ca[0].submit = UP_ISSUED;
+    for (int i = 0; i < SWEEPS && world_inventory(w) == 0; i++) {
+        (void)world_sweep(w);
+        usleep(50000);
+    }
+    world_state(w, id, TXN_ISSUED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_empty, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_starved, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

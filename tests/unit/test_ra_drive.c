@@ -229,6 +229,25 @@ static void test_retry(void **state)
     device_close(&d);
 }
 
+/* Polls that find the request still waiting are no failures: one that fails after days of them is
+ * tried again within seconds, and the next one after it somewhat later. */
+static void test_retry_after_polls(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_pending(w, UP_PENDING, 0);
+    for (int round = 0; round < 8; round++) {
+        d.ca->poll = UP_PENDING;
+        for (int i = 0; i < 12; i++)
+            sweep_due(&d);
+        d.ca->poll = round % 2 ? UP_RETRY : UP_UNKNOWN;
+        for (int64_t limit = 5; limit < 50; limit *= 2) {
+            sweep_due(&d);
+            assert_in_range(next_at(&d) - clock_now(), 1, limit);
+        }
+    }
+    device_close(&d);
+}
+
 /* When a request left and no answer came, a CA that would issue twice is only asked what became of
  * it, until it says so. */
 static void test_unknown(void **state)
@@ -499,16 +518,13 @@ static void test_trail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pending),         TEST(test_polled),
-        TEST(test_long_wish),       TEST(test_polled_by_txn),
-        TEST(test_poll_fails),      TEST(test_refused),
-        TEST(test_retry),           TEST(test_unknown),
-        TEST(test_unknown_refused), TEST(test_unknown_for_good),
-        TEST(test_unknown_safe),    TEST(test_unconfirmed),
-        TEST(test_fenced),          TEST(test_crash_safe),
-        TEST(test_crash_unsafe),    TEST(test_crash_device),
-        TEST(test_orphan),          TEST(test_sweep_goes_on),
-        TEST(test_delivered),       TEST(test_trail),
+        TEST(test_pending),         TEST(test_polled),           TEST(test_long_wish),
+        TEST(test_polled_by_txn),   TEST(test_poll_fails),       TEST(test_refused),
+        TEST(test_retry),           TEST(test_unknown),          TEST(test_retry_after_polls),
+        TEST(test_unknown_refused), TEST(test_unknown_for_good), TEST(test_unknown_safe),
+        TEST(test_unconfirmed),     TEST(test_fenced),           TEST(test_crash_safe),
+        TEST(test_crash_unsafe),    TEST(test_crash_device),     TEST(test_orphan),
+        TEST(test_sweep_goes_on),   TEST(test_delivered),        TEST(test_trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -260,17 +260,6 @@ static void test_txn(void **state)
     assert_int_equal(poll(box, "a", bytes_of(NULL, 0), 'p'), 0);
 }
 
-static int claim(const struct box *box, unsigned n, int64_t seconds)
-{
-    char id[RA_ID_LEN + 1];
-    struct err err = {0};
-    int attempt = -1;
-    box_id(n, id);
-    if (!box->store->vt->claim(box->store, id, seconds, &attempt, &err))
-        fail_msg("%s", err.text);
-    return attempt;
-}
-
 /* Who ordered has the lease for half a minute; then one after the other may take it, and each time
  * the fence moves. */
 static void test_claim(void **state)
@@ -278,17 +267,17 @@ static void test_claim(void **state)
     struct box *box = *state;
     box_add(box, 1, TXN_ORDERED);
     clock_set(BOX_NOW + BOX_LEASE - 1);
-    assert_int_equal(claim(box, 1, 60), 0);
+    assert_int_equal(box_claim(box, 1, 60), 0);
     clock_set(BOX_NOW + BOX_LEASE);
-    assert_int_equal(claim(box, 1, 60), 2);
-    assert_int_equal(claim(box, 1, 60), 0);
+    assert_int_equal(box_claim(box, 1, 60), 2);
+    assert_int_equal(box_claim(box, 1, 60), 0);
     clock_set(BOX_NOW + BOX_LEASE + 60);
-    assert_int_equal(claim(box, 1, 10), 3);
+    assert_int_equal(box_claim(box, 1, 10), 3);
     struct store_request row = box_row(box, 1);
     assert_int_equal(row.attempt, 3);
     assert_int_equal(row.lease_until, BOX_NOW + BOX_LEASE + 70);
     store_request_clear(&row);
-    assert_int_equal(claim(box, 2, 10), 0); /* there is none */
+    assert_int_equal(box_claim(box, 2, 10), 0); /* there is none */
 }
 
 /* Only what can still be driven can be claimed, and a move gives the lease back. */
@@ -300,11 +289,11 @@ static void test_claim_states(void **state)
         box_bring(box, s, (enum txn_state)s);
         if (open)
             box_move(box, s, (enum txn_state)s);
-        assert_int_equal(claim(box, s, 10), open ? 2 : 0);
-        assert_int_equal(claim(box, s, 10), 0);
+        assert_int_equal(box_claim(box, s, 10), open ? 2 : 0);
+        assert_int_equal(box_claim(box, s, 10), 0);
         if (open)
             box_move(box, s, (enum txn_state)s);
-        assert_int_equal(claim(box, s, 10), open ? 3 : 0);
+        assert_int_equal(box_claim(box, s, 10), open ? 3 : 0);
     }
 }
 
@@ -321,10 +310,10 @@ static void test_fenced(void **state)
     struct cert *cert = box_cert(box, 1);
     box_add(box, 1, TXN_ORDERED);
     clock_set(BOX_NOW + BOX_LEASE);
-    assert_int_equal(claim(box, 1, 60), 2);
+    assert_int_equal(box_claim(box, 1, 60), 2);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char id[RA_ID_LEN + 1];
-        struct store_move move = {id,  rows[i].attempt, rows[i].from, TXN_REFUSED, {0}, {0}, 5,
+        struct store_move move = {id,  rows[i].attempt, rows[i].from, TXN_REFUSED, {0}, {0}, 5, 0,
                                   "x", &event};
         struct store_record record = {.id = id,
                                       .attempt = rows[i].attempt,
@@ -366,7 +355,7 @@ static void test_moves(void **state)
             int64_t audited = box_audited(box);
             char id[RA_ID_LEN + 1];
             struct store_move move = {
-                id, 1, (enum txn_state)from, (enum txn_state)to, {0}, {0}, 0, NULL, &event};
+                id, 1, (enum txn_state)from, (enum txn_state)to, {0}, {0}, 0, 0, NULL, &event};
             box_id(n, id);
             bool moved = box->store->vt->move(box->store, &move, &result, &err);
             struct store_request row = box_row(box, n);
@@ -391,7 +380,7 @@ static void test_unaudited(void **state)
     struct store_order order = {
         .request = &request, .retry_window = BOX_WINDOW, .audit = &too_long};
     char id[RA_ID_LEN + 1], existing[RA_ID_LEN + 1];
-    struct store_move move = {id, 1, TXN_ORDERED, TXN_REFUSED, {0}, {0}, 5, "x", &too_long};
+    struct store_move move = {id, 1, TXN_ORDERED, TXN_REFUSED, {0}, {0}, 5, 0, "x", &too_long};
     enum store_order_result ordered;
     enum store_write moved;
     struct err err = {0};
@@ -416,7 +405,7 @@ static void test_unaudited(void **state)
 static void move_with(const struct box *box, struct bytes cookie, const char *reason)
 {
     char id[RA_ID_LEN + 1];
-    struct store_move move = {id, 1, TXN_WAITING, TXN_WAITING, cookie, {0}, 77, reason, &event};
+    struct store_move move = {id, 1, TXN_WAITING, TXN_WAITING, cookie, {0}, 77, 3, reason, &event};
     enum store_write result;
     struct err err = {0};
     box_id(1, id);
@@ -431,6 +420,7 @@ static void check_moved(const struct box *box, const char *cookie, const char *r
     assert_string_equal(buf_str(&row.cookie), cookie);
     assert_string_equal(row.reason, reason);
     assert_int_equal(row.next_at, 77);
+    assert_int_equal(row.failures, 3);
     assert_int_equal(row.updated, clock_now());
     assert_int_equal(row.created, BOX_NOW);
     assert_int_equal(row.lease_until, 0);
@@ -450,66 +440,6 @@ static void test_move_fields(void **state)
     check_moved(box, "ticket", "queued");
     move_with(box, bytes_str(""), "");
     check_moved(box, "", "");
-}
-
-static void check_due(const struct box *box, int64_t now, size_t max, const char *want)
-{
-    char ids[8][RA_ID_LEN + 1], got[64] = "";
-    struct store_ids due = {ids, 99, max};
-    struct store_due what = {"ca", now};
-    struct err err = {0};
-    if (!box->store->vt->request_due(box->store, &what, &due, &err))
-        fail_msg("%s", err.text);
-    for (size_t i = 0; i < due.count; i++)
-        snprintf(got + strlen(got), sizeof got - strlen(got), "%c", ids[i][RA_ID_LEN - 1]);
-    assert_string_equal(got, want);
-}
-
-/* Due is what is open, in nobody's hands, and whose time has come: the earliest first, and never
- * more than there is room for. */
-static void test_due(void **state)
-{
-    struct box *box = *state;
-    for (unsigned s = 0; s < TXN_STATE_COUNT; s++)
-        box_bring(box, s, (enum txn_state)s);
-    struct store_request late = box_request(8, TXN_ORDERED);
-    late.next_at = BOX_NOW + 100;
-    assert_int_equal(box_order(box, &late, NULL, NULL), STORE_ORDERED);
-    store_request_clear(&late);
-    box_add(box, 9, TXN_HELD);
-    check_due(box, BOX_NOW, 8, "25"); /* WAITING and SUSPECT were moved there, so they are free */
-    check_due(box, BOX_NOW + BOX_LEASE - 1, 8, "25");
-    check_due(box, BOX_NOW + BOX_LEASE, 8, "125");
-    check_due(box, BOX_NOW + 99, 8, "125");
-    check_due(box, BOX_NOW + 100, 8, "1258");
-    check_due(box, BOX_NOW + 100, 2, "12");
-    check_due(box, BOX_NOW + 100, 0, "");
-    assert_int_equal(claim(box, 2, 1000), 2);
-    check_due(box, BOX_NOW + 100, 8, "158");
-    box_move(box, 9, TXN_ORDERED); /* approved */
-    check_due(box, BOX_NOW, 8, "59");
-}
-
-/* A clock that was set back while nobody served does not make requests wait until it is there
- * again: what was written in the future is due. What waits by a clock that is right goes on
- * waiting. */
-static void test_clock_back(void **state)
-{
-    struct box *box = *state;
-    struct store_request late = box_request(1, TXN_ORDERED);
-    late.next_at = BOX_NOW + 100;
-    assert_int_equal(box_order(box, &late, NULL, NULL), STORE_ORDERED);
-    store_request_clear(&late);
-    box_close(box);
-    clock_set(BOX_NOW + 1);
-    box_open(box, true);
-    check_due(box, BOX_NOW + 1, 8, "");
-    check_due(box, BOX_NOW + 100, 8, "1");
-    box_close(box);
-    clock_set(BOX_NOW - 86400);
-    box_open(box, true);
-    check_due(box, BOX_NOW - 86400, 8, "1");
-    clock_set(BOX_NOW);
 }
 
 struct list {
@@ -585,8 +515,8 @@ int main(void)
         TEST(test_window_open),  TEST(test_states_answer), TEST(test_revoked),
         TEST(test_replaced),     TEST(test_txn),           TEST(test_claim),
         TEST(test_claim_states), TEST(test_fenced),        TEST(test_moves),
-        TEST(test_move_fields),  TEST(test_due),           TEST(test_list),
-        TEST(test_counts),       TEST(test_unaudited),     TEST(test_clock_back),
+        TEST(test_move_fields),  TEST(test_list),          TEST(test_counts),
+        TEST(test_unaudited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
