@@ -79,15 +79,15 @@ def read_reply(file):
 
 
 class Tls12:
-    """One connection of TLS 1.2; resumed if a session is given."""
+    """One connection of TLS 1.2, from an address of the loopback; resumed if a session is given."""
 
-    def __init__(self, gw, session=None, context=None, cert=None):
+    def __init__(self, gw, session=None, context=None, cert=None, origin="127.0.0.1"):
         self.context = context or ssl.create_default_context(cafile=gw.root)
         if not context:
             self.context.maximum_version = ssl.TLSVersion.TLSv1_2
         if cert:
             self.context.load_cert_chain(*cert)
-        raw = socket.create_connection(("127.0.0.1", gw.est_port), timeout=30)
+        raw = socket.create_connection(("127.0.0.1", gw.est_port), timeout=30, source_address=(origin, 0))
         self.tls = self.context.wrap_socket(raw, server_hostname="localhost", session=session)
         self.file = self.tls.makefile("rb")
 

@@ -91,7 +91,7 @@ class Security(EstFlow):
         self.assertEqual(self.status(request("simpleenroll", csr, good)), 200)
 
     def test_s9_guessing(self):
-        """S9, RFC 6585 4: the eleventh wrong password of a user hears 429 with Retry-After, another user does not"""
+        """S9, RFC 6585 4: the eleventh wrong password of a user hears 429 with Retry-After; the user elsewhere, and others, do not"""
         csr = make_csr(self.gw.work("s9"), "/CN=s9")
         for _ in range(10):
             self.assertEqual(self.status(request("simpleenroll", csr, basic("GUESSGUESSGUESSGUESS", "guesser"))), 401)
@@ -100,7 +100,9 @@ class Security(EstFlow):
             status, headers, _ = conn.ask(request("simpleenroll", csr, basic(good, "guesser")))
         self.assertEqual(status, 429)
         self.assertGreater(int(headers["Retry-After"]), 0)
-        self.assertEqual(self.status(request("simpleenroll", csr, basic(good, "other"))), 200)
+        self.assertEqual(self.status(request("simpleenroll", csr, basic(good, "guesser")), origin="127.0.0.2"), 200)
+        other = make_csr(self.gw.work("s9"), "/CN=s9-other")
+        self.assertEqual(self.status(request("simpleenroll", other, basic(self.gw.challenge(), "other"))), 200)
 
     def test_s11_signature(self):
         """S11, RFC 7030 3.4: a CSR with one bit changed, in its names, its key or its signature, is 400"""
@@ -216,13 +218,16 @@ class Security(EstFlow):
         self.assertEqual([c for c in self.gw.certs() if "s20" in c["subject"]], [])
 
     def test_s21_headers(self):
-        """S21: what a device says of its certificate in headers counts for nothing"""
+        """S21, quirk 21: what a device says of its certificate or its address in headers counts for nothing"""
         work = self.gw.work("s21")
         cert, _ = self.enroll(work, "/CN=s21")
         der = base64.b64encode(run("openssl", "x509", "-in", cert, "-outform", "DER").stdout).decode()
         csr = make_csr(work, "/CN=s21", key="new.pem")
-        for header in (f"Client-Cert: :{der}:", f"X-SSL-Client-Cert: {der}", f"SSL_CLIENT_CERT: {der}"):
+        for header in (f"Client-Cert: :{der}:", f"X-SSL-Client-Cert: {der}", f"SSL_CLIENT_CERT: {der}", "X-Forwarded-For: 192.0.2.77",
+                       "Forwarded: for=192.0.2.77", "X-Real-IP: 192.0.2.77"):
             self.assertEqual(self.status(request("simplereenroll", csr, header)), 403, header[:20])
+        self.gw.log_line("simplereenroll", "no-certificate")
+        self.assertNotIn("192.0.2.77", self.gw.log())
 
     def test_s22_labels(self):
         """S22, RFC 7030 3.2.2: labels are one segment of plain characters and no operation's name"""
@@ -349,6 +354,22 @@ class Behind(EstFlow):
         self.assertEqual([got for got, _ in keys], [want for _, want in keys])
         self.assertEqual(self.status(waits, cert=certs[1]), 403)
         self.assertEqual(len(self.issued("s19-other")), 1)
+
+    def test_s19_crowd(self):
+        """S19: forty devices wait at once; each is told its own certificate and nobody else's, and the gateway keeps serving"""
+        work, devices = self.gw.work("s19-crowd"), []
+        self.ca.proxy.reset(*[answers(202, ("Retry-After", "2"))] * 80)
+        for number in range(40):
+            csr = make_csr(work, f"/CN=crowd-{number}", key=f"{number}.pem")
+            devices.append((f"crowd-{number}", request("simpleenroll", csr, basic(self.gw.challenge()))))
+        for subject, data in devices:
+            self.assertEqual(self.status(data), 202, subject)
+        self.assertEqual(self.status(request("cacerts")), 200)
+        self.ca.proxy.reset()
+        for subject, data in devices:
+            pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(self.wait_issued(data))).stdout
+            self.assertEqual(text("openssl", "x509", "-noout", "-subject", input=pem), f"subject=CN = {subject}\n")
+        self.assertEqual(len(self.issued("CN=crowd-")), 40)
 
     def test_s23_replace(self):
         """S23: while the CA is gone a renewal waits and the old certificate stays good; afterwards the new one replaces it"""
