@@ -53,6 +53,9 @@ static const char *const steps[] = {
     "INSERT OR IGNORE INTO key_use SELECT key_of('ck', der), key_of('cn', der), request FROM cert;"
     "INSERT OR IGNORE INTO key_use SELECT key_of('rk', csr), key_of('rn', csr), id FROM request "
     "WHERE state IN ('held', 'ordered', 'waiting', 'suspect');",
+    "CREATE TABLE challenge_miss ("
+    "  digest BLOB NOT NULL REFERENCES challenge (digest) ON DELETE CASCADE,"
+    "  names BLOB NOT NULL, PRIMARY KEY (digest, names)) WITHOUT ROWID;",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

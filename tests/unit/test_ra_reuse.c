@@ -120,7 +120,8 @@ static void test_migrated(void **state)
     snprintf(path, sizeof path, "%s", strchr(w->url, ':') + 1);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(
-        sqlite3_exec(db, "DROP TABLE key_use; PRAGMA user_version = 4", NULL, NULL, NULL),
+        sqlite3_exec(db, "DROP TABLE key_use; DROP TABLE challenge_miss; PRAGMA user_version = 4",
+                     NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);
     world_restart(w);
