@@ -9,7 +9,7 @@ import der
 import rows
 from forgeries import GenerousCa
 from gateway import run, text
-from scep_devices import Http, Quirks, Tls  # noqa: F401 pylint: disable=unused-import
+from scep_devices import Answers, Http, Quirks, Tls  # noqa: F401 pylint: disable=unused-import
 from scep_families import Families  # noqa: F401 pylint: disable=unused-import
 from scep_references import CLIENT, QUIRKS
 from scep_sentences import CAPS, Clients, Messages, Transport  # noqa: F401 pylint: disable=unused-import
