@@ -60,6 +60,12 @@ bool ra_case_open(struct ra_case *c, struct err *err)
     return true;
 }
 
+bool ra_case_renews(const struct ra_case *c)
+{
+    return c->held.found ||
+           (c->foreign.standing != RA_STRANGER && c->foreign.anchor->class == CFG_ANCHOR_EXPLICIT);
+}
+
 bool ra_case_barred(const struct ra_case *c)
 {
     return c->held.revoked || c->foreign.standing == RA_REVOKED ||
@@ -189,8 +195,8 @@ static struct ra_authorization *authorize_foreign(const struct ra_case *c)
 {
     const struct ra_foreign *foreign = &c->foreign;
     const struct cert *holder = c->request->evidence.holder;
-    bool renews = foreign->anchor->class == CFG_ANCHOR_EXPLICIT;
-    struct ra_authorization *authorization = authorize(renews ? RA_RENEW : RA_ENROLL, "");
+    struct ra_authorization *authorization =
+        authorize(ra_case_renews(c) ? RA_RENEW : RA_ENROLL, "");
     snprintf(authorization->by, sizeof authorization->by,
              "certificate %.66s of the %s anchor \"%.100s\"%s", cert_serial_get(holder),
              ra_anchor_class_name(foreign->anchor), cert_names_get(foreign->root)->subject_text,

@@ -27,6 +27,9 @@ struct ra_case {
 /* Looks at the holder's certificate, in the inventory and by the profile's anchors; ra_case_clear
  * frees it. */
 bool ra_case_open(struct ra_case *c, struct err *err) MUST_USE;
+/* By a certificate of ours or of the profile's own CA of before it is a renewal, whatever the
+ * message calls it, and the same one if it is called otherwise when it comes again. */
+bool ra_case_renews(const struct ra_case *c);
 /* The holder's certificate has been revoked, or whether it has cannot be learnt: by it nothing is
  * told, not even what was told before. */
 bool ra_case_barred(const struct ra_case *c);

@@ -338,9 +338,9 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     }
     if (!ra_case_open(&c, err))
         return false;
-    bool ok =
-        ra_request_dedup(request, c.held.found ? request->evidence.holder : NULL, dedup, err) &&
-        find_repeated(ra, &c, dedup, id, err);
+    bool ok = ra_request_dedup(request, ra_case_renews(&c) ? request->evidence.holder : NULL, dedup,
+                               err) &&
+              find_repeated(ra, &c, dedup, id, err);
     if (ok)
         ok = *id ? answer_row(ra, request, id, outcome, err)
                  : submit_new(ra, &c, dedup, outcome, err);

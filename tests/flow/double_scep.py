@@ -32,7 +32,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         operation = query.get("operation", [""])[0]
         if operation == "GetCACaps":
-            self.answer(*ca.caps, "text/plain")
+            status, body, *media = ca.caps
+            self.answer(status, body, *(media or ["text/plain"]))
         elif operation == "GetCACert":
             self.answer(200, ca.chain_der, "application/x-x509-ca-ra-cert")
         elif operation == "PKIOperation":

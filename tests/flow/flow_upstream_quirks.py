@@ -163,6 +163,30 @@ class New(QuirksTest):
         self.odd.caps = (200, CAPS)
         self.forget()
 
+    def test_capabilities(self):
+        """GetCACaps in any case, with CRLF or LF, unknown keywords and any Content-Type: POST, AES128-CBC and SHA-256."""
+        for i, caps in enumerate((b"Example.com-Thing\r\nscepstandard\r\n", b"aes\nsha-256\npostpkioperation", b"SCEPSTANDARD",
+                                  b"DES3\nSHA-1\nSHA-512\nSHA-256\nAES\nPOSTPKIOperation\n", b"\r\n SCEPStandard \r\n\r\n")):
+            self.odd.reset()
+            self.odd.caps = (200, caps, "application/octet-stream" if i else "text/html; charset=utf-8")
+            self.odd.media = "text/plain"
+            self.forget()
+            self.enrolls(f"capabilities-{i}")
+            self.assertEqual(self.odd.ways, ["POST"])
+            self.assertEqual([(r["digest"], r["cipher"]) for r in self.odd.read], [("SHA256", "AES-128-CBC")])
+        self.odd.reset()
+        self.forget()
+
+    def test_undefined(self):
+        """A pkiStatus that is not defined is no answer; a FAILURE whose failInfo is not defined is one without a reason."""
+        for i, status in enumerate(("1", "4", "7")):
+            self.odd.failure = ["fail=2", f"status={status}", self.odd.one_byte()]
+            self.suspect(f"status-{i}", "without a status")
+        for i, fail in enumerate(("5", "42")):
+            self.odd.failure = [f"fail={fail}", self.odd.one_byte()]
+            self.enroll(f"fail-{i}", code=2)
+            self.assertEqual(self.request(f"fail-{i}")["reason"], "the CA answers FAILURE without a reason")
+
     def test_old_algorithms(self):
         """Answers in DES, triple DES and with SHA-1 are not read, though they may hide a certificate."""
         for name, words, text in (("des", ["cipher=DES-CBC"], ""), ("des3", ["cipher=DES-EDE3-CBC"], ""),

@@ -2,12 +2,15 @@
 import base64
 import os
 import re
+import signal
 import socket
 import ssl
 import urllib.parse
 
+from forgeries import GenerousCa
 from gateway import run, text
-from scep_wire import PKIOP, RECIPIENT_NONCE, TXN, CertRep, Wire, connect, post
+from http_corpus import wait_until
+from scep_wire import PKIOP, RECIPIENT_NONCE, TXN, CertRep, Wire, connect, post, segments
 
 
 class Quirks(Wire):
@@ -261,21 +264,6 @@ class Http(Wire):
                 connection.sendall(head + b"\r\n" + message)
                 self.assertTrue(connection.recv(1 << 20).startswith(b"HTTP/1.1 200 "))
 
-    def test_replies(self):
-        """Replies: exact media types without parameters, Content-Length, nothing chunked, header and body in one write"""
-        message = self.request("/CN=replies")
-        posted = b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (PKIOP.encode(),
-                                                                                                      len(message))
-        for data, kind in ((b"GET /scep/default?operation=GetCACaps", "text/plain"),
-                           (b"GET /scep/default?operation=GetCACert", "application/x-x509-ca-ra-cert"),
-                           (posted + message, "application/x-pki-message")):
-            data += b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" if data.startswith(b"GET") else b""
-            for _ in range(10):
-                status, headers, _, at_once = self.talk(data)
-                self.assertEqual((status, headers["Content-Type"]), (200, kind))
-                self.assertNotIn("Transfer-Encoding", headers)
-                self.assertTrue(at_once, kind)
-
     def test_cut_off(self):
         """A body that ends early is never issued, and neither is one with more behind it"""
         message = self.request("/CN=cut-off")
@@ -285,6 +273,104 @@ class Http(Wire):
         self.assertEqual(post(self.gw, message[:-1])[0], 400)
         self.assertEqual(post(self.gw, message + b"\0")[0], 400)
         self.assertEqual([c for c in self.gw.certs() if "cut-off" in c["subject"]], [])
+
+
+class Answers(Wire):
+    """Every answer: exact media type without parameters, Content-Length, nothing chunked, header and body in one write."""
+
+    @classmethod
+    def configure(cls, gw):
+        cls.ca = GenerousCa(gw)
+        gw.edit(r"(scep: \{paths: .*ra: \[main\])\}", r"\1, next: {certificates: [ca/root.pem]}}")
+        gw.edit(r"\Z", "limits: {body: 64KiB}\n")
+
+    def answered(self, row, data, status, kind, outcome=None):
+        """The row, of an answer on a connection that ends and of one that is kept."""
+        head, rest = data.split(b"\r\n", 1)
+        with self.subTest(row):
+            for number in range(3):
+                got, headers, body, at_once = self.talk(head + b"\r\nConnection: close\r\n" + rest)
+                self.assertEqual((got, headers.get("Content-Type")), (status, kind), body[:100])
+                self.assertEqual(int(headers["Content-Length"]), len(body))
+                self.assertNotIn("Transfer-Encoding", headers)
+                self.assertTrue(at_once, f"more than one write, {number}")
+                self.assertEqual(CertRep(body).outcome if outcome else None, outcome)
+
+    @staticmethod
+    def get_line(query, path="/scep/default", method="GET"):
+        return f"{method} {path}?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+    @staticmethod
+    def post_of(message):
+        return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (PKIOP.encode(), len(message), message)
+
+    def test_messages(self):
+        signed = "application/x-pki-message"
+        message = self.request("/CN=answers")
+        self.answered("one write: SUCCESS", self.post_of(message), 200, signed, "SUCCESS")
+        value = urllib.parse.quote(base64.b64encode(message).decode(), safe="")
+        self.answered("one write: SUCCESS to a GET", self.get_line(f"operation=PKIOperation&message={value}"), 200, signed, "SUCCESS")
+        self.device.csr("/CN=answers-2", "NOTACHALLENGE2222222")
+        self.answered("one write: FAILURE", self.post_of(self.device.message("csr=csr.der")), 200, signed, "badRequest")
+        self.answered("one write: FAILURE of an envelope that is broken", self.post_of(self.device.message("csr=csr.der", "fault=3")),
+                      200, signed, "badMessageCheck")
+        self.ca.mark("hold", True)
+        self.answered("one write: PENDING", self.post_of(self.request("/CN=answers-3")), 200, signed, "PENDING")
+        self.ca.mark("hold", False)
+
+    def test_others(self):
+        for name, status, kind in (("GetCACaps", 200, "text/plain"), ("GetCACert", 200, "application/x-x509-ca-ra-cert"),
+                                   ("GetNextCACert", 200, "application/x-x509-next-ca-cert")):
+            self.answered(f"one write: {name}", self.get_line(f"operation={name}"), status, kind)
+
+    def test_errors(self):
+        for row, data, status in (
+                ("no SCEP message: 400", self.post_of(b"no message"), 400), ("no body: 400", self.post_of(b""), 400),
+                ("GET without a message: 400", self.get_line("operation=PKIOperation"), 400),
+                ("another operation: 400", self.get_line("operation=GetEverything"), 400),
+                ("another path: 404", self.get_line("operation=GetCACaps", "/nowhere"), 404),
+                ("another method: 405", self.get_line("operation=GetCACaps", method="PUT"), 405)):
+            self.answered(f"one write: {row}", data, status, "text/plain")
+        for row, data, status in (
+                ("a long request line: 414", self.get_line("operation=GetCACaps&x=" + "x" * 20000), 414),
+                ("a long body: 413", b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" % PKIOP.encode(), 413),
+                ("a header that is none: 400", b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400)):
+            self.answered(f"one write: {row}, without a body", data, status, None)
+
+    def test_rates(self):
+        ask = self.get_line("operation=GetCACaps")
+        self.gw.edit(r"^limits: .*", "limits: {rate_per_address: 1/min}")
+        self.reload()
+        while self.talk(ask.replace(b"x\r\n", b"x\r\nConnection: close\r\n", 1))[0] == 200:
+            pass
+        self.answered("one write: beyond the rate of an address: 429", ask, 429, "text/plain")
+        self.gw.edit(r"^limits: .*", "limits: {}")
+        self.gw.edit(r"^    trust: ", "    rate: 1/min\n    trust: ")
+        self.reload()
+        while self.talk(ask.replace(b"x\r\n", b"x\r\nConnection: close\r\n", 1))[0] == 200:
+            pass
+        self.answered("one write: beyond the rate of a profile: 503", ask, 503, "text/plain")
+        self.gw.edit(r"^    rate: .*\n", "")
+        self.reload()
+
+    def reload(self):
+        before = self.gw.metric(r'^scepter_reloads_total\{result="done"')
+        self.gw.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.gw.metric(r'^scepter_reloads_total\{result="done"') > before))
+
+    def test_two_writes_are_seen(self):
+        """one write: a server that sends its header and then its body is seen to do so"""
+        for writes in (1, 2):
+            with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+                peer, _ = server.accept()
+                with peer:
+                    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    for _ in range(writes):
+                        peer.sendall(b"x" * (6000 // writes))
+                got = b""
+                while len(got) < 6000:
+                    got += client.recv(6000)
+                self.assertEqual(segments(client), writes)
 
 
 class Tls(Wire):

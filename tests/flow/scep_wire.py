@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import socket
+import struct
 
 import der
 from est_wire import make_csr
@@ -196,6 +197,11 @@ def post(gw, body, *, source="127.0.0.1", path=PKIOP, headers=None):
         connection.close()
 
 
+def segments(connection):
+    """How many TCP segments with data have come: on loopback one for each write of up to 64 KiB (tcpi_data_segs_in)."""
+    return struct.unpack_from("=I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 152)[0]
+
+
 def connect(gw):
     return socket.create_connection(("127.0.0.1", gw.scep_port), timeout=30)
 
@@ -226,11 +232,10 @@ class Wire(ScepTest):
         self.device = Party(self.gw, "device")
 
     def talk(self, data, keep=False):
-        """(status, headers, body, whether all of it came at once); the server closes the connection, or keeps it."""
+        """(status, headers, body, whether all of it came in one write); the server closes the connection, or keeps it."""
         with connect(self.gw) as connection:
             connection.sendall(data)
             reply = connection.recv(1 << 20)
-            first = len(reply)
             connection.settimeout(0.3 if keep else 30)
             try:
                 while piece := connection.recv(1 << 20):
@@ -238,13 +243,14 @@ class Wire(ScepTest):
                 ended = True
             except socket.timeout:
                 ended = False
+            writes = segments(connection)
         self.assertEqual(ended, not keep, reply[:300])
         head, _, body = reply.partition(b"\r\n\r\n")
         lines = head.decode("ascii").split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines[1:])
         self.assertEqual(len(headers), len(lines) - 1, "a header twice")
         self.assertEqual(len(body), int(headers["Content-Length"]))
-        return int(lines[0].split()[1]), headers, body, first == len(reply)
+        return int(lines[0].split()[1]), headers, body, writes == 1
 
     def get(self, query, path="/scep/default"):
         status, headers, body, _ = self.talk(f"GET {path}?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

@@ -25,7 +25,7 @@ struct forge {
     struct cert *signer, *recipient, *bag[BAG_MAX];
     struct bytes bag_der[BAG_MAX];
     struct buf plain, nonce, more;
-    bool sealed, ber;
+    bool sealed, ber, no_nonce;
     const char *save, *reply, *out;
     long copies; /* that are saved, each with keys and padding of its own */
 };
@@ -151,6 +151,8 @@ static bool take_inner(struct forge *forge, const char *name, const char *value)
         forge->ber = true;
     else if (strcmp(name, "nonce") == 0)
         hex_load(value, &forge->nonce);
+    else if (strcmp(name, "no_nonce") == 0)
+        forge->no_nonce = true;
     else if (strcmp(name, "more") == 0)
         hex_load(value, &forge->more);
     else if (strcmp(name, "save") == 0)
@@ -187,7 +189,7 @@ static void message_make(struct forge *forge, struct buf *der)
     } else if (forge->plain.ptr) {
         forge->make.content = buf_bytes(&forge->plain);
     }
-    forge->make.nonce = buf_bytes(&forge->nonce);
+    forge->make.nonce = forge->no_nonce ? (struct bytes){0} : buf_bytes(&forge->nonce);
     forge->make.more = buf_bytes(&forge->more);
     scep_make(&forge->make, &strict);
     if (forge->ber)

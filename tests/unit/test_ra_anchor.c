@@ -241,6 +241,10 @@ static void test_explicit(void **state)
     struct ra_outcome again = world_submit(m->w, &a.request);
     assert_true(again.repeated);
     assert_true(world_same_cert(again.cert, outcome.cert));
+    ra_outcome_clear(&again);
+    a.request.op = RA_ENROLL; /* a PKCSReq, or simpleenroll, after a lost reply */
+    again = world_submit(m->w, &a.request);
+    assert_true(again.repeated && world_same_cert(again.cert, outcome.cert));
     store_request_clear(&row);
     ra_outcome_clear(&outcome);
     ra_outcome_clear(&again);
