@@ -113,6 +113,11 @@ const char *cfg_check_dns(const char *text, char **stored)
     return fine ? NULL : "is no DNS name or glob";
 }
 
+const char *cfg_check_host(const char *text, char **stored)
+{
+    return strchr(text, '*') || cfg_check_dns(text, stored) ? "is no DNS name" : NULL;
+}
+
 const char *cfg_check_glob(const char *text, char **stored)
 {
     (void)stored;

@@ -48,10 +48,18 @@ struct cfg_limits {
     struct rate rate_per_address;                          /* of requests */
 };
 
+/* Edges that prove who they are by a TLS client certificate. */
+struct cfg_edge_certificates {
+    struct cfg_certs trust_certs; /* CAs of edges alone, or edges' own certificates */
+    struct cfg_strings names;     /* DNS names in them; one is enough */
+    struct trust *trust;          /* of trust_certs; NULL: there are no such edges */
+};
+
 /* Peers that stand between devices and us and speak for them. */
 struct cfg_edge {
     struct net_blocks proxy_protocol;
-    struct net_blocks client_cert; /* RFC 9440 */
+    struct net_blocks client_cert;             /* RFC 9440, over plain HTTP */
+    struct cfg_edge_certificates certificates; /* RFC 9440, over TLS */
 };
 
 /* How an upstream CA that is asked over a network is treated. */

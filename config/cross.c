@@ -1,5 +1,6 @@
 #include "config/cross.h"
 
+#include "base/clock.h"
 #include "config/word.h"
 
 #include <stdio.h>
@@ -272,6 +273,41 @@ static void check_est(const struct cfg *cfg, const struct cfg_node *listen,
                             "https, or an edge in front (edge.client_cert)");
 }
 
+/* A certificate that chains to an edge's anchors is an edge's if it has the name: devices, who may
+ * get names, must not have such. */
+static void check_apart(const struct cfg *cfg, const struct cfg_certs *certs, const char *profile,
+                        const struct cfg_node *at, struct cfg_faults *faults)
+{
+    const struct trust_terms terms = {.at = clock_now(), .ignore_expiry = true};
+    struct err ignored;
+    for (size_t i = 0; i < certs->count; i++)
+        if (trust_check(cfg->edge.certificates.trust, certs->items[i], &terms, &ignored))
+            cfg_fault_key(faults, at, NULL,
+                          "is trusted for devices, too (\"%s\" in profile %s); expected CAs that "
+                          "issue to edges alone",
+                          cert_names_get(certs->items[i])->subject_text, profile);
+}
+
+static void check_edges(const struct cfg *cfg, const struct cfg_node *root,
+                        struct cfg_faults *faults)
+{
+    const struct cfg_node *node = cfg_node_get(cfg_node_get(root, "edge"), "certificates");
+    const struct cfg_node *at = cfg_node_get(node, "trust");
+    bool tls = false;
+    for (size_t i = 0; i < cfg->listen.est.count; i++)
+        tls = tls || cfg->listen.est.items[i].tls || !cfg->listen.est.items[i].host;
+    if (node && !tls)
+        cfg_fault_key(faults, node, NULL, "is not used; expected an https listener in listen.est");
+    for (size_t i = 0; i < cfg->profile_count && cfg->edge.certificates.trust; i++) {
+        const struct cfg_profile *profile = &cfg->profiles[i];
+        check_apart(cfg, &profile->trust_certs, profile->name, at, faults);
+        for (size_t k = 0; k < profile->anchor_count; k++) {
+            check_apart(cfg, &profile->anchors[k].certificates, profile->name, at, faults);
+            check_apart(cfg, &profile->anchors[k].intermediates, profile->name, at, faults);
+        }
+    }
+}
+
 /* A connection that nothing can be bound to, because TLS ends before us, gets nothing issued. */
 static void check_bindings(const struct cfg *cfg, const struct cfg_node *profiles,
                            struct cfg_faults *faults)
@@ -388,6 +424,7 @@ void cfg_cross_check(const struct cfg *cfg, const struct cfg_node *root, struct 
             cfg_fault_key(faults, listen, NULL, "opens no door; expected scep, est or both");
         check_listeners(cfg, listen, faults);
         check_est(cfg, listen, faults);
+        check_edges(cfg, root, faults);
     }
     check_door(root, "scep", faults);
     check_door(root, "est", faults);

@@ -179,6 +179,18 @@ static void judge_keygen(const struct cfg_profile *profile, struct cfg_faults *f
                       "other's; expected challenge.kinds: [one-time], or another profile");
 }
 
+/* RFC 7030 section 3.7: only the profile's own CA makes an RA. */
+static void judge_cmc_ra(const struct cfg_profile *profile, struct cfg_faults *faults,
+                         const struct cfg_node *node)
+{
+    bool any = false;
+    for (size_t i = 0; i < profile->anchor_count; i++)
+        any = any || profile->anchors[i].class == CFG_ANCHOR_EXPLICIT;
+    if (profile->cmc_ra && !any)
+        cfg_fault_key(faults, cfg_node_get(node, "cmc_ra"), NULL,
+                      "has no CA to go by; expected one of class explicit in anchors");
+}
+
 /* An anchor whose key OpenSSL cannot use anchors nothing. */
 static void judge_trust(const struct cfg_profile *profile, struct cfg_faults *faults,
                         const struct cfg_node *node)
@@ -211,6 +223,7 @@ void cfg_judge_profile(void *field, struct cfg_faults *faults, const struct cfg_
     judge_basic(profile, faults, node);
     judge_digest(profile, faults, node);
     judge_keygen(profile, faults, node);
+    judge_cmc_ra(profile, faults, node);
     judge_trust(profile, faults, node);
     if (profile->trust_certs.count)
         profile->trust = trust_new(profile->trust_certs.items, profile->trust_certs.count);

@@ -202,6 +202,7 @@ void cfg_free(struct cfg *cfg)
         anchors_clear(&cfg->profiles[i]);
         free(cfg->profiles[i].scep.ra);
     }
+    trust_free(cfg->edge.certificates.trust);
     upstreams_clear(cfg);
     for (size_t i = 0; i < cfg->ra_count; i++)
         cfg_renewed_clear(&cfg->ras[i]);

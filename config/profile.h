@@ -79,6 +79,7 @@ struct cfg_profile {
     struct cfg_anchor *anchors; /* of certificates that the gateway did not issue */
     size_t anchor_count;
     struct cfg_certs registrars; /* whoever holds a key of one of these may ask for others */
+    bool cmc_ra;                 /* and of one with id-kp-cmcRA of an explicit anchor */
     struct cfg_keys keys;
     struct cfg_subject *subject; /* NULL: any subject */
     size_t subject_count;

@@ -44,6 +44,7 @@ bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *
 const char *cfg_check_eku(const char *text, char **stored);       /* stored dotted */
 const char *cfg_check_extension(const char *text, char **stored); /* stored dotted */
 const char *cfg_check_dns(const char *text, char **stored);
+const char *cfg_check_host(const char *text, char **stored); /* a DNS name that is no glob */
 const char *cfg_check_ip(const char *text, char **stored);
 const char *cfg_check_glob(const char *text, char **stored);
 const char *cfg_check_web(const char *text, char **stored);       /* an http or https URL */

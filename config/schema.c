@@ -304,6 +304,12 @@ static const struct cfg_key profile_keys[] = {
      .meaning = "Certificates of other RAs, such as a gateway in front of this one: whoever holds "
                 "the key of one of them enrolls devices without a challenge. Exactly these "
                 "certificates, not what they issue."},
+    {.name = "cmc_ra",
+     .type = CFG_BOOL,
+     .offset = offsetof(struct cfg_profile, cmc_ra),
+     .meaning = "Whether a certificate with the usages clientAuth and id-kp-cmcRA (RFC 7030 "
+                "section 3.7) that chains to an explicit anchor is a registrar's as well. One that "
+                "the gateway handed out never is."},
     {.name = "keys",
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_profile, keys),

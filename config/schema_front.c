@@ -193,29 +193,3 @@ const struct cfg_key cfg_limits_keys[] = {
      .meaning = "At the end: how long running requests may take."},
     {0},
 };
-
-#define JSON_BLOCKS "{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}}"
-
-const struct cfg_key cfg_edge_keys[] = {
-    {.name = "proxy_protocol",
-     .type = CFG_CUSTOM,
-     .offset = offsetof(struct cfg_edge, proxy_protocol),
-     .meaning = "Peers whose connections begin with a PROXY header, version 1 or 2; the address in "
-                "it is the client's.",
-     .form = "a list, each item an address, a network such as 10.0.0.0/8, or unix",
-     .json = JSON_BLOCKS,
-     .read = cfg_read_blocks,
-     .clear = cfg_read_blocks_clear},
-    {.name = "client_cert",
-     .type = CFG_CUSTOM,
-     .offset = offsetof(struct cfg_edge, client_cert),
-     .meaning =
-         "Peers that speak TLS with the devices, come to an http listener of EST, and tell "
-         "the client's certificate in the header Client-Cert (RFC 9440); everybody else's is "
-         "left out.",
-     .form = "a list, each item an address, a network such as 10.0.0.0/8, or unix",
-     .json = JSON_BLOCKS,
-     .read = cfg_read_blocks,
-     .clear = cfg_read_blocks_clear},
-    {0},
-};

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "est/door.h"
 #include "gateway/admin.h"
+#include "gateway/edge.h"
 #include "gateway/frame.h"
 #include "gateway/route.h"
 #include "scep/door.h"
@@ -315,17 +316,26 @@ static void admin_handle(void *arg, const struct http_request *request,
     ra_settings_free(settings);
 }
 
+static bool is_edge(void *arg, const struct cert *certificate, struct cert *const *along,
+                    size_t along_count)
+{
+    struct ra_settings *settings = front_settings(arg);
+    bool ok = edge_is(&settings->cfg->edge.certificates, certificate, along, along_count);
+    ra_settings_free(settings);
+    return ok;
+}
+
 struct http_handler front_scep(struct front *front)
 {
-    return (struct http_handler){scep_handle, door_done, front};
+    return (struct http_handler){scep_handle, door_done, front, NULL};
 }
 
 struct http_handler front_est(struct front *front)
 {
-    return (struct http_handler){est_handle, door_done, front};
+    return (struct http_handler){est_handle, door_done, front, is_edge};
 }
 
 struct http_handler front_admin(struct front *front)
 {
-    return (struct http_handler){admin_handle, NULL, front};
+    return (struct http_handler){admin_handle, NULL, front, NULL};
 }

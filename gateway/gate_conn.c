@@ -273,7 +273,10 @@ static enum moved dispatch(struct gate_conn *conn)
     struct bytes rest = buf_bytes(&conn->in), taken;
     struct buf left = BUF_SECRET(conn->in.max);
     conn->out = BUF_SECRET(conn->in.max);
-    bool ok = frame_rewrite(&conn->frame, rest, conn->edge_cert, &conn->out) &&
+    /* Whether a TLS client is an edge, the worker finds out. */
+    bool told = conn->edge_cert ||
+                (conn->ssl && conn->door->asks_cert && loop->cfg->edge.certificates.trust);
+    bool ok = frame_rewrite(&conn->frame, rest, told, &conn->out) &&
               bytes_take(&rest, conn->frame.total, &taken) && (!rest.len || buf_set(&left, rest));
     if (!ok) {
         refuse(conn, 413);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/permit.h"
 #include "base/text.h"
+#include "gateway/edge.h"
 #include "gateway/frame.h"
 
 #include <civetweb.h>
@@ -19,7 +20,6 @@
 #define SOCKETS_MAX 128
 #define FD_MAX 4096
 #define LANE_MS "2147483647"
-#define CERTIFICATE_MAX ((size_t)16 << 10)
 
 struct http_headers {
     const struct mg_request_info *info;
@@ -129,44 +129,6 @@ static bool read_body(struct mg_connection *conn, const struct http_headers *hea
     return true;
 }
 
-/* One certificate as a byte sequence of structured fields, ":base64:". */
-static bool told_value(struct bytes value, struct cert **ret, struct err *err)
-{
-    struct buf der = BUF_INIT(CERTIFICATE_MAX);
-    struct bytes colon, text;
-    value = bytes_trim(value);
-    bool ok = value.len > 2 && value.ptr[value.len - 1] == ':' && bytes_take(&value, 1, &colon) &&
-              colon.ptr[0] == ':' && bytes_take(&value, value.len - 1, &text) &&
-              text_base64_decode(text, TEXT_BASE64_STRICT, &der, err) &&
-              cert_parse(buf_bytes(&der), ret, err);
-    buf_free(&der);
-    return ok;
-}
-
-/* RFC 9440 section 2.2. False: there is something else than one certificate, or none. */
-static bool told_certificate(const struct http_headers *headers, struct cert **ret, struct err *err)
-{
-    unsigned count;
-    struct bytes value = http_header_get(headers, "Client-Cert", &count);
-    return count == 0 || (count == 1 && told_value(value, ret, err));
-}
-
-/* RFC 9440 section 2.3: a list of such, without the client's own. False: there is something else,
- * or more than we handle. */
-static bool told_chain(const struct http_headers *headers, struct cert **chain, size_t *ret,
-                       struct err *err)
-{
-    unsigned count;
-    struct bytes list = http_header_get(headers, "Client-Cert-Chain", &count), value;
-    bool ok = count <= 1;
-    for (bool more = count == 1; ok && more;) {
-        more = bytes_take_until(&list, ',', &value);
-        ok = *ret < TLS_ALONG_MAX && told_value(value, &chain[*ret], err);
-        *ret += ok;
-    }
-    return ok;
-}
-
 static void run_handler(struct http_server *server, struct mg_connection *conn,
                         struct gate_lane *lane, const struct gate_request *gate_request,
                         struct http_request *request)
@@ -195,24 +157,37 @@ static bool target_add(const struct mg_request_info *info, struct buf *out)
            (!info->query_string || (buf_add_u8(out, '?') && buf_add_str(out, info->query_string)));
 }
 
+/* An edge says whose certificate it saw: over plain HTTP, where nobody else may come, by its
+ * address; over TLS by its own certificate, which is not the client's. */
+enum whose { WHOSE_CLIENT = 0, WHOSE_EDGE, WHOSE_NOBODY };
+
+static enum whose whose(const struct gate_request *request)
+{
+    const struct http_handler *handler = &((const struct http_door *)request->door->arg)->handler;
+    if (!request->door->asks_cert)
+        return WHOSE_CLIENT;
+    if (!request->tls)
+        return request->edge_cert ? WHOSE_EDGE : WHOSE_NOBODY;
+    return request->certificate && handler->is_edge &&
+                   handler->is_edge(handler->arg, request->certificate, request->along,
+                                    request->along_count)
+               ? WHOSE_EDGE
+               : WHOSE_CLIENT;
+}
+
 static bool answer(struct http_server *server, struct mg_connection *conn, struct gate_lane *lane,
                    const struct gate_request *gate_request)
 {
     const struct mg_request_info *info = mg_get_request_info(conn);
     struct http_headers headers = {info};
     struct buf body = {.max = server->body_max, .secret = true}, path = {0}, target = {0};
-    struct cert *told = NULL, *chain[TLS_ALONG_MAX] = {0};
-    size_t chain_count = 0;
-    struct err ignored;
+    struct edge_told told = {0};
     const char *uri = info->request_uri;
     bool ok = uri && text_percent_decode(bytes_str(uri), &path) && target_add(info, &target) &&
               read_body(conn, &headers, &body);
-    int status = !gate_request->door->asks_cert || gate_request->tls ? 0
-                 : !gate_request->edge_cert                          ? 403
-                 : !told_certificate(&headers, &told, &ignored) ||
-                         !told_chain(&headers, chain, &chain_count, &ignored)
-                     ? 400
-                     : 0;
+    enum whose who = whose(gate_request);
+    bool edge = who == WHOSE_EDGE;
+    int status = who == WHOSE_NOBODY ? 403 : edge && !edge_told_read(&headers, &told) ? 400 : 0;
     if (ok && status) {
         struct http_response response = {.status = status};
         ok = send_response(conn, lane, &response, false, true);
@@ -224,19 +199,16 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
             .query = bytes_str(info->query_string),
             .body = buf_bytes(&body),
             .peer = gate_request->peer,
-            .tls = gate_request->tls,
-            /* An edge's own certificate is not the client's. */
-            .certificate = gate_request->edge_cert ? told : gate_request->certificate,
-            .along = gate_request->edge_cert ? chain : gate_request->along,
-            .along_count = gate_request->edge_cert ? chain_count : gate_request->along_count,
-            .binding = gate_request->binding,
+            .tls = gate_request->tls && !edge,
+            .certificate = edge ? told.certificate : gate_request->certificate,
+            .along = edge ? told.chain : gate_request->along,
+            .along_count = edge ? told.chain_count : gate_request->along_count,
+            .binding = edge ? (struct bytes){0} : gate_request->binding,
             .headers = &headers,
         };
         run_handler(server, conn, lane, gate_request, &request);
     }
-    cert_free(told);
-    for (size_t i = 0; i < chain_count; i++)
-        cert_free(chain[i]);
+    edge_told_clear(&told);
     buf_free(&path);
     buf_free(&target);
     buf_free(&body);

@@ -15,7 +15,7 @@ struct http_request {
     struct bytes query;  /* raw, after it */
     struct bytes body;   /* whole */
     const char *peer;    /* the client's address */
-    bool tls;
+    bool tls;            /* it ends here, not at an edge */
     /* The TLS client's, its key proved to us or to an edge that we believe; or NULL. */
     struct cert *certificate;
     struct cert *const *along; /* certificates that came with it; prove nothing */
@@ -49,6 +49,10 @@ struct http_handler {
     void (*done)(void *arg, const struct http_request *request,
                  const struct http_response *response);
     void *arg;
+    /* Whether a TLS client with this certificate, whose key it has proved, is an edge: then its
+     * Client-Cert counts in place of it. Asked for each request. NULL: nobody is. */
+    bool (*is_edge)(void *arg, const struct cert *certificate, struct cert *const *along,
+                    size_t along_count);
 };
 
 /* What is served on some listeners. */
@@ -57,7 +61,8 @@ struct http_door {
     struct tls *tls;  /* for https; NULL if there is none */
     bool host_needed; /* HTTP/1.1 without Host is refused; SCEP serves it, since devices leave it
                          out */
-    /* Clients have certificates: by http only an edge may come, and tells them (RFC 9440). */
+    /* Clients have certificates: by http only an edge may come, and tells them (RFC 9440); by https
+     * one may. */
     bool asks_cert;
     struct http_handler handler;
 };

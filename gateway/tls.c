@@ -149,7 +149,7 @@ static bool set_names(SSL_CTX *ctx, const struct cfg_certs *certs)
 /* Names of the anchors: a hint for clients with several certificates. */
 static bool set_hints(SSL_CTX *ctx, const struct cfg *cfg)
 {
-    bool ok = true;
+    bool ok = set_names(ctx, &cfg->edge.certificates.trust_certs);
     for (size_t i = 0; i < cfg->profile_count && ok; i++) {
         const struct cfg_profile *profile = &cfg->profiles[i];
         ok = set_names(ctx, &profile->trust_certs);

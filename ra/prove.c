@@ -6,6 +6,7 @@
 #include "ra/drive.h"
 
 #include <openssl/sha.h>
+#include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,12 +30,16 @@ void ra_refuse(struct ra_outcome *outcome, enum ra_reason reason, const char *fm
     va_end(args);
 }
 
+static bool is_enrollment(const struct ra_request *request)
+{
+    return request->op == RA_ENROLL || request->op == RA_KEYGEN;
+}
+
 /* Among the registrars, and asks for another device. */
 static bool is_listed(const struct ra_request *request)
 {
     const struct cfg_certs *all = &request->profile->registrars;
-    bool enrolls = request->op == RA_ENROLL || request->op == RA_KEYGEN;
-    for (size_t i = 0; enrolls && i < all->count; i++)
+    for (size_t i = 0; is_enrollment(request) && i < all->count; i++)
         if (bytes_equal(cert_der_get(all->items[i]), cert_der_get(request->evidence.holder)))
             return true;
     return false;
@@ -225,13 +230,34 @@ static bool prove_challenge(struct store *store, const struct ra_request *reques
     return true;
 }
 
-/* Another RA, by one of the certificates that the profile lists. id-kp-cmcRA in a certificate makes
- * nobody one (RFC 7030 section 3.7 asks for it besides). */
+static bool has_cmc_ra(const struct cert *cert)
+{
+    EXTENDED_KEY_USAGE *usages =
+        X509_get_ext_d2i(cert_x509_get(cert), NID_ext_key_usage, NULL, NULL);
+    bool found = false;
+    for (int i = 0; i < sk_ASN1_OBJECT_num(usages) && !found; i++)
+        found = OBJ_obj2nid(sk_ASN1_OBJECT_value(usages, i)) == NID_cmcRA;
+    sk_ASN1_OBJECT_pop_free(usages, ASN1_OBJECT_free);
+    return found;
+}
+
+/* RFC 7030 section 3.7: the profile's own CA made it an RA's, if the profile goes by that. What was
+ * handed out here is a device's, whatever its CA has put in. */
+static bool is_cmc_ra(const struct ra_case *c)
+{
+    const struct ra_request *request = c->request;
+    return request->profile->cmc_ra && is_enrollment(request) && !c->held.found &&
+           !c->held.elsewhere && c->foreign.standing != RA_STRANGER &&
+           c->foreign.anchor->class == CFG_ANCHOR_EXPLICIT && has_cmc_ra(request->evidence.holder);
+}
+
+/* Another RA: by one of the certificates that the profile lists, or by id-kp-cmcRA of its own CA.
+ */
 static bool is_registrar(const struct ra_case *c)
 {
     const struct cert *holder = c->request->evidence.holder;
     int64_t now = clock_now();
-    return holder && is_listed(c->request) && !c->held.revoked &&
+    return holder && (is_listed(c->request) || is_cmc_ra(c)) && !c->held.revoked &&
            c->foreign.standing != RA_REVOKED && now >= cert_not_before_get(holder) &&
            now <= cert_not_after_get(holder);
 }

@@ -137,6 +137,11 @@ class Behind:
         return [("unix:/run/scepter/scep.sock", scep), ("unix:/run/scepter/est.sock", est)]
 
     @classmethod
+    def text(cls, end):
+        """The edge's configuration, as the document has it."""
+        return snippet(cls.snippet + end)
+
+    @classmethod
     def configure_gateway(cls):
         changes = cls.listeners() + [("127.0.0.1:9443", f"127.0.0.1:{cls.gw.admin_port}")]
         if not cls.local:
@@ -162,7 +167,7 @@ class Behind:
 
     @classmethod
     def start_haproxy(cls):
-        config = put(snippet(cls.snippet + ".haproxy.cfg"), ("bind :443", f"bind 127.0.0.1:{cls.edge_est}"),
+        config = put(cls.text(".haproxy.cfg"), ("bind :443", f"bind 127.0.0.1:{cls.edge_est}"),
                      ("bind :80", f"bind 127.0.0.1:{cls.edge_scep}"), ("defaults\n", f"defaults\n    source {EDGE}\n"))
         config = put(config, *([word.replace("unix:", "unix@") for word in pair] for pair in cls.listeners()))
         if cls.ends_tls:
@@ -177,7 +182,7 @@ class Behind:
     @classmethod
     def start_nginx(cls):
         log = cls.path("edge.log")
-        config = put(snippet(cls.snippet + ".nginx.conf"), ("listen 443", f"listen 127.0.0.1:{cls.edge_est}"),
+        config = put(cls.text(".nginx.conf"), ("listen 443", f"listen 127.0.0.1:{cls.edge_est}"),
                      ("listen 80", f"listen 127.0.0.1:{cls.edge_scep}"))
         config = put(config, *cls.listeners())
         if not cls.local:

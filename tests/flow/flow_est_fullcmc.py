@@ -309,7 +309,15 @@ class Anchored(FullCmc, FlowTest):
         gw.edit(r"^    trust: \[ca/root.pem\].*$", f"""    trust: [ca/root.pem]
     anchors:
       - {{certificates: [{cls.own.cert}], class: explicit, revocation: none}}
-      - {{certificates: [{cls.maker.cert}], class: implicit, names: serial, revocation: none}}""")
+      - {{certificates: [{cls.maker.cert}], class: implicit, names: serial, revocation: none}}
+    cmc_ra: true""")
+
+    def test_cmc_ra(self):
+        """RFC 7030 3.7, 4.3: with cmc_ra, a signer with id-kp-cmcRA of the profile's own CA enrolls others"""
+        work = self.gw.work("cmc-ra")
+        who = self.own.issue("ra1", "/CN=ra1", ["extendedKeyUsage = clientAuth,1.3.6.1.5.5.7.3.28"])
+        status, reply = self.ask(work, who, pkcs10(1, self.csr(work, "/CN=by-ra1")))
+        self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
 
     def test_explicit(self):
         """RFC 7030 3.6, 4.3: a signer of the profile's own CA of before renews itself, for its own names only"""

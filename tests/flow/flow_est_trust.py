@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 
+import der
 import rows
 from est_wire import Tls12, basic, make_csr, read_reply, request
 from gateway import FlowTest, free_ports, run, text
@@ -54,6 +55,14 @@ class Trust(FlowTest):
     challenge: {kinds: [one-time]}
     est: {labels: [other], auth: [certificate, basic]}
     scep: {paths: [/scep/other], ra: [main]}
+  ra:
+    routes: [{upstream: [local]}]
+    trust: [ca/root.pem]
+    anchors:
+""" + f"""      - {{certificates: [{cls.own.cert}], class: explicit, crl: ["{url}/own.crl"], refresh: 1s}}
+      - {{certificates: [{cls.maker.cert}], class: implicit, names: serial, revocation: none}}
+    cmc_ra: true
+    est: {{labels: [ra], auth: [certificate], csrattrs: both}}
 """)
 
     # What is asked
@@ -191,6 +200,34 @@ class Trust(FlowTest):
             self.assertEqual(conn.ask(request("simpleenroll", bytes(csr)))[0], 400)
         self.once(cert, "simpleenroll", "/CN=r1/serialNumber=r1", 403, extensions=[CMC_RA])
         self.once(self.own.issue("r2", "/CN=r2", [CMC_RA]), "simpleenroll", "/CN=anybody", 403)
+
+    def test_cmc_ra(self):
+        """7030 3.7: with cmc_ra, cmcRA of an explicit anchor makes a registrar, until it is revoked; cmcRA of another CA
+        does not, nor does another usage; and not even through a registrar does a device get cmcRA"""
+        ra = self.own.issue("cmc-1", "/CN=cmc-1", [CMC_RA])
+        self.once(ra, "simpleenroll", "/CN=of-cmc-1", 200, label="/ra")
+        self.once(ra, "simpleenroll", "/CN=of-cmc-1", 403)
+        self.once(ra, "simplereenroll", "/CN=of-cmc-2", 403, label="/ra")
+        self.once(self.own.issue("cmc-2", "/CN=cmc-2"), "simpleenroll", "/CN=of-cmc-2", 403, label="/ra")
+        for cert in (self.maker.issue("cmc-3", "/serialNumber=cmc-3", [CMC_RA]), self.twin.issue("cmc-4", "/CN=cmc-4", [CMC_RA])):
+            self.once(cert, "simpleenroll", "/CN=of-cmc-2", 403, label="/ra")
+        self.once(ra, "simpleenroll", "/CN=of-cmc-2", 403, label="/ra", extensions=[CMC_RA])
+        with Tls12(self.gw) as conn:
+            status, _, body = conn.ask(request("csrattrs", label="/ra"))
+        self.assertEqual(status, 200)
+        attributes = base64.b64decode(body)
+        self.assertIn(der.oid("1.3.6.1.5.5.7.3.2"), attributes)
+        self.assertNotIn(der.oid("1.3.6.1.5.5.7.3.28"), attributes)
+        self.own.revoke(ra[0])
+        self.web.crls["own.crl"] = self.own.crl()
+        end = time.monotonic() + WAIT
+        while self.ask_label(ra, "/CN=of-cmc-3") != 403:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.3)
+
+    def ask_label(self, cert, subject):
+        with Tls12(self.gw, cert=cert) as conn:
+            return self.post(conn, "simpleenroll", subject, name="label", label="/ra")[0]
 
     def test_intermediates(self):
         """7030 3.3.2: the chain passes through what the device sends; such a session is not resumed, as it would be lost"""

@@ -86,8 +86,8 @@ static struct cfg *configure(const struct fixture *f, const char *more)
 static bool serve(const struct fixture *f, struct http_server **ret, struct err *err)
 {
     const struct http_door doors[] = {
-        {&f->cfg->listen.scep, NULL, false, false, {echo, NULL, NULL}},
-        {&f->cfg->listen.est, f->tls, true, true, {echo, NULL, NULL}},
+        {&f->cfg->listen.scep, NULL, false, false, {echo, NULL, NULL, NULL}},
+        {&f->cfg->listen.est, f->tls, true, true, {echo, NULL, NULL, NULL}},
     };
     const struct http_conf conf = {"test", doors, 2, f->cfg, 2, 4, BODY_MAX};
     return http_server_start(&conf, ret, err);

@@ -27,7 +27,7 @@ static void test_refused(void **state)
     struct err err = {0};
     struct http_server *server;
     const struct cfg_urls none = {0};
-    const struct http_door door = {&none, NULL, false, false, {nothing, NULL, NULL}};
+    const struct http_door door = {&none, NULL, false, false, {nothing, NULL, NULL, NULL}};
     (void)state;
     config_dir_make(dir);
     snprintf(path, sizeof path, "%s/scepter.yaml", dir);

@@ -1,0 +1,154 @@
+"""Edges that end TLS and speak TLS to the gateway, by docs/edge.md, and who pretends to be one."""
+import unittest
+
+import flow_edge
+from est_rows import EstFlow
+from est_wire import make_csr, request
+from flow_edge import EDGE, open_text, put, snippet
+from pki import Ca
+
+NAME = "edge-1.example.com"
+CLIENT_AUTH = "extendedKeyUsage = clientAuth"
+
+
+def san(name):
+    return f"subjectAltName = DNS:{name}"
+
+
+class Mutual(flow_edge.Enrolls):
+    """Everything that holds behind every edge holds here."""
+
+    ends_tls = True
+
+    @classmethod
+    def listeners(cls):
+        return [("10.0.0.11:8080", f"127.0.0.1:{cls.gw.scep_port}"), ("10.0.0.11:8443", f"127.0.0.1:{cls.gw.est_port}")]
+
+    @classmethod
+    def configure_gateway(cls):
+        ca = Ca(cls.gw.top, "edges", "/CN=Edges")
+        cert, key = ca.issue("edge-1", "/CN=edge", [CLIENT_AUTH, san(NAME)])
+        cls.write("edge-client.pem", open_text(cert) + open_text(key))
+        cls.write("edge-client.key", open_text(key))
+        cls.write("gateway-root.pem", open_text(cls.gw.root))
+        section = put(snippet("mutual.yaml"), *cls.listeners(), ("127.0.0.1:9443", f"127.0.0.1:{cls.gw.admin_port}"),
+                      ("edge-ca.pem", ca.cert), ("10.0.0.5", EDGE if cls.knows_client else "127.0.0.99"))
+        cls.gw.edit(r"^listen:\n(?:  .*\n)+", section)
+        cls.gw.edit(r"paths: \[", "paths: [/.well-known, ")
+
+
+class HaproxyMutual(Mutual, unittest.TestCase):
+    kind = "haproxy"
+
+    @classmethod
+    def text(cls, end):
+        front = snippet("ended-haproxy" + end).partition("\nbackend est\n")[0] + "\n"
+        return front + put(snippet("mutual" + end), ("gateway.example.com", "localhost"))
+
+
+class NginxMutual(Mutual, unittest.TestCase):
+    kind, knows_client = "nginx", False
+
+    @classmethod
+    def text(cls, end):
+        mutual = put(snippet("mutual" + end), ("gateway.example.com", "localhost"))
+        return put(snippet("ended-nginx" + end), ("http {\n", "http {\n" + mutual),
+                   ("unix:/run/scepter/est.sock", "10.0.0.11:8443"), ("unix:/run/scepter/scep.sock", "10.0.0.11:8080"),
+                   ("proxy_pass http://est", "proxy_pass https://est"))
+
+
+class Pretenders(EstFlow):
+    """Client-Cert over TLS at the gateway itself."""
+
+    @classmethod
+    def configure(cls, gw):
+        cls.ca = Ca(gw.top, "edges", "/CN=Edges")
+        cls.edge = cls.ca.issue("edge", "/CN=edge", [CLIENT_AUTH, san(NAME)])
+        cls.lone = Ca(gw.top, "lone", "/CN=Lone").issue("lone", "/CN=lone", [CLIENT_AUTH, san(NAME)])
+        gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{cls.ca.cert}, {cls.lone[0]}], names: [{NAME}, edge-2.example.com]}}}}\n")
+        gw.edit(r"est: +\{", "est: {keygen: allow, ")
+
+    told = flow_edge.Behind.told
+
+    def device(self, name):
+        """(certificate, key), and a CSR of the same subject."""
+        work = self.gw.work(name)
+        return self.enroll(work, f"/CN={name}"), make_csr(work, f"/CN={name}", key="new.pem")
+
+    def renew(self, cert, csr, *fields):
+        return self.status(request("simplereenroll", csr, *fields), cert=cert)
+
+    def test_edge(self):
+        """An edge's word counts, by its CA and by its own certificate, on kept connections and resumed sessions;
+        without the header the device has no certificate, and the edge's own is not the device's."""
+        holder, csr = self.device("told-1")
+        told = self.told(holder[0])
+        for edge in (self.edge, self.lone):
+            self.assertEqual(self.renew(edge, csr, told), 200)
+            self.assertEqual(self.renew(edge, csr), 403)
+            self.assertEqual(self.status(request("simpleenroll", csr), cert=edge), 401)
+            self.assertEqual(self.status(request("cacerts"), cert=edge), 200)
+        with self.connect(cert=self.edge) as conn:
+            for fields, status in (([], 403), ([told], 200), ([], 403), (["Client-Cert: :AA==:"], 400)):
+                self.assertEqual(conn.ask(request("simplereenroll", csr, *fields))[0], status)
+            session, context = conn.tls.session, conn.context
+        for fields, status in (([told], 200), ([], 403)):
+            with self.connect(session=session, context=context) as conn:
+                self.assertTrue(conn.tls.session_reused)
+                self.assertEqual(conn.ask(request("simplereenroll", csr, *fields))[0], status)
+        self.assertEqual(self.issued("CN=edge"), [])
+
+    def test_malformed(self):
+        """An edge's header that is broken, or there twice, is 400."""
+        holder, csr = self.device("told-2")
+        field = self.told(holder[0])
+        value = field.partition(": ")[2]
+        for broken in ("", ":", value[:-1], value + ", " + value, ":AAAA:"):
+            self.assertEqual(self.renew(self.edge, csr, f"Client-Cert: {broken}"), 400, broken)
+        self.assertEqual(self.renew(self.edge, csr, field, field), 400)
+        self.assertEqual(self.renew(self.edge, csr, field, "Client-Cert-Chain: x"), 400)
+
+    def test_pretenders(self):
+        """Whoever is no edge is believed nothing: no certificate, a device's own, another CA's with an edge's name, one
+        of the edges' CA with another name, as commonName alone or by a wildcard, for servers only, or expired."""
+        victim, csr = self.device("told-3")
+        mine, own = self.device("told-4")
+        wrong = [None, mine, Ca(self.gw.top, "other", "/CN=Edges").issue("e", "/CN=edge", [CLIENT_AUTH, san(NAME)]),
+                 self.ca.issue("name", "/CN=edge", [CLIENT_AUTH, san("edge-9.example.com")]),
+                 self.ca.issue("cn", f"/CN={NAME}", [CLIENT_AUTH]),
+                 self.ca.issue("wild", "/CN=edge", [CLIENT_AUTH, san("*.example.com")]),
+                 self.ca.issue("server", "/CN=edge", ["extendedKeyUsage = serverAuth", san(NAME)]),
+                 self.ca.issue("old", "/CN=edge", [CLIENT_AUTH, san(NAME)], start=-9, end=-1)]
+        for cert in wrong:
+            for field in (self.told(victim[0]), "Client-Cert: nonsense"):
+                self.assertEqual(self.renew(cert, csr, field), 403, cert)
+        self.assertEqual(self.status(request("simpleenroll", csr, self.told(victim[0]))), 401)
+        self.assertEqual(self.renew(mine, own, self.told(victim[0])), 200, "the device's own counts")
+        self.assertEqual(len(self.issued("told-3")), 1)
+
+    def test_name_taken_out(self):
+        """A reload that takes a name out ends the edge's word, on a connection that it has open."""
+        holder, csr = self.device("told-5")
+        second = self.ca.issue("edge-2", "/CN=edge", [CLIENT_AUTH, san("edge-2.example.com")])
+        with self.connect(cert=second) as conn:
+            self.assertEqual(conn.ask(request("simplereenroll", csr, self.told(holder[0])))[0], 200)
+            self.gw.edit(r", edge-2.example.com\]", "]")
+            self.reload()
+            self.assertEqual(conn.ask(request("simplereenroll", csr, self.told(holder[0])))[0], 403)
+
+    def test_no_binding(self):
+        """What an edge hands on is bound to no TLS connection, and no key is sent through it in the clear."""
+        holder, csr = self.device("told-6")
+        self.assertEqual(self.status(request("serverkeygen", csr, self.told(holder[0])), cert=self.edge), 400)
+        self.gw.edit(r"est: \{", "est: {binding: required, ")
+        self.reload()
+        with self.connect(cert=self.edge) as conn:
+            bound = make_csr(self.gw.work("bound"), "/CN=told-6", attributes=[f"challengePassword = {conn.binding}"])
+            self.assertEqual(conn.ask(request("simplereenroll", bound, self.told(holder[0])))[0], 400)
+        self.gw.log_line("on a connection that nothing can be bound to")
+        self.gw.edit("binding: required, ", "")
+        self.reload()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
