@@ -193,7 +193,7 @@ class Trust(FlowTest):
         self.once(self.own.issue("r2", "/CN=r2", [CMC_RA]), "simpleenroll", "/CN=anybody", 403)
 
     def test_intermediates(self):
-        """7030 3.3.2: the chain passes through what the device sends; such a session is not resumed, as it would be lost"""
+        """7030 3.3, 3.3.2: the chain passes through what the device sends; such a session is not resumed, as it would be lost"""
         cert, key = self.sub.issue("i1", "/serialNumber=i1")
         self.once((cert, key), "simpleenroll", "/CN=i1/serialNumber=i1", 401)
         both = self.sub.path("i1-chain.pem")

@@ -9,7 +9,7 @@ class Rows(unittest.TextTestResult):
 
     def addSuccess(self, test):
         unittest.TestResult.addSuccess(self, test)
-        self.show(test, "pass")
+        self.show(test, getattr(getattr(test, test._testMethodName), "word", "pass"))
 
     def addFailure(self, test, err):
         unittest.TestResult.addFailure(self, test, err)
