@@ -280,6 +280,34 @@ class Reuse(EstFlow):
         self.assertTrue(wait_until(lambda: "a key whose private key is known" in self.gw.log()))
 
 
+class Slow(EstFlow):
+    """limits.request: 2s."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"\Z", "limits: {request: 2s}\n")
+
+    def test_s15_trickle(self):
+        """S15: a body that comes an octet at a time is 408 when limits.request is over, though something comes all the time"""
+        data = request("simpleenroll", make_csr(self.gw.work("trickle"), "/CN=trickle"), basic(self.gw.challenge()))
+        head, body = data.split(b"\r\n\r\n", 1)
+        self.assertGreater(len(body), 200, "which takes twenty seconds and more")
+        sent, got = 0, b""
+        with self.connect() as conn:
+            conn.tls.sendall(head + b"\r\n\r\n")
+            conn.tls.settimeout(0.1)
+            while not got and sent < len(body):
+                conn.tls.sendall(body[sent:sent + 1])
+                sent += 1
+                try:
+                    got = conn.tls.recv(100)
+                except TimeoutError:
+                    pass
+        self.assertTrue(got.startswith(b"HTTP/1.1 408 "), got)
+        self.assertLess(sent, len(body))
+        self.assertEqual(self.issued("trickle"), [])
+
+
 class Behind(EstFlow):
     """The CA is another one, asked over EST through a proxy that has bad days."""
 

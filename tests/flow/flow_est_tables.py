@@ -84,6 +84,11 @@ SENTENCES = [
     ("RFC 7030 4.4.2", "MUST", "an error is 4xx or 5xx", "est_keygen Allow.test_s20_unknown"),
     ("RFC 7030 4.5.1", "SHOULD NOT", "csrattrs asks for authentication", "est_conformance Plain.test_authorization_ignored"),
     ("RFC 7030 4.5.2", "MUST", "200 and application/csrattrs", "est_conformance Binding.test_csrattrs"),
+    ("RFC 9325 3.5", "MUST", "no renegotiation that a client begins", "est_sessions Sessions.test_renegotiation"),
+    ("RFC 8446 8", "MUST NOT", "early data is taken: an enrollment can be replayed", "est_sessions Sessions.test_early_data"),
+    ("RFC 5077 5.5", "", "tickets end with the configuration", "est_trust Reload.test_reload"),
+    ("RFC 9110 15.5.6", "MUST", "405 has Allow: the methods of that operation, of each; HEAD is none of them",
+     "est_conformance Plain.test_methods, http Methods.test_allow"),
     ("RFC 8951 3", "MUST", "Content-Transfer-Encoding is ignored", "est_conformance Plain.test_transfer_encoding"),
     ("RFC 8951 3", "MUST", "bodies are base64 of DER", "est_conformance Strict.test_strict, est_walk Whole.test_white_space",
      "DER and PEM are read as well, and counted, unless lenient: none"),
@@ -154,7 +159,7 @@ CLASSES = [
      "est_security Security.test_s13_keys, est_security Security.test_s13_parsed, est_security Reuse.test_s13_debian"),
     (14, "keys of others", "est_security Reuse.test_s14_reuse"),
     (15, "bombs, lengths, slow bodies",
-     "est_security Security.test_s15_white, est_security Security.test_s15_bodies, slow Deadlines.test_trickle"),
+     "est_security Security.test_s15_white, est_security Security.test_s15_bodies, est_security Slow.test_s15_trickle"),
     (16, "bodies that end early", "est_security Security.test_s15_bodies"),
     (17, "another's certificate from the CA", "est_security Behind.test_s17_wrong"),
     (18, "resumed sessions, reloads",
@@ -168,6 +173,14 @@ CLASSES = [
     (22, "labels and paths", "est_security Security.test_s22_labels"),
     (23, "reloads and replacements that lose what was", "est_security Behind.test_s23_replace, est_security Behind.test_s23_reload"),
     (24, "identity by the serial alone", "est_trust Trust.test_serial_alone, est_security Security.test_s2_lookalike"),
+]
+
+WAITING = [
+    ("simpleenroll waits for its credential and key, over connections and a restart", "est_security Behind.test_s19_theft"),
+    ("simplereenroll for its certificate and key, over connections and kill -9", "est_security Behind.test_s19_identity"),
+    ("serverkeygen for its credential; a restart loses the key, and what comes is revoked",
+     "est_keygen Waiting.test_pending, est_keygen Waiting.test_pending_theft, est_keygen Waiting.test_pending_lost"),
+    ("fullcmc for its signer, by the token, over connections and kill -9", "est_fullcmc Remote.test_pending"),
 ]
 
 DIGEST = [
@@ -240,8 +253,9 @@ def add_all():
         assert [row[0] for row in table] == list(range(1, len(table) + 1)), "a number is missing"
         for at, sentence, places in table:
             add_row(f"{word}{at}", f"{word}{at} {sentence}", places)
-    for sentence, places in DIGEST:
-        add_row(None, f"Digest: {sentence}", places)
+    for table, word in ((WAITING, "202"), (DIGEST, "Digest")):
+        for sentence, places in table:
+            add_row(None, f"{word}: {sentence}", places)
 
 
 add_all()

@@ -332,7 +332,7 @@ class Reload(FlowTest):
     anchors: [{{certificates: [{cls.own.cert}], class: explicit, revocation: none}}]""")
 
     def test_reload(self):
-        """S18: taken away by a reload, an anchor counts no more on a kept connection, and no session of before is resumed"""
+        """S18, RFC 5077 5.5: taken away by a reload, an anchor counts no more on a kept connection, and no session of before is resumed"""
         cert = self.own.issue("w1", "/CN=w1")
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             context = ssl.create_default_context(cafile=self.gw.root)

@@ -179,7 +179,7 @@ class Deadlines(FlowTest):
         self.lasts(s, 3, 408)
 
     def test_trickle(self):
-        """S15: a byte now and then does not prolong anything."""
+        """A byte now and then does not prolong anything."""
         s = self.connect(self.gw.scep_port)
         began = time.monotonic()
         try:
