@@ -5,7 +5,7 @@ import unittest
 
 class Rows(unittest.TextTestResult):
     def show(self, test, word):
-        self.stream.writeln(f"{word}  {(test.shortDescription() or str(test))}")
+        self.stream.writeln(f"{word}  {' '.join((getattr(test, '_testMethodDoc', None) or str(test)).split())}")
 
     def addSuccess(self, test):
         unittest.TestResult.addSuccess(self, test)
