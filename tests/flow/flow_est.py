@@ -95,7 +95,7 @@ class Est(FlowTest):
         self.assertEqual(stolen[0], 401)
 
     def test_reenroll(self):
-        """simplereenroll with the certificate renews it for the same names, with a new key or with the same one."""
+        """RFC 7030 4.2.2: simplereenroll with the certificate renews it for the same names, with a new key or with the same one."""
         work = self.gw.work("reenroll")
         self.enroll(work, "/CN=est-2", "-addext", "subjectAltName=DNS:est-2.example")
         holder = ["--cert", "cert.pem", "--key", "key.pem"]
@@ -145,7 +145,7 @@ class Est(FlowTest):
         self.assertEqual(self.call(work, "simplereenroll", body, *holder)[0], 403)
 
     def test_no_credential(self):
-        """Without a credential simpleenroll says 401 and how; simplereenroll needs a certificate."""
+        """RFC 7030 4.2: without a credential simpleenroll says 401 and how; simplereenroll needs a certificate."""
         work = self.gw.work("none")
         body = self.make_csr(work, "/CN=est-8")
         status, headers, _ = self.call(work, "simpleenroll", body)

@@ -92,7 +92,7 @@ class Digest(Auth):
         gw.edit(r"kinds: \[one-time\]", "kinds: [one-time, fixed], fixed_file: fixed")
 
     def test_offered(self):
-        """RFC 7616 3.7: the ways to prove oneself are in headers of their own, the strongest first; each has another nonce"""
+        """RFC 7030 3.2.3, RFC 7616 3.7: the ways to prove oneself are in headers of their own, the strongest first; each has another nonce"""
         csr = make_csr(self.gw.work("offered"), "/CN=offered")
         lines = self.challenges(request("simpleenroll", csr))
         self.assertEqual([line.split(" ")[0] for line in lines], ["Digest", "Digest", "Basic"])
@@ -205,6 +205,37 @@ class Digest(Auth):
         self.assertEqual(self.issued("CN=bound-1"), [])
         self.assertEqual(self.ask(request("simpleenroll", csr, good))[0], 200)
 
+    def test_window(self):
+        """RFC 7616 3.4, 5.12: counts may come out of order, each once, within 64 of the highest; zero and what is no count never"""
+        work = self.gw.work("window")
+        csr = make_csr(work, "/CN=window-1")
+        line = self.challenges(request("simpleenroll", csr))[0]
+        for count, wanted in ((5, 200), (3, 200), (5, 401), (3, 401), (4, 200), (0, 401), (100, 200), (37, 200), (36, 401), (37, 401),
+                              (0xFFFFFFFF, 200), (100, 401), (0xFFFFFFFE, 200)):
+            status, headers, _ = self.ask(request("simpleenroll", csr, digest(line, "carol", PASSWORD, count=count)))
+            self.assertEqual(status, wanted, count)
+            if wanted == 401:
+                self.assertIn("stale=true", headers["WWW-Authenticate"])
+        for wrong in ("nc=1", "nc=000000006", "nc=0000000g", "nc="):
+            header = digest(line, "carol", PASSWORD, count=6, changes=[("nc=00000006", wrong)])
+            status, headers, _ = self.ask(request("simpleenroll", csr, header))
+            self.assertEqual(status, 401, wrong)
+            self.assertNotIn("stale", headers["WWW-Authenticate"])
+
+    def test_names(self):
+        """RFC 7616 3.4.4: userhash=false is as none; userhash=true and username*, which nobody asked for, are 401, as is a part twice"""
+        csr = make_csr(self.gw.work("names"), "/CN=names-1")
+        line = self.challenges(request("simpleenroll", csr))[0]
+        self.assertNotIn("userhash", line)
+        user = 'username="carol"'
+        hashed = hashlib.sha256(b"carol:plant").hexdigest()
+        for count, (new, wanted) in enumerate(((user + ", userhash=false", 200), (user + ", userhash=true", 401),
+                                               (f'username="{hashed}", userhash=true', 401), ("username*=UTF-8''carol", 401),
+                                               (user + ", username*=UTF-8''carol", 401), (user + ", " + user, 401),
+                                               (user + ", opaque=x", 200), ("", 401)), 1):
+            header = digest(line, "carol", PASSWORD, count=count, changes=[(user, new)])
+            self.assertEqual(self.ask(request("simpleenroll", csr, header))[0], wanted, new)
+
     def test_one_time(self):
         """One-time challenges are kept as hashes: Digest cannot check them and spends nothing; Basic then does"""
         csr = make_csr(self.gw.work("one-time"), "/CN=one-time-1")
@@ -244,6 +275,29 @@ class Digest(Auth):
         self.assertIn("stale=true", headers["WWW-Authenticate"])
         fresh = headers["WWW-Authenticate"].split("\n")[0]
         self.assertEqual(self.ask(request("simpleenroll", csr, digest(fresh, "carol", PASSWORD)))[0], 200)
+
+
+class DigestPlain(Auth):
+    """digest as it is without insecure_digest_md5."""
+
+    @classmethod
+    def configure(cls, gw):
+        write_secret(gw, "fixed", FIXED + "\n")
+        gw.secrets.append(FIXED)
+        gw.edit(r"auth: \[certificate, basic\]", "auth: [digest], realm: plant")
+        gw.edit(r"kinds: \[one-time\]", "kinds: [fixed], fixed_file: fixed")
+
+    def test_md5_not_offered(self):
+        """RFC 7616 3.3: MD5 is neither offered nor taken, said or meant, unless the operator wants it"""
+        csr = make_csr(self.gw.work("no-md5"), "/CN=no-md5")
+        line, = self.challenges(request("simpleenroll", csr))
+        self.assertIn("algorithm=SHA-256", line)
+        self.assertNotIn("MD5", line)
+        md5 = line.replace("algorithm=SHA-256", "algorithm=MD5")
+        for changes in ((), [(" algorithm=MD5,", "")]):
+            self.assertEqual(self.ask(request("simpleenroll", csr, digest(md5, "carol", FIXED, changes=changes)))[0], 401, changes)
+        self.assertEqual(self.ask(request("simpleenroll", csr, basic(FIXED, "carol")))[0], 401, "nor is Basic")
+        self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "carol", FIXED)))[0], 200)
 
 
 class Both(Auth):

@@ -8,6 +8,7 @@ from est_wire import Tls12, basic, make_csr, request
 from flow_upstream_est import EstCa
 from gateway import run, text
 from http_corpus import wait_until
+from pki import Ca
 
 EXTENSIONS = "basicConstraints = critical,CA:TRUE\nkeyUsage = critical,keyCertSign,cRLSign\nsubjectKeyIdentifier = hash\n"
 
@@ -78,6 +79,61 @@ class Local(EstFlow):
         self.assertEqual((status, headers["Cache-Control"]), (200, "no-store"))
         pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
         self.assertEqual(pem.count(b"BEGIN CERTIFICATE"), 1)
+
+
+class Labels(EstFlow):
+    """A CA for each label: the one that init makes with its rollover, two of others' roots, and one label with two of them."""
+
+    @classmethod
+    def configure(cls, gw):
+        top = gw.work("pki")
+        make_rollover(gw)
+        cls.cas, upstreams, profiles = {}, "", ""
+        for name in ("plant", "depot"):
+            root = Ca(top, name + "-root", f"/O={name}/CN=Root")
+            cls.cas[name] = Ca(top, name, f"/O={name}/CN=Issuing", above=root)
+            upstreams += (f"  {name}: {{type: local, certificate: {cls.cas[name].cert}, key: {cls.cas[name].key_path}, "
+                          f"chain: [{root.cert}], validity: 1d}}\n")
+        for label, names in (("plant", ["plant"]), ("depot", ["depot"]), ("both", ["plant", "depot"])):
+            trust = ", ".join(cls.cas[name].above.cert for name in names)
+            first = f"{{match: {{key: rsa}}, upstream: [{names[0]}]}}, " if len(names) > 1 else ""
+            profiles += (f"  {label}:\n    routes: [{first}{{upstream: [{names[-1]}]}}]\n    trust: [{trust}]\n    san: {{dns: [\"*\"]}}\n"
+                         f"    challenge: {{kinds: [one-time]}}\n    est: {{labels: [{label}], auth: [certificate, basic]}}\n")
+        gw.edit(r"^profiles:.*$", upstreams + "\nprofiles:")
+        with open(gw.conf, "a", encoding="utf-8") as file:
+            file.write(profiles)
+
+    def chain_of(self, name):
+        return [der(self.cas[name].cert), der(self.cas[name].above.cert)]
+
+    def test_each(self):
+        """RFC 7030 3.2.2, 4.1.3: each label's cacerts has its own CA's chain, and its rollover, exactly; nothing of another label's"""
+        own = [der(self.gw.path("ca", f"{name}.pem")) for name in ("issuing", "root", "new", "new-by-old", "old-by-new")]
+        for label, wanted in (("", own), ("/default", own), ("/plant", self.chain_of("plant")), ("/depot", self.chain_of("depot")),
+                              ("/both", self.chain_of("plant") + self.chain_of("depot"))):
+            status, headers, certs = cacerts(self.gw, label)
+            self.assertEqual((status, headers["Cache-Control"]), (200, "max-age=3600"), label)
+            self.assertEqual(sorted(certs), sorted(wanted), label)
+            self.assertIn(certs[0], (wanted[0], wanted[2 % len(wanted)]), "an issuing CA comes first")
+
+    def test_issued(self):
+        """RFC 7030 4.1.3: what a label issues chains to the root of that label's cacerts, and to no other label's"""
+        work, roots = self.gw.work("each"), {"default": self.gw.root}
+        roots.update((name, ca.above.cert) for name, ca in self.cas.items())
+        for label in roots:
+            secret = self.gw.cli("challenge", "create", "--profile", label).stdout.decode().strip()
+            with Tls12(self.gw) as conn:
+                status, _, body = conn.ask(request("simpleenroll", make_csr(work, f"/CN={label}"), basic(secret), label="/" + label))
+            self.assertEqual(status, 200, (body, self.gw.log()[-900:]))
+            for name, content in (("cert", base64.b64decode(body)), ("chain", None)):
+                if content is None:
+                    with Tls12(self.gw) as conn:
+                        content = base64.b64decode(conn.ask(request("cacerts", label="/" + label))[2])
+                with open(os.path.join(work, name + ".pem"), "wb") as file:
+                    file.write(run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=content).stdout)
+            for other, root in roots.items():
+                done = run("openssl", "verify", "-CAfile", root, "-untrusted", "chain.pem", "cert.pem", cwd=work, check=False)
+                self.assertEqual(done.returncode == 0, other == label, (label, other, done.stderr))
 
 
 class Faulty(EstFlow):

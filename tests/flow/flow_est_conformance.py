@@ -29,7 +29,7 @@ class Binding(FlowTest):
             self.enroll(conn, work, "/CN=pop-1", f"challengePassword = {conn.binding}", expect=200)
 
     def test_unique_resumed(self):
-        """RFC 7030 3.5, RFC 5929 3: tls-unique of a resumed handshake is the server's Finished"""
+        """RFC 7030 3.3, 3.5, RFC 5929 3: tls-unique of a resumed handshake is the server's Finished"""
         work = self.gw.work("resumed")
         with Tls12(self.gw) as first:
             old = first.binding
@@ -57,7 +57,7 @@ class Binding(FlowTest):
             self.enroll(conn, work, "/CN=pop-6", f"challengePassword = {conn.binding}", f"{LINKING} = AAAA", expect=400)
 
     def test_relayed(self):
-        """RFC 7030 6: a CSR that is bound to another connection is refused, and nothing is spent"""
+        """RFC 7030 3.5, 6, quirk 19: a CSR that is bound to another connection is refused, and nothing is spent"""
         work = self.gw.work("relayed")
         secret = self.gw.challenge()
         with Tls12(self.gw) as victim, Tls12(self.gw) as thief:
@@ -99,7 +99,7 @@ class Binding(FlowTest):
         self.assertEqual(replies[0][2], replies[1][2])
 
     def test_csrattrs(self):
-        """RFC 7030 4.5.2, RFC 9908 3: csrattrs without authentication, exact headers, binding listed, template there"""
+        """RFC 7030 4.5.2, RFC 8951 4, RFC 9908 3: csrattrs without authentication, exact headers, binding listed, template there"""
         with Tls12(self.gw) as conn:
             status, headers, body = conn.ask(request("csrattrs"))
         self.assertEqual(status, 200)
@@ -210,7 +210,7 @@ class Silent(EstFlow):
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, csrattrs: none")
 
     def test_no_attributes(self):
-        """RFC 7030 4.5.2, quirk 1: without attributes csrattrs is 404 (or 204) without a body"""
+        """RFC 7030 4.5.2, RFC 8951 4, quirk 1: without attributes csrattrs is 404 (or 204) without a body"""
         with self.connect() as conn:
             status, headers, body = conn.ask(request("csrattrs"))
         self.assertEqual((status, headers.get("Content-Length"), body), (404, "0", b""))
@@ -259,7 +259,7 @@ class Plain(EstFlow):
                 self.assertEqual((status, headers.get("Allow")), (405, allow), (operation, method))
 
     def test_authorization_ignored(self):
-        """RFC 7030 4.1.1, 4.5.1, quirk 8: cacerts and csrattrs ask for no authentication and look at none, right or wrong"""
+        """RFC 7030 4.1.2, 4.5.1, quirks 8 and 20: cacerts and csrattrs ask for no authentication and look at none, right or wrong"""
         for operation in ("cacerts", "csrattrs"):
             for headers in ([], [basic("no challenge")], ["Authorization: X"], ["authorization: Basic !"]):
                 self.assertEqual(self.status(request(operation, None, *headers)), 200, (operation, headers))
@@ -270,7 +270,7 @@ class Plain(EstFlow):
         self.assertEqual(self.status(request("simpleenroll", csr, basic(self.gw.challenge(), ""))), 200)
 
     def test_transfer_encoding(self):
-        """RFC 8951 3.1: Content-Transfer-Encoding plays no part, whatever it says; header names have no case; Accept neither"""
+        """RFC 8951 3: Content-Transfer-Encoding plays no part, whatever it says; header names have no case; Accept neither"""
         work = self.gw.work("cte")
         csr = base64.b64encode(make_csr(work, "/CN=cte"))
         secret = basic(self.gw.challenge())
@@ -361,7 +361,7 @@ class Plain(EstFlow):
             self.assertNotIn("Max Early Data: 1", shown)
 
     def test_replies(self):
-        """Quirks 1, 2, 4, 5, 6: exact media types, Content-Length, lines of 64, a head below 1 KiB, nothing chunked"""
+        """RFC 7030 3.2.4, RFC 8951 3.2, quirks 1, 2, 4, 5, 6 and 20: 200, exact media types, Content-Length, lines of 64, a head below 1 KiB, nothing chunked"""
         work = self.gw.work("replies")
         csr = make_csr(work, "/CN=replies")
         for data, kind in ((request("cacerts"), "application/pkcs7-mime"), (request("csrattrs"), "application/csrattrs"),
@@ -397,7 +397,7 @@ class Plain(EstFlow):
             self.assertEqual(file.read().count("BEGIN CERTIFICATE"), 1)
 
     def test_leniency(self):
-        """Quirks 7, 9, 10, RFC 8951 3: PEM, DER, any line breaks, parameters, no media type; a wrong one is 415"""
+        """Quirks 7, 9, 10, RFC 7030 4.2.1, RFC 8951 3: PEM, DER, any line breaks, parameters, no media type; a wrong one is 415"""
         work = self.gw.work("lenient")
         csr = make_csr(work, "/CN=lenient")
         pem = run("openssl", "req", "-inform", "DER", input=csr).stdout

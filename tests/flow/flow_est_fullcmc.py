@@ -196,7 +196,7 @@ class Local(FullCmc, FlowTest):
         self.assertEqual(len([c for c in self.gw.certs() if "batch" in c["subject"]]), 3)
 
     def test_crmf(self):
-        """RFC 4211 4.1, RFC 5272 3.2.1.2.2: CRMF with a signature is issued by the local CA; without proof popRequired, wrong popFailed"""
+        """RFC 7030 3.5, RFC 4211 4.1, RFC 5272 3.2.1.2.2: CRMF with a signature is issued by the local CA; without proof popRequired, wrong popFailed"""
         work = self.gw.work("crmf")
         status, reply = self.ask(work, self.ra, self.crmf(work, 5, "/CN=crmf-1"))
         self.assertEqual((status, reply.status), (200, {5: (SUCCESS, None)}))
@@ -213,7 +213,7 @@ class Local(FullCmc, FlowTest):
         self.assertEqual(self.issued("CN=crmf-2"), [])
 
     def test_authorized(self):
-        """RFC 7030 4.3: signed by anybody but a registrar it is refused with a CMC body, cmcRA in the certificate or not"""
+        """RFC 7030 4.3.2: signed by anybody but a registrar it is refused with a CMC body, cmcRA in the certificate or not"""
         work = self.gw.work("authorized")
         csr = self.csr(work, "/CN=nobody")
         status, reply = self.ask(work, self.stranger, pkcs10(1, csr))
@@ -263,7 +263,7 @@ class Local(FullCmc, FlowTest):
         self.assertEqual(self.issued("CN=weak") + self.issued("CN=ca"), [])
 
     def test_messages(self):
-        """RFC 5272 3.2.1.3.4, 3.2.1.1: a wrong signature is badMessageCheck, an unknown control badRequest by its id; no body is plain text"""
+        """RFC 7030 4.3.1, RFC 5272 3.2.1.3.4: a wrong signature is badMessageCheck, an unknown control badRequest by its id; no body is plain text"""
         work = self.gw.work("messages")
         data = pki_data(requests=[pkcs10(1, self.csr(work, "/CN=messages"))])
         message = bytearray(self.sign(work, data, self.ra))
@@ -369,7 +369,7 @@ class Remote(FullCmc, FlowTest):
         gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}, {cls.second[0]}]")
 
     def test_pending(self):
-        """RFC 5272 6.13: pending with a token; another RA gets nothing for it, its own the certificate, also after kill -9"""
+        """S19, RFC 5272 6.13: pending with a token; another RA gets nothing for it, its own the certificate, also after kill -9"""
         work = self.gw.work("pending")
         self.ca.plan("waits", "echo 3", "echo later", "exit 5")
         status, reply = self.ask(work, self.ra, pkcs10(1, self.csr(work, "/CN=waits")))

@@ -171,7 +171,7 @@ class Allow(Keygen, FlowTest):
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 users: users, keygen: allow, keygen_keys: shared,")
 
     def test_plain(self):
-        """RFC 7030 4.4.2: PrivateKeyInfo and certificate, in exactly two parts; the key is of the CSR's kind and not its own"""
+        """RFC 7030 4.4.2, quirks 11 and 12: PrivateKeyInfo and certificate, in exactly two parts; the key is of the CSR's kind and not its own"""
         for name, alg, kind in (("ec", ("ec", "-pkeyopt", "ec_paramgen_curve:P-384"), "ASN1 OID: secp384r1"),
                                 ("rsa", ("rsa:2048",), "Public-Key: (2048 bit)"),
                                 ("weak", ("rsa:1024",), "Public-Key: (2048 bit)")):
@@ -245,8 +245,27 @@ class Allow(Keygen, FlowTest):
         other = with_attributes(self.make_csr(work, "/CN=certified"), attribute(OID_CERTIFIED, der(4, bytes(20))))
         self.assertEqual(self.call(work, other, *holder)[0], 400)
 
+    def test_agreed(self):
+        """RFC 7030 4.4.2: for a certificate with an EC key the envelope is by key agreement (kari), which its holder alone opens"""
+        work = self.gw.work("agreed")
+        first = self.make_csr(work, "/CN=agreed", "-addext", "keyUsage=digitalSignature,keyAgreement", key="old.pem")
+        status, _, body = self.call(work, first, *self.user(), operation="simpleenroll")
+        self.assertEqual(status, 200, body)
+        self.write(work, "old-cert.pem", run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout)
+        ski = bytes.fromhex(text("openssl", "x509", "-in", "old-cert.pem", "-noout", "-ext", "subjectKeyIdentifier",
+                                 cwd=work).splitlines()[1].strip().replace(":", ""))
+        csr = with_attributes(self.make_csr(work, "/CN=agreed"), attribute(OID_CERTIFIED, der(4, ski)))
+        self.write(work, "env.der", self.take(work, self.call(work, csr, "--cert", "old-cert.pem", "--key", "old.pem"), KEY_TYPE))
+        shown = text("openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", "env.der", cwd=work)
+        self.assertIn("d.kari", shown)
+        self.assertNotIn("d.ktri", shown)
+        opened = ["openssl", "cms", "-decrypt", "-binary", "-inform", "DER", "-in", "env.der"]
+        self.assertNotEqual(run(*opened, "-inkey", "own.pem", cwd=work, check=False).returncode, 0)
+        signed = run(*opened, "-recip", "old-cert.pem", "-inkey", "old.pem", cwd=work).stdout
+        self.check_key(work, self.check_signed(work, signed))
+
     def test_s20_unknown(self):
-        """S20, RFC 7030 4.4.1: an identifier that is not known, malformed or weak is 400: no key, no certificate, nothing spent"""
+        """S20, RFC 7030 4.4.1.1, 4.4.1.2, 4.4.2: an identifier that is not known, malformed or weak is 400: no key, no certificate, nothing spent"""
         work = self.gw.work("s20")
         secret = self.gw.challenge()
         plain = self.make_csr(work, "/CN=s20")
@@ -348,6 +367,23 @@ class Waiting(Keygen, FlowTest):
         self.assertNotIn(b"multipart", body)
         self.check_key(work, self.take(work, self.ask_until(work, csr, user, [202])))
         self.assertEqual(len([c for c in self.gw.certs() if "CN=pending" in c["subject"]]), 1)
+
+    def test_pending_theft(self):
+        """S19, RFC 7030 4.2.3: a key that waits is collected with the same credential alone, not by a wrong or another one"""
+        work, other = self.gw.work("theft"), self.gw.work("theft-other")
+        self.ca.plan("theft", "echo 3", "echo later", "exit 5")
+        csr, user = self.make_csr(work, "/CN=theft"), self.user()
+        self.assertEqual(self.call(work, csr, *user)[0], 202)
+        self.assertEqual(self.call(other, csr, *self.user("WRONGCHALLENGE234567"))[0], 401)
+        self.assertEqual(self.call(other, csr)[0], 401)
+        mine = self.ask_until(work, csr, user, [202])
+        self.check_key(work, self.take(work, mine))
+        self.assertEqual(self.call(other, csr, *self.user("WRONGCHALLENGE234567"))[0], 401)
+        self.assertEqual(self.call(other, csr)[0], 401)
+        another = self.make_csr(other, "/CN=theft")  # of the same name by whoever may have it: a request of its own
+        status, _, body = self.ask_until(other, another, self.user(), [202])
+        self.assertEqual(status, 200, body)
+        self.assertNotEqual(body, mine[2])
 
     def test_pending_lost(self):
         """If the process is killed meanwhile, what the CA issues is revoked, and the device, whose challenge is spent, hears 401"""

@@ -4,6 +4,7 @@ import math
 import os
 import secrets
 import signal
+import socket
 
 import rows
 from der import BIT_STRING, SEQUENCE, number, oid, read, resign, write
@@ -67,7 +68,7 @@ class Security(EstFlow):
         self.assertEqual(self.status(again, cert=cert), 403)
 
     def test_s5_cmcra(self):
-        """S5: a certificate with cmcRA that is not ours is no RA; a device cannot ask for cmcRA"""
+        """S5, RFC 7030 3.7: a certificate with cmcRA that is not ours is no RA; a device cannot ask for cmcRA"""
         work = self.gw.work("s5")
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ra.key", "-out", "ra.pem", "-subj",
             "/CN=registrar", "-addext", "extendedKeyUsage=1.3.6.1.5.5.7.3.28", cwd=work)
@@ -200,9 +201,20 @@ class Security(EstFlow):
         csr = make_csr(self.gw.work("s15"), "/CN=s15")
         for trailing in (b"\x00", b"\x30\x00", csr):
             self.assert_refused(csr + trailing, (400,), trailing[:4])
-        with self.connect() as conn:
-            conn.tls.sendall(request("simpleenroll", csr, basic(self.gw.challenge()))[:-1])
-        self.assertEqual([c for c in self.gw.certs() if "s15" in c["subject"]], [])
+        for sent in (request("simpleenroll", csr, basic(self.gw.challenge())), self.spaced(csr)):
+            with self.connect() as conn:
+                conn.tls.sendall(sent[:-1])
+                conn.tls.shutdown(socket.SHUT_WR)
+                while conn.tls.recv(4096):  # until the server has seen the end
+                    pass
+        self.assertEqual(self.status(self.spaced(make_csr(self.gw.work("s15"), "/CN=s15-whole"))), 200, "and whole it is")
+        self.assertEqual([c["subject"] for c in self.issued("s15")], ["CN=s15-whole"])
+
+    def spaced(self, csr):
+        """A request whose last octet says nothing: who took it without would have the whole CSR."""
+        body = base64.b64encode(csr) + b"\n\n"
+        head = request("simpleenroll", None, basic(self.gw.challenge()), f"Content-Length: {len(body)}", method="POST")
+        return head + body
 
     def test_s19_same_csr(self):
         """S19: who sends another's CSR with a wrong password hears 401, and never gets its certificate"""
@@ -268,6 +280,34 @@ class Reuse(EstFlow):
         self.assertTrue(wait_until(lambda: "a key whose private key is known" in self.gw.log()))
 
 
+class Slow(EstFlow):
+    """limits.request: 2s."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"\Z", "limits: {request: 2s}\n")
+
+    def test_s15_trickle(self):
+        """S15: a body that comes an octet at a time is 408 when limits.request is over, though something comes all the time"""
+        data = request("simpleenroll", make_csr(self.gw.work("trickle"), "/CN=trickle"), basic(self.gw.challenge()))
+        head, body = data.split(b"\r\n\r\n", 1)
+        self.assertGreater(len(body), 200, "which takes twenty seconds and more")
+        sent, got = 0, b""
+        with self.connect() as conn:
+            conn.tls.sendall(head + b"\r\n\r\n")
+            conn.tls.settimeout(0.1)
+            while not got and sent < len(body):
+                conn.tls.sendall(body[sent:sent + 1])
+                sent += 1
+                try:
+                    got = conn.tls.recv(100)
+                except TimeoutError:
+                    pass
+        self.assertTrue(got.startswith(b"HTTP/1.1 408 "), got)
+        self.assertLess(sent, len(body))
+        self.assertEqual(self.issued("trickle"), [])
+
+
 class Behind(EstFlow):
     """The CA is another one, asked over EST through a proxy that has bad days."""
 
@@ -318,6 +358,8 @@ class Behind(EstFlow):
         for thief in (basic("WRONGCHALLENGE234567"), basic("WRONGCHALLENGE234567", "other")):
             self.assertEqual(self.status(request("simpleenroll", csr, thief)), 401)
         self.assertEqual(self.status(request("simpleenroll", csr)), 401)
+        other = request("simpleenroll", make_csr(work, "/CN=s19-waits", key="other.pem"), basic(self.gw.secrets[-1]))
+        self.assertEqual(self.status(other), 401, "another key by the same, spent credential")
         self.gw.stop()
         self.gw.start()
         first = self.wait_issued(mine)
@@ -358,7 +400,7 @@ class Behind(EstFlow):
     def test_s19_crowd(self):
         """S19: forty devices wait at once; each is told its own certificate and nobody else's, and the gateway keeps serving"""
         work, devices = self.gw.work("s19-crowd"), []
-        self.ca.proxy.reset(*[answers(202, ("Retry-After", "2"))] * 80)
+        self.ca.proxy.reset(*[answers(202, ("Retry-After", "2"))] * 5000)  # as often as it is asked
         for number in range(40):
             csr = make_csr(work, f"/CN=crowd-{number}", key=f"{number}.pem")
             devices.append((f"crowd-{number}", request("simpleenroll", csr, basic(self.gw.challenge()))))

@@ -60,7 +60,7 @@ class Sessions(EstFlow):
         self.assertEqual(self.issued("early"), [])
 
     def test_renegotiation(self):
-        """RFC 9325 3.5, RFC 7030 3.3.2: a client that renegotiates is told no; nothing is asked on what would come of it"""
+        """RFC 9325 3.5, RFC 7030 3.5: a client that renegotiates is told no; nothing is asked on what would come of it"""
         work = self.gw.work("renegotiation")
         with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{self.gw.est_port}", "-tls1_2"], cwd=work,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
@@ -73,7 +73,7 @@ class Sessions(EstFlow):
             self.assertEqual(conn.ask(request("cacerts"))[0], 200)
 
     def test_ciphers(self):
-        """RFC 7030 3.3.1, 3.6.1, RFC 9325 4.1: no weak cipher suites, none without forward secrecy; the server has id-kp-cmcRA"""
+        """RFC 7030 3.2.3, 3.3.3, 3.6.1, 4.4, RFC 9325 4.1: no weak cipher suites, none without forward secrecy; the server has id-kp-cmcRA"""
         work = self.gw.work("ciphers")
         flags = ("-nocommands", "-tls1_2", "-servername", "rsa.example")
         for suites in ("aNULL", "eNULL", "3DES:RC4:DES:EXPORT:MD5", "kRSA", "PSK:SRP"):
@@ -101,6 +101,33 @@ class Sessions(EstFlow):
             self.assertEqual(len(self.issued(f"CN={subject}")), wanted == 200)
         self.assertEqual(body.split(b" (")[0], b"refused: bad-key\n"[:-1])
         self.assertEqual(self.status(request("simpleenroll", bytes(100 << 10), basic(self.gw.challenge()))), 413)
+
+    def padded(self, work, octets):
+        """A CSR of exactly so many octets, by a filler."""
+        def make(size):
+            filler = write(SEQUENCE, oid(IGNORED), write(SET, write(4, os.urandom(size))))
+            return resign(work, make_csr(work, "/CN=bound"), attributes=[filler])
+        size = octets - 400
+        for _ in range(200):  # an ECDSA signature has a length of its own each time
+            csr = make(size)
+            if len(csr) == octets:
+                return csr
+            size += octets - len(csr)
+        raise AssertionError("no CSR of that size")
+
+    def test_bound(self):
+        """A body of 128 KiB exactly is read and its CSR issued; one octet more is 413, white space or not, with a length and in chunks"""
+        work, ceiling = self.gw.work("bound"), 128 << 10
+        exact = base64.b64encode(self.padded(work, 3 * ceiling // 4))
+        self.assertEqual(len(exact), ceiling)
+        over = base64.b64encode(self.padded(work, 3 * ceiling // 4 + 1))
+        head = request("simpleenroll", None, basic(self.gw.challenge()), "Content-Type: application/pkcs10", method="POST")[:-2]
+        for body, wanted in ((exact, 200), (exact + b"\n", 413), (over, 413)):
+            chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[i:i + 8000]), body[i:i + 8000]) for i in range(0, len(body), 8000))
+            for data in (head + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+                         head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"):
+                self.assertEqual(self.status(data), wanted, (len(body), self.gw.log()[-600:]))
+        self.assertEqual(len(self.issued("CN=bound")), 1)
 
     def test_post_quantum(self):
         """CSRs with keys and signatures as large as those of ML-DSA-87 and SLH-DSA-256f are read, and refused for their key"""

@@ -230,7 +230,7 @@ class Trust(FlowTest):
             return self.post(conn, "simpleenroll", subject, name="label", label="/ra")[0]
 
     def test_intermediates(self):
-        """7030 3.3.2: the chain passes through what the device sends; such a session is not resumed, as it would be lost"""
+        """7030 3.3, 3.3.2: the chain passes through what the device sends; such a session is not resumed, as it would be lost"""
         cert, key = self.sub.issue("i1", "/serialNumber=i1")
         self.once((cert, key), "simpleenroll", "/CN=i1/serialNumber=i1", 401)
         both = self.sub.path("i1-chain.pem")
@@ -369,7 +369,7 @@ class Reload(FlowTest):
     anchors: [{{certificates: [{cls.own.cert}], class: explicit, revocation: none}}]""")
 
     def test_reload(self):
-        """S18: taken away by a reload, an anchor counts no more on a kept connection, and no session of before is resumed"""
+        """S18, RFC 5077 5.5: taken away by a reload, an anchor counts no more on a kept connection, and no session of before is resumed"""
         cert = self.own.issue("w1", "/CN=w1")
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             context = ssl.create_default_context(cafile=self.gw.root)

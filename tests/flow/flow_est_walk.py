@@ -8,7 +8,7 @@ import rows
 from der import SEQUENCE, SET, read
 from est_rows import EstFlow
 from est_wire import basic, make_csr, read_head, request
-from gateway import run
+from gateway import SCEPTER, run
 from http_corpus import wait_until
 
 GETS, POSTS = ("cacerts", "csrattrs"), ("simpleenroll", "simplereenroll", "serverkeygen", "fullcmc")
@@ -169,6 +169,30 @@ class Whole(EstFlow):
         finally:
             self.gw.edit(", binding: required", "")
             self.reload()
+
+
+class Labelled(EstFlow):
+    """A profile without the label ""."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r'labels: \["", default\]', "labels: [default], keygen: allow, fullcmc: allow")
+
+    def test_paths(self):
+        """RFC 7030 3.2.2: without a label there is only the profile that has the label ""; if none has, it is 404"""
+        for operation in GETS + POSTS:
+            csr = b"\x30\x00" if operation in POSTS else None
+            self.assertEqual(self.status(request(operation, csr)), 404, operation)
+            self.assertNotEqual(self.status(request(operation, csr, label="/default")), 404, operation)
+
+    def test_approval(self):
+        """RFC 7030 4.2: nobody is told to wait for an operator: a configuration that wants approval is refused"""
+        conf = self.gw.path("approval.yaml")
+        with open(self.gw.conf, encoding="utf-8") as file, open(conf, "w", encoding="utf-8") as out:
+            out.write(file.read() + "    approval: {quorum: 1}\n")
+        shown = run(SCEPTER, "check", "-c", conf, check=False)
+        self.assertEqual(shown.returncode, 1)
+        self.assertIn(b"quorum", shown.stdout + shown.stderr)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ class Methods(Listeners):
         gw.edit(r"est: \{", "est: {keygen: allow, fullcmc: allow, renewal_info: true, ")
 
     def test_allow(self):
-        """Whatever is asked by a method that its path does not have is answered 405 with the methods that it has, on a
+        """RFC 9110 15.5.6: whatever is asked by a method that its path does not have is answered 405 with the methods that it has, on a
         connection that is kept and in step; a path that nobody has is 404."""
         est = "/.well-known/est/"
         paths = [("scep", "/scep/default?operation=GetCACaps", 405, "GET, HEAD, POST"), ("scep", "/nobody", 404, None),

@@ -21,7 +21,7 @@ class Rows(unittest.TextTestResult):
 
     def addSuccess(self, test):
         unittest.TestResult.addSuccess(self, test)
-        self.show_test("pass", test)
+        self.show_test(getattr(getattr(test, test._testMethodName), "word", "pass"), test)
 
     def addFailure(self, test, err):
         unittest.TestResult.addFailure(self, test, err)

@@ -48,7 +48,7 @@ static struct cfg_profile profile_of(enum cfg_csrattrs form)
                                 .est = {.csrattrs = form}};
 }
 
-/* RFC 8951 section 3.5's CsrAttrs, the corrected example of RFC 7030 section 4.5.2. */
+/* RFC 8951 section 4's CsrAttrs, the corrected example of RFC 7030 section 4.5.2. */
 static void test_rfc8951(void **state)
 {
     struct buf out = {0};
