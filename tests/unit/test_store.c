@@ -157,8 +157,8 @@ static void test_plans(void **state)
 static void test_newer(void **state)
 {
     struct box *box = *state;
-    raw(box, "CREATE TABLE later (x); PRAGMA user_version = 7");
-    check_refused(box->url, true, ERR_LOCAL, "version 7 is newer");
+    raw(box, "CREATE TABLE later (x); PRAGMA user_version = 8");
+    check_refused(box->url, true, ERR_LOCAL, "version 8 is newer");
     check_refused(box->url, false, ERR_LOCAL, "knows 7");
     check_raw(box, "PRAGMA user_version", "7");
     check_raw(box, "SELECT group_concat(name) FROM sqlite_master", "later");
