@@ -451,8 +451,11 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
                  (const char *)txn.ptr);
     }
     op.family = scep_family_of(call, ok ? scep_msg_signer_get(op.msg) : NULL, reply);
+    int digest = partial ? scep_msg_algs_get(op.msg).digest : NID_undef;
     if (ok) {
         dispatch(&op);
+    } else if (fail == SCEP_BAD_ALG && !scep_terms_digest(&call->profile->scep, digest)) {
+        refuse_algorithm(&op, digest);
     } else if (partial) {
         answer_failure(&op, fail, "bad-message", err.text);
     } else {

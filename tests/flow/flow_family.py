@@ -1,10 +1,14 @@
 """Families of SCEP clients: what they show, what they are told, and what only a profile that names them allows."""
+import base64
 import os
 import re
+import socket
 import unittest
+import urllib.parse
 import urllib.request
 
 from gateway import FlowTest, run
+from scep_wire import CertRep
 
 
 def windows_signer(work):
@@ -94,6 +98,40 @@ class Told(FlowTest):
                          ["RA that does encrypt", "RA that does sign", "scepter root CA", "scepter issuing CA"])
         self.gw.scep_client("--subject", "/CN=first-1", "--recipient", self.gw.path("ra/encrypt.pem"),
                             secret=self.gw.challenge(), cwd=work)
+
+
+class MikroTik(FlowTest):
+    """RouterOS that uses GET, MD5 and single DES, in a profile that names it: a PKIOperation does not show who sends it."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"ra: \[main\]\}", "ra: [main], client: mikrotik, legacy: des-md5}")
+
+    def get(self, operation, message):
+        """A request as it sends them: HTTP/1.0 without more. Status and body of the reply."""
+        query = urllib.parse.urlencode({"operation": operation, "message": message})
+        with socket.create_connection(("127.0.0.1", self.gw.scep_port), timeout=30) as connection:
+            connection.sendall(f"GET /scep/default?{query} HTTP/1.0\r\n\r\n".encode())
+            reply = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = reply.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+
+    def test_enroll(self):
+        """It enrolls by GET, is answered with its algorithms, and asks for a next CA that there is not."""
+        work = self.gw.work("mikrotik")
+        self.assertEqual(self.get("GetCACert", "DummyCAIdentity")[0], 200)
+        self.gw.scep_client("--subject", "/CN=mikrotik-1", "--digest", "md5", "--cipher", "des", "--txn", os.urandom(32).hex(),
+                            "--save-request", "request", "--no-send", secret=self.gw.challenge(), cwd=work)
+        with open(os.path.join(work, "request"), "rb") as file:
+            message = base64.b64encode(file.read())
+        for _ in range(2):
+            status, body = self.get("PKIOperation", message)
+            reply = CertRep(body)
+            self.assertEqual((status, reply.outcome), (200, "SUCCESS"), self.gw.log()[-1500:])
+            self.assertEqual((reply.signers[0][2][0].oid, reply.envelope[2][1][0].oid), ("1.2.840.113549.2.5", "1.3.14.3.2.7"))
+        self.gw.log_line("mikrotik-1", 'family="mikrotik"', 'legacy="md5 des"')
+        self.assertEqual(len([c for c in self.gw.certs() if c["subject"] == "CN=mikrotik-1"]), 1)
+        self.assertEqual(self.get("GetNextCACert", "DummyCAIdentity")[0], 404)
 
 
 if __name__ == "__main__":
