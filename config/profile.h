@@ -57,8 +57,9 @@ struct cfg_challenge {
     bool kinds[CFG_CHALLENGE_KIND_COUNT];
     struct buf *fixed; /* secrets: the lines of fixed_file; several overlap during a change */
     size_t fixed_count;
-    int64_t ttl;  /* seconds a one-time challenge lives unless --ttl says otherwise */
-    int64_t uses; /* how often it may be used unless --uses says otherwise */
+    int64_t ttl;        /* seconds a one-time challenge lives unless --ttl says otherwise */
+    int64_t uses;       /* how often it may be used unless --uses says otherwise */
+    int64_t mismatches; /* with how many names that it is not for it is spent; 0: never */
 };
 
 struct cfg_renewal {

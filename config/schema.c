@@ -166,6 +166,15 @@ static const struct cfg_key challenge_keys[] = {
      .max = 1000,
      .def = "1",
      .meaning = "How many devices may enroll with a one-time challenge."},
+    {.name = "mismatches",
+     .type = CFG_INT,
+     .offset = offsetof(struct cfg_challenge, mismatches),
+     .min = 0,
+     .max = 1000,
+     .def = "5",
+     .meaning = "A one-time challenge that is for names is spent once it has come with so many "
+                "others, since whoever tries names has stolen it; the same ones count once, so "
+                "that a device may repeat itself. 0: never."},
     {0},
 };
 

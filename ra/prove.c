@@ -204,10 +204,13 @@ static bool prove_challenge(struct store *store, const struct ra_request *reques
                             struct err *err)
 {
     struct challenge_verdict verdict;
-    if (!challenge_judge(store, request, &verdict, err))
+    bool spent = false;
+    if (!challenge_judge(store, request, &verdict, err) ||
+        (verdict.missed && !challenge_miss(store, request, &verdict, &spent, err)))
         return false;
     if (!verdict.accepted) {
-        ra_refuse(outcome, RA_BAD_CHALLENGE, "%s", verdict.detail);
+        ra_refuse(outcome, RA_BAD_CHALLENGE, "%s%s",
+                  spent ? "spent now, after too many names: " : "", verdict.detail);
         return true;
     }
     *ret = authorize(RA_ENROLL, "challenge");

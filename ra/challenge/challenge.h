@@ -9,6 +9,7 @@ struct challenge_verdict {
     bool accepted;
     bool known;  /* this validator knows the secret, even if it refuses it */
     bool spends; /* order must spend `digest` */
+    bool missed; /* the secret is right and the names are not: see challenge_miss */
     uint8_t digest[RA_DIGEST_LEN];
     char detail[RA_DETAIL_MAX]; /* why not; never the secret */
 };
@@ -26,6 +27,13 @@ extern const struct challenge_vt challenge_one_time;
 /* Asks the profile's kinds in turn; the first that knows the secret decides. */
 bool challenge_judge(struct store *store, const struct ra_request *request,
                      struct challenge_verdict *ret, struct err *err) MUST_USE;
+
+/* Counts the names of a request whose verdict is `missed`, once each. With the last that the
+ * profile bears (challenge.mismatches) the challenge is spent, which is audited, and *spent is
+ * true. Who does not know the secret has no such verdict, so nobody spends the challenges of
+ * others. */
+bool challenge_miss(struct store *store, const struct ra_request *request,
+                    const struct challenge_verdict *verdict, bool *spent, struct err *err) MUST_USE;
 
 /* Mints a one-time challenge: 20 characters of A-Z and 2-7 (Windows encodes it as PrintableString).
  * subject and sans bind it ("" or NULL: any names). With `given`, out is "" afterwards; one that

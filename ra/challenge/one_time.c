@@ -54,7 +54,8 @@ static bool user_is_bound(const struct names *bound, struct bytes user)
     return false;
 }
 
-/* A challenge that names something allows these names and no others. */
+/* A challenge that names something allows these names and no others, in this spelling: RFC 5280
+ * section 7.1 takes "CN=admin" for "CN=Admin", and who reads the certificate later may not. */
 static bool judge_names(const struct store_challenge *row, const struct ra_request *request,
                         struct challenge_verdict *ret, struct err *err)
 {
@@ -62,7 +63,8 @@ static bool judge_names(const struct store_challenge *row, const struct ra_reque
     const struct names *asked = csr_wanted_get(request->csr);
     if (!bound_names(row, &bound, err))
         return false;
-    if (row->subject[0] && !names_subject_equal(&bound, asked))
+    if (row->subject[0] &&
+        (!names_subject_equal(&bound, asked) || strcmp(row->subject, asked->subject_text) != 0))
         snprintf(ret->detail, sizeof ret->detail,
                  "the challenge is for \"%.100s\", the CSR for \"%.100s\"", row->subject,
                  asked->subject_text);
@@ -73,6 +75,7 @@ static bool judge_names(const struct store_challenge *row, const struct ra_reque
         refuse(ret, "the user name is not the device that the challenge is for");
     else
         ret->accepted = true;
+    ret->missed = !ret->accepted;
     names_clear(&bound);
     return true;
 }
@@ -91,6 +94,8 @@ static bool one_time_judge(struct store *store, const struct ra_request *request
     ret->spends = true;
     if (row->expires <= clock_now())
         refuse(ret, "the challenge has expired");
+    else if (row->uses_left == STORE_CHALLENGE_BURNT)
+        refuse(ret, "the challenge came with too many names that it is not for, and is spent");
     else if (row->uses_left <= 0)
         refuse(ret, "the challenge has been used");
     else if (row->subject[0] || row->sans[0])
@@ -100,6 +105,39 @@ static bool one_time_judge(struct store *store, const struct ra_request *request
 out:
     free(row);
     return ok;
+}
+
+/* What a request names, whichever way the secret came: subject, SANs and, on EST, the user. */
+static bool names_digest(const struct ra_request *request, uint8_t digest[RA_DIGEST_LEN])
+{
+    const struct names *asked = csr_wanted_get(request->csr);
+    struct buf text = {0};
+    bool ok = buf_add(&text, buf_bytes(&asked->subject)) && buf_add_u8(&text, 0) &&
+              names_san_text(asked, &text) && buf_add_u8(&text, 0) &&
+              buf_add(&text, request->evidence.user);
+    SHA256(text.ptr, text.len, digest);
+    buf_free(&text);
+    return ok;
+}
+
+bool challenge_miss(struct store *store, const struct ra_request *request,
+                    const struct challenge_verdict *verdict, bool *spent, struct err *err)
+{
+    uint8_t names[RA_DIGEST_LEN];
+    struct audit_event event = {
+        .event = "challenge-burnt",
+        .profile = request->profile->name,
+        .origin = request->origin,
+        .subject = csr_wanted_get(request->csr)->subject_text,
+        .detail = verdict->detail,
+    };
+    struct store_miss miss = {verdict->digest, names, request->profile->challenge.mismatches,
+                              &event};
+    *spent = false;
+    if (!miss.limit)
+        return true;
+    return names_digest(request, names) ? store->vt->challenge_miss(store, &miss, spent, err)
+                                        : err_set(err, ERR_LOCAL, "names that are too long");
 }
 
 static bool draw_secret(char out[CHALLENGE_LEN + 1], struct err *err)

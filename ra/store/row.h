@@ -61,6 +61,7 @@ struct store_challenge {
     int64_t created, expires;
     int uses_left;
 };
+#define STORE_CHALLENGE_BURNT (-1) /* uses_left: see challenge_miss */
 
 /* Where a CertPoll looks. */
 struct store_txn_key {

@@ -395,6 +395,15 @@ static bool challenge_add(struct store *store, const struct store_challenge *cha
     return write_wait(store, db_write_challenge, &job, err);
 }
 
+static bool challenge_miss(struct store *store, const struct store_miss *miss, bool *spent,
+                           struct err *err)
+{
+    struct db_miss job = {.in = miss};
+    bool ok = write_wait(store, db_write_miss, &job, err);
+    *spent = job.spent;
+    return ok;
+}
+
 static bool cert_revoke(struct store *store, const struct store_revoke *revoke, bool *found,
                         struct err *err)
 {
@@ -520,6 +529,7 @@ const struct store_vt store_sqlite = {
     .take_txn = take_txn,
     .delivered = delivered,
     .challenge_add = challenge_add,
+    .challenge_miss = challenge_miss,
     .cert_revoke = cert_revoke,
     .memory_set = memory_set,
     .audit_add = audit_add,

@@ -113,6 +113,10 @@ struct db_challenge_add {
     const struct store_challenge *challenge;
     const struct audit_event *audit;
 };
+struct db_miss {
+    const struct store_miss *in;
+    bool spent;
+};
 struct db_revoke {
     const struct store_revoke *in;
     bool found;
@@ -126,6 +130,7 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err);
 enum db_write db_write_confirm(struct db *db, void *arg, struct err *err); /* store_confirm */
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err);
 enum db_write db_write_challenge(struct db *db, void *arg, struct err *err);
+enum db_write db_write_miss(struct db *db, void *arg, struct err *err);
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);
 enum db_write db_write_memory(struct db *db, void *arg, struct err *err);
 enum db_write db_write_audit(struct db *db, void *arg, struct err *err);     /* audit_event */

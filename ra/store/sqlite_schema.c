@@ -57,6 +57,9 @@ static const char *const steps[] = {
     "DROP INDEX request_due;"
     "CREATE INDEX request_due ON request (upstream, (state = 'ordered' AND failures > 0), next_at) "
     "WHERE state IN ('ordered', 'waiting', 'suspect') OR confirm = 1;",
+    "CREATE TABLE challenge_miss ("
+    "  digest BLOB NOT NULL REFERENCES challenge (digest) ON DELETE CASCADE,"
+    "  names BLOB NOT NULL, PRIMARY KEY (digest, names)) WITHOUT ROWID;",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

@@ -399,6 +399,43 @@ enum db_write db_write_challenge(struct db *db, void *arg, struct err *err)
                    audit_append(db, add->audit, err));
 }
 
+static bool miss_add(struct db *db, const struct store_miss *in, bool *added, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db, "INSERT OR IGNORE INTO challenge_miss (digest, names) VALUES (?1, ?2)", err);
+    if (!stmt)
+        return false;
+    db_bind_bytes(stmt, 1, bytes_of(in->digest, RA_DIGEST_LEN));
+    db_bind_bytes(stmt, 2, bytes_of(in->names, RA_DIGEST_LEN));
+    bool ok = db_run(db, stmt, err);
+    *added = sqlite3_changes(db->handle) == 1;
+    return ok;
+}
+
+enum db_write db_write_miss(struct db *db, void *arg, struct err *err)
+{
+    struct db_miss *miss = arg;
+    bool added;
+    if (!miss_add(db, miss->in, &added, err))
+        return DB_FAILED;
+    if (!added)
+        return DB_UNDO;
+    sqlite3_stmt *stmt =
+        db_prepare(db,
+                   "UPDATE challenge SET uses_left = ?3 WHERE digest = ?1 AND uses_left > 0 AND "
+                   "(SELECT count(*) FROM challenge_miss WHERE digest = ?1) >= ?2",
+                   err);
+    if (!stmt)
+        return DB_FAILED;
+    db_bind_bytes(stmt, 1, bytes_of(miss->in->digest, RA_DIGEST_LEN));
+    sqlite3_bind_int64(stmt, 2, miss->in->limit);
+    sqlite3_bind_int(stmt, 3, STORE_CHALLENGE_BURNT);
+    if (!db_run(db, stmt, err))
+        return DB_FAILED;
+    miss->spent = sqlite3_changes(db->handle) == 1;
+    return written(!miss->spent || audit_append(db, miss->in->audit, err));
+}
+
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err)
 {
     struct db_revoke *revoke = arg;

@@ -84,6 +84,9 @@ struct store_vt {
     void (*delivered)(struct store *store, const char *request_id);
     bool (*challenge_add)(struct store *store, const struct store_challenge *challenge,
                           const struct audit_event *audit, struct err *err);
+    /* The same names count once. *spent: these were the last that the challenge bore. */
+    bool (*challenge_miss)(struct store *store, const struct store_miss *miss, bool *spent,
+                           struct err *err);
     /* *found is false if there is no such certificate or it is revoked already. */
     bool (*cert_revoke)(struct store *store, const struct store_revoke *revoke, bool *found,
                         struct err *err);

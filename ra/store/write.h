@@ -40,6 +40,14 @@ struct store_move {
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 
+/* Names that a challenge came with and is not for, RA_DIGEST_LEN octets each; the audit is of a
+ * challenge that is spent by it. */
+struct store_miss {
+    const uint8_t *digest, *names;
+    int64_t limit; /* the challenge is spent with so many different ones */
+    const struct audit_event *audit;
+};
+
 struct store_revoke {
     const char *fingerprint;
     int reason; /* CRLReason */

@@ -169,6 +169,37 @@ class ProfileLimits(FlowTest):
         connection.close()
 
 
+class Guesses(FlowTest):
+    """Somebody has a challenge and tries for whom it is."""
+
+    def ask(self, name, secret):
+        answer = self.gw.scep_client("--subject", f"/CN={name}", secret=secret, check=False)
+        return answer.stdout.decode()
+
+    def test_guesses(self):
+        """Five names that it is not for spend a challenge, over either door: then it is of no use for the right one, and the
+        trail tells. A device that says the same wrong name again and again has its challenge left."""
+        guessed, honest = (self.gw.challenge("--subject", f"CN={name}") for name in ("guessed", "honest"))
+        for _ in range(7):
+            self.assertIn("fail=badRequest", self.ask("Honest", honest))
+        self.assertIn("status=SUCCESS", self.ask("honest", honest))
+        for number in range(4):
+            self.assertIn("fail=badRequest", self.ask(f"guess-{number}", guessed))
+        self.gw.log_line("guess-3", "the challenge is for")
+        work = self.gw.work("guesses")
+        run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=guess-4", "-keyout", "key.pem", "-out",
+            "csr.pem", cwd=work)
+        run("sh", "-c", "openssl req -in csr.pem -outform DER | openssl base64 > csr.b64", cwd=work)
+        status = run("curl", "-s", "-o", os.devnull, "-w", "%{http_code}", "--cacert", self.gw.root, "--user",
+                     f"guess-4:{guessed}", "--data-binary", "@csr.b64", "-H", "Content-Type: application/pkcs10",
+                     f"{self.gw.est_url}/simpleenroll", cwd=work).stdout.decode()
+        self.assertEqual(status, "401")
+        self.assertIn("fail=badRequest", self.ask("guessed", guessed))
+        self.gw.log_line('subject="CN=guessed"', "too many names")
+        self.assertEqual([c for c in self.gw.certs() if c["subject"] == "CN=guessed"], [])
+        self.gw.cli("audit", "verify")
+
+
 class Check(unittest.TestCase):
     def test_check(self):
         """The words of the documentation are taken, and a quota without a unit is a fault with its line."""

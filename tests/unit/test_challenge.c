@@ -217,7 +217,8 @@ static void test_bound(void **state)
     static const char *const sans[] = {"a.example", "dns:b.example", "10.0.0.1"};
     EVP_PKEY *key = w->key;
     check_bound(w, BOUND("CN=r1,O=x", NULL, 0), world_csr("CN=r1,O=x", NULL, key), NULL);
-    check_bound(w, BOUND("CN=r1,O=x", NULL, 0), world_csr("CN=R1,O=X", NULL, key), NULL);
+    check_bound(w, BOUND("CN=r1,O=x", NULL, 0), world_csr("CN=R1,O=X", NULL, key),
+                "the challenge is for");
     check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r2", NULL, key),
                 "for \"CN=r1\", the CSR for");
     check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r1,OU=y", NULL, key), "CN=r1,OU=y");
@@ -340,12 +341,110 @@ static void test_given(void **state)
     csr_free(other);
 }
 
+/* The bound name counts as it is spelled, whatever RFC 5280 takes for the same; not the string
+ * type.
+ */
+static void test_spelling(void **state)
+{
+    struct world *w = *state;
+    static const char *const others[] = {"CN=Admin", "CN=ADMIN", "CN=\\ admin", "CN=admin,O=x"};
+    check_bound(w, BOUND("CN=admin", NULL, 0), world_csr("CN=admin", NULL, w->key), NULL);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        check_bound(w, BOUND("CN=admin", NULL, 0), world_csr(others[i], NULL, w->key),
+                    "the challenge is for");
+    check_bound(w, BOUND("CN=a b", NULL, 0), world_csr("CN=a  b", NULL, w->key),
+                "the challenge is for");
+}
+
+/* What becomes of a request with this challenge for that subject. */
+static struct ra_outcome submit_for(const struct world *w, const char *secret, const char *subject)
+{
+    struct csr *csr = world_csr(subject, NULL, w->key);
+    struct ra_request request = world_request(w, csr);
+    request.evidence.challenge = bytes_str(secret);
+    struct ra_outcome outcome = world_submit(w, &request);
+    csr_free(csr);
+    return outcome;
+}
+
+static void assert_refused_for(const struct world *w, const char *secret, const char *subject,
+                               const char *text)
+{
+    struct ra_outcome outcome = submit_for(w, secret, subject);
+    assert_int_equal(outcome.status, RA_REFUSED);
+    assert_int_equal(outcome.reason, RA_BAD_CHALLENGE);
+    if (!strstr(outcome.detail, text))
+        fail_msg("\"%s\" instead of \"%s\"", outcome.detail, text);
+    ra_outcome_clear(&outcome);
+}
+
+/* Whoever tries names with a challenge that he has is stopped after a few, and the trail says so;
+ * the right name comes too late then. One who repeats himself, or is one short of it, is not. */
+static void test_misses(void **state)
+{
+    struct world *w = *state;
+    char guessed[CHALLENGE_LEN + 1], honest[CHALLENGE_LEN + 1];
+    w->profiles[0].challenge.mismatches = 3;
+    world_mint(w, "CN=r1", guessed);
+    world_mint(w, "CN=r2", honest);
+    for (int i = 0; i < 9; i++)
+        assert_refused_for(w, honest, i % 2 ? "CN=wrong" : "CN=Wrong", "the challenge is for");
+    assert_refused_for(w, guessed, "CN=a", "the challenge is for");
+    assert_refused_for(w, guessed, "CN=b", "the challenge is for");
+    assert_int_equal(world_audited(w, "challenge-burnt"), 0);
+    assert_refused_for(w, guessed, "CN=c", "spent now");
+    assert_int_equal(world_audited(w, "challenge-burnt"), 1);
+    assert_refused_for(w, guessed, "CN=d", "too many names");
+    assert_refused_for(w, guessed, "CN=r1", "too many names");
+    assert_int_equal(world_audited(w, "challenge-burnt"), 1);
+    assert_int_equal(w->ca[0].submitted, 0);
+
+    struct ra_outcome outcome = submit_for(w, honest, "CN=r2");
+    assert_int_equal(outcome.status, RA_ISSUED);
+    ra_outcome_clear(&outcome);
+}
+
+/* Who has no challenge spends none: neither with one that is a little different, nor with one of
+ * another profile, nor with one whose time is over. 0 lets everybody go on. */
+static void test_no_misses(void **state)
+{
+    struct world *w = *state;
+    char secret[CHALLENGE_LEN + 1], near[CHALLENGE_LEN + 1];
+    w->profiles[0].challenge.mismatches = w->profiles[1].challenge.mismatches = 1;
+    world_mint(w, "CN=r1", secret);
+    memcpy(near, secret, sizeof near);
+    near[0] = near[0] == 'A' ? 'B' : 'A';
+    assert_refused_for(w, near, "CN=a", "nobody knows");
+    struct csr *csr = world_csr("CN=a", NULL, w->key);
+    struct ra_request request = world_request(w, csr);
+    request.evidence.challenge = bytes_str(secret);
+    request.profile = &w->profiles[1];
+    struct ra_outcome outcome = world_submit(w, &request);
+    assert_int_equal(outcome.status, RA_REFUSED);
+    ra_outcome_clear(&outcome);
+    csr_free(csr);
+    clock_set(NOW + 3600);
+    assert_refused_for(w, secret, "CN=a", "expired");
+    clock_set(NOW);
+    w->profiles[0].challenge.mismatches = 0;
+    for (int i = 0; i < 30; i++) {
+        char subject[16];
+        snprintf(subject, sizeof subject, "CN=x%d", i);
+        assert_refused_for(w, secret, subject, "the challenge is for");
+    }
+    assert_int_equal(world_audited(w, "challenge-burnt"), 0);
+    outcome = submit_for(w, secret, "CN=r1");
+    assert_int_equal(outcome.status, RA_ISSUED);
+    ra_outcome_clear(&outcome);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_fixed),         TEST(test_kinds), TEST(test_secret), TEST(test_one_time),
-        TEST(test_other_profile), TEST(test_uses),  TEST(test_bound),  TEST(test_user),
-        TEST(test_not_minted),    TEST(test_given),
+        TEST(test_fixed),         TEST(test_kinds), TEST(test_secret),   TEST(test_one_time),
+        TEST(test_other_profile), TEST(test_uses),  TEST(test_bound),    TEST(test_user),
+        TEST(test_not_minted),    TEST(test_given), TEST(test_spelling), TEST(test_misses),
+        TEST(test_no_misses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

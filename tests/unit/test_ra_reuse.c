@@ -120,7 +120,8 @@ static void test_migrated(void **state)
     snprintf(path, sizeof path, "%s", strchr(w->url, ':') + 1);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db,
-                                  "DROP TABLE key_use; DROP INDEX request_due; "
+                                  "DROP TABLE key_use; DROP TABLE challenge_miss; "
+                                  "DROP INDEX request_due; "
                                   "ALTER TABLE request DROP COLUMN failures; "
                                   "CREATE INDEX request_due ON request (upstream, next_at); "
                                   "PRAGMA user_version = 4",
