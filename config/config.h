@@ -79,7 +79,8 @@ struct cfg_upstream {
 };
 
 struct cfg {
-    char *path; /* of the file, absolute */
+    char *path;          /* of the file, absolute */
+    struct buf warnings; /* like faults, a line each: what some devices refuse (config/lint.h) */
     struct cfg_listen listen;
     struct cfg_tls tls;
     bool tls_given;

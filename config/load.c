@@ -2,6 +2,7 @@
 
 #include "base/pem.h"
 #include "config/cross.h"
+#include "config/lint.h"
 #include "config/renewed.h"
 #include "config/schema.h"
 #include "config/word.h"
@@ -111,12 +112,18 @@ static void tree_read(const struct cfg_node *root, const struct cfg_kinds *kinds
     cfg_cross_check(cfg, root, faults);
 }
 
-static void text_read(struct bytes text, const struct cfg_kinds *kinds, struct cfg *cfg,
-                      struct cfg_faults *faults)
+static void text_read(struct bytes text, const char *path, const struct cfg_kinds *kinds,
+                      struct cfg *cfg, struct cfg_faults *faults)
 {
     struct cfg_node *root = cfg_node_parse(text, faults);
     if (root)
         tree_read(root, kinds, cfg, faults);
+    if (root && !cfg_faults_count(faults)) {
+        struct cfg_faults *warnings = cfg_faults_new(path);
+        cfg_lint(cfg, root, warnings);
+        cfg_faults_print(warnings, &cfg->warnings);
+        cfg_faults_free(warnings);
+    }
     cfg_node_free(root);
 }
 
@@ -134,7 +141,7 @@ bool cfg_load_text(struct bytes text, const char *path, const struct cfg_kinds *
 {
     struct cfg_faults *faults = cfg_faults_new(path);
     struct cfg *cfg = cfg_new(path, faults);
-    text_read(text, kinds, cfg, faults);
+    text_read(text, path, kinds, cfg, faults);
     bool ok = cfg_faults_count(faults) == 0;
     if (ok)
         cfg_own_profiles(cfg);
@@ -207,6 +214,7 @@ void cfg_free(struct cfg *cfg)
     for (size_t i = 0; i < cfg->ra_count; i++)
         cfg_renewed_clear(&cfg->ras[i]);
     cfg_table_clear(cfg_schema, cfg);
+    buf_free(&cfg->warnings);
     free(cfg->path);
     free(counted);
 }

@@ -5,14 +5,17 @@
 
 #include <stdio.h>
 
-static const char usage[] = "usage: scepter check [-c FILE]\n"
-                            "       scepter check --reference | --schema\n"
-                            "\n"
-                            "Validates a configuration and prints every fault with file, line and "
-                            "column. Exits 0 if there\n"
-                            "is none, 1 otherwise. --reference prints the description of every key "
-                            "in Markdown, --schema a\n"
-                            "JSON Schema for editors.\n";
+static const char usage[] =
+    "usage: scepter check [-c FILE]\n"
+    "       scepter check --reference | --schema\n"
+    "\n"
+    "Validates a configuration and prints every fault with file, line and "
+    "column. Exits 0 if there\n"
+    "is none, 1 otherwise; warnings, of RAs that some devices refuse or that "
+    "end soon, are no faults.\n"
+    "--reference prints the description of every key in Markdown, --schema a "
+    "JSON Schema for\n"
+    "editors.\n";
 
 static const struct option options[] = {
     {"reference", no_argument, NULL, 'r'},
@@ -64,10 +67,8 @@ int cmd_check(int argc, char **argv)
     if (what)
         return print(what == 'r' ? cfg_reference_write : cfg_schema_write);
     bool ok = cfg_load(cli.conf, wire_kinds(), &cfg, &faults);
-    if (!ok)
-        fputs(buf_str(&faults), stderr);
-    else
-        ok = check_wiring(&cli, cfg);
+    fputs(buf_str(ok ? &cfg->warnings : &faults), stderr);
+    ok = ok && check_wiring(&cli, cfg);
     if (ok)
         printf("%s: ok\n", cli.conf);
     buf_free(&faults);

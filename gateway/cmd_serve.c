@@ -51,13 +51,13 @@ struct gateway {
     struct renewal *renewal;
 };
 
-static void log_faults(struct buf *faults)
+static void log_lines(const struct buf *lines, enum log_level level)
 {
-    struct bytes cur = buf_bytes(faults), line;
+    struct bytes cur = buf_bytes(lines), line;
     while (cur.len) {
         bytes_take_until(&cur, '\n', &line);
         struct log_line out;
-        log_begin(&out, LOG_ERROR, "configuration");
+        log_begin(&out, level, "configuration");
         log_bytes(&out, "reason", line);
         log_end(&out);
     }
@@ -71,8 +71,10 @@ static struct ra_settings *load_text(struct gateway *gateway, struct bytes text)
     struct cfg *cfg = NULL;
     struct err err = {0};
     if (!cfg_load_text(text, gateway->conf, wire_kinds(), &cfg, &faults))
-        log_faults(&faults);
-    else if (!wire_settings(cfg, ++gateway->generation, &settings, &err))
+        log_lines(&faults, LOG_ERROR);
+    else
+        log_lines(&cfg->warnings, LOG_WARN);
+    if (cfg && !wire_settings(cfg, ++gateway->generation, &settings, &err))
         log_err(LOG_ERROR, "configuration", &err);
     if (settings)
         settings->revocation = gateway->revocation;

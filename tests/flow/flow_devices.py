@@ -91,5 +91,21 @@ class Devices(FlowTest):
             self.assertIn(usage, first)
 
 
+class Warned(FlowTest):
+    """A profile for Windows with an RA that it refuses."""
+
+    @classmethod
+    def configure(cls, gw):
+        add_profile(gw, "windows", snippets()["windows.yaml"])
+
+    def test_warned(self):
+        """scepter check tells what Windows misses, with the line, and has no fault to find; serve has it in the log."""
+        checked = self.gw.cli("check")
+        self.assertRegex(checked.stderr.decode(), r"scepter\.yaml:\d+:\d+: profiles\.windows\.scep\.ra: warning: main has neither")
+        self.assertEqual(checked.stderr.count(b"\n"), 1, checked.stderr)
+        self.assertIn(b": ok", checked.stdout)
+        self.gw.log_line("level=warn", "event=configuration", "main has neither serverAuth")
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
