@@ -110,9 +110,10 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
     ok = ok && take_txn(ra, request, &row, err);
     bool open = ok && (row.state == TXN_ORDERED || row.state == TXN_WAITING) &&
                 row.next_at <= clock_now() && row.lease_until <= clock_now();
-    if (ok && line)
+    bool ends = ok && retire_wants(ra, &row);
+    if (ok && line && !ends)
         ok = work_by_line(ra, settings, &row, outcome, err);
-    else if (open)
+    else if (open || ends)
         ok = claim_now(ra, settings, &row, outcome, err);
     else if (ok)
         ok = ra_outcome_of_row(request->settings, &row, outcome, err);
@@ -371,7 +372,7 @@ static bool order_made(struct ra *ra, struct ordering *ordering, const char *ign
     bool ok = make_key(ra, ordering, &key, err) &&
               ra_reuse_find(ra->store, request, ordering->csr, &ordering->key, err) &&
               fill_row(ordering, err) &&
-              (keyring_put(ra->keys, ordering->row.id, key, request->profile->retry_window) ||
+              (keyring_put(ra->keys, ordering->row.id, key) ||
                err_set(err, ERR_LOCAL, "too many keys wait for their devices"));
     EVP_PKEY_free(key);
     if (ok && *ordering->stale)
@@ -582,10 +583,9 @@ static bool sweep_upstream(struct ra *ra, const struct ra_settings *settings, si
 
 bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, struct err *err)
 {
-    bool ok = true;
     *moved = 0;
     lines_tick(ra->lines);
-    keyring_purge(ra->keys);
+    bool ok = retire_keys(ra, settings, err);
     for (size_t i = 0; i < settings->cfg->upstream_count; i++)
         ok = sweep_upstream(ra, settings, i, moved, err) && ok;
     return ok;
