@@ -100,6 +100,28 @@ const char *cfg_check_extension(const char *text, char **stored)
     return NULL;
 }
 
+/* What decides over the certificate is not asked for, but for what the profile judges. */
+const char *cfg_check_asked(const char *text, char **stored)
+{
+    static const char *const judged[] = {"2.5.29.15", "2.5.29.17", "2.5.29.37"};
+    char *oid = dotted(text, true);
+    for (size_t i = 0; i < COUNT(judged) && oid; i++) {
+        if (strcmp(oid, judged[i]) == 0) {
+            *stored = oid;
+            return NULL;
+        }
+    }
+    const char *wrong = cfg_check_extension(text, stored);
+    free(oid);
+    return wrong && oid ? "is never asked for, it decides what the certificate is good for" : wrong;
+}
+
+const char *cfg_check_oid(const char *text, char **stored)
+{
+    *stored = dotted(text, true);
+    return *stored ? NULL : "is no object identifier";
+}
+
 static bool only(const char *text, const char *characters, size_t max)
 {
     size_t len = strlen(text);

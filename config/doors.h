@@ -102,6 +102,13 @@ struct cfg_shared_key {
     struct buf key; /* CFG_SHARED_KEY_LEN octets, secret */
 };
 
+/* An extension that devices are told to ask for (csrattrs). */
+struct cfg_asked_extension {
+    char *oid; /* dotted */
+    bool critical;
+    struct buf value; /* DER; empty: the device fills it in */
+};
+
 struct cfg_est {
     bool enabled;
     struct cfg_strings labels; /* "" is the path without a label */
@@ -116,6 +123,10 @@ struct cfg_est {
     enum cfg_binding binding;
     enum cfg_password challenge_password; /* what challengePassword means */
     enum cfg_csrattrs csrattrs;
+    bool extensions_given; /* those devices are told of, in place of what the rules say */
+    struct cfg_asked_extension *extensions;
+    size_t extension_count;
+    struct cfg_strings oids; /* that they are told of besides; dotted */
     enum cfg_keygen keygen;
     struct cfg_shared_key *shared_keys;
     size_t shared_key_count;

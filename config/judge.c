@@ -59,9 +59,29 @@ void cfg_judge_challenge(void *field, struct cfg_faults *faults, const struct cf
                       "is not used; expected fixed in kinds");
 }
 
+/* What csrattrs names is said in a form that can say it, and each extension once. */
+static void judge_csrattrs(struct cfg_est *est, struct cfg_faults *faults,
+                           const struct cfg_node *node)
+{
+    const struct cfg_node *extensions = cfg_node_get(node, "csrattrs_extensions");
+    const struct cfg_node *oids = cfg_node_get(node, "csrattrs_oids");
+    est->extensions_given = extensions;
+    if (extensions && est->csrattrs == CFG_CSRATTRS_NONE)
+        cfg_fault_key(faults, extensions, NULL, "is not used; expected csrattrs other than none");
+    if (oids && est->csrattrs != CFG_CSRATTRS_PLAIN && est->csrattrs != CFG_CSRATTRS_BOTH)
+        cfg_fault_key(faults, oids, NULL, "is not used; expected csrattrs plain or both");
+    for (size_t i = 0; i < est->extension_count; i++)
+        for (size_t k = 0; k < i && est->extensions[i].oid; k++)
+            if (est->extensions[k].oid &&
+                strcmp(est->extensions[i].oid, est->extensions[k].oid) == 0)
+                cfg_fault(faults, extensions->items[i], "names %s once more",
+                          est->extensions[i].oid);
+}
+
 void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {
-    const struct cfg_est *est = field;
+    struct cfg_est *est = field;
+    judge_csrattrs(est, faults, node);
     const struct cfg_node *users = cfg_node_get(node, "users");
     if (users && !est->auth_basic && !est->auth_digest)
         cfg_fault_key(faults, users, NULL, "is not used; expected basic or digest in auth");

@@ -1,5 +1,7 @@
 #include "config/read.h"
 
+#include "base/der.h"
+#include "base/text.h"
 #include "config/pattern.h"
 #include "config/word.h"
 
@@ -12,6 +14,7 @@
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX SPKI_RSA_BITS_MAX
 #define SUBJECT_MAX 64
+#define DER_VALUE_MAX 4096
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults *faults)
@@ -173,13 +176,11 @@ static bool type_read(const struct cfg_node *item, struct cfg_subject *ret,
     return ret->type;
 }
 
-static bool subject_read(const struct cfg_node *item, struct cfg_subject *ret,
+static bool pattern_read(const struct cfg_node *item, struct cfg_subject *ret,
                          struct cfg_faults *faults)
 {
     static const char form[] = "a regular expression";
     struct err err;
-    if (!type_read(item, ret, faults))
-        return false;
     if (item->kind != CFG_NODE_SCALAR || cfg_node_is_empty(item)) {
         if (item->kind != CFG_NODE_BAD)
             cfg_fault_key(faults, item, NULL, "is no text; expected %s", form);
@@ -213,6 +214,38 @@ static void subject_clear(struct cfg_subject *one)
     free(one->type);
 }
 
+/* One more rule: a type, and the pattern in the node. */
+static bool subject_add(struct cfg_profile *profile, const char *type, const struct cfg_node *item,
+                        struct cfg_faults *faults)
+{
+    struct cfg_subject one = {.type = mem_strdup(type)};
+    if (profile->subject_count == SUBJECT_MAX || !pattern_read(item, &one, faults)) {
+        if (profile->subject_count == SUBJECT_MAX)
+            cfg_fault(faults, item, "is one too many; expected %d patterns in all", SUBJECT_MAX);
+        subject_clear(&one);
+        return false;
+    }
+    profile->subject[profile->subject_count++] = one;
+    return true;
+}
+
+/* "CN: PATTERN", or "OU: [PATTERN, PATTERN]". */
+static bool subject_read(struct cfg_profile *profile, const struct cfg_node *item,
+                         struct cfg_faults *faults)
+{
+    struct cfg_subject one = {0};
+    bool ok = type_read(item, &one, faults) && type_is_new(profile, &one, item, faults);
+    bool list = item->kind == CFG_NODE_LIST;
+    if (ok && list)
+        ok = cfg_is_list(item, "a regular expression", faults);
+    if (ok && !list)
+        ok = subject_add(profile, one.type, item, faults);
+    for (size_t i = 0; ok && list && i < item->count; i++)
+        ok = subject_add(profile, one.type, item->items[i], faults);
+    subject_clear(&one);
+    return ok;
+}
+
 bool cfg_read_subject(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
     struct cfg_profile *profile = field;
@@ -225,17 +258,9 @@ bool cfg_read_subject(const struct cfg_node *node, void *field, struct cfg_fault
                   SUBJECT_MAX);
         return false;
     }
-    profile->subject = mem_zalloc(node->count * sizeof *profile->subject);
-    for (size_t i = 0; i < node->count; i++) {
-        struct cfg_subject one = {0};
-        bool fine = subject_read(node->items[i], &one, faults) &&
-                    type_is_new(profile, &one, node->items[i], faults);
-        if (fine)
-            profile->subject[profile->subject_count++] = one;
-        else
-            subject_clear(&one);
-        ok = ok && fine;
-    }
+    profile->subject = mem_zalloc(SUBJECT_MAX * sizeof *profile->subject);
+    for (size_t i = 0; i < node->count; i++)
+        ok = subject_read(profile, node->items[i], faults) && ok;
     return ok;
 }
 
@@ -247,6 +272,23 @@ void cfg_read_subject_clear(void *field)
     free(profile->subject);
     profile->subject = NULL;
     profile->subject_count = 0;
+}
+
+bool cfg_read_der(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    static const char form[] = "DER in hexadecimal, such as \"03020388\"";
+    struct buf *value = field;
+    *value = BUF_INIT(DER_VALUE_MAX);
+    bool ok = node->kind == CFG_NODE_SCALAR && text_unhex(bytes_str(node->text), value) &&
+              value->len && der_check(buf_bytes(value), DER_DEPTH_MAX, DER_VALUE_MAX);
+    if (!ok && node->kind != CFG_NODE_BAD)
+        cfg_fault(faults, node, "is not one DER value; expected %s", form);
+    return ok;
+}
+
+void cfg_read_der_clear(void *field)
+{
+    buf_free(field);
 }
 
 /* "a or b", "a, b or c". */

@@ -31,6 +31,9 @@ bool cfg_read_rsa(const struct cfg_node *node, void *field, struct cfg_faults *f
 /* struct cfg_profile: subject and subject_count. */
 bool cfg_read_subject(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_read_subject_clear(void *field);
+/* struct buf: one DER value in hexadecimal. */
+bool cfg_read_der(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+void cfg_read_der_clear(void *field);
 /* struct cfg_challenge: kinds. */
 bool cfg_read_kinds(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 /* struct cfg_told */
@@ -43,6 +46,8 @@ bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *
 /* Checks (config/table.h): what is wrong, or NULL. */
 const char *cfg_check_eku(const char *text, char **stored);       /* stored dotted */
 const char *cfg_check_extension(const char *text, char **stored); /* stored dotted */
+const char *cfg_check_asked(const char *text, char **stored);     /* stored dotted */
+const char *cfg_check_oid(const char *text, char **stored);       /* stored dotted */
 const char *cfg_check_dns(const char *text, char **stored);
 const char *cfg_check_host(const char *text, char **stored); /* a DNS name that is no glob */
 const char *cfg_check_ip(const char *text, char **stored);

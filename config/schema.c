@@ -321,10 +321,13 @@ static const struct cfg_key profile_keys[] = {
      .type = CFG_CUSTOM,
      .offset = 0,
      .meaning = "What a subject holds: each of these attribute types and no other, every value "
-                "matching its pattern whole (POSIX extended); left out: any subject.",
-     .form = "a map of attribute types (CN, O, ..., or a dotted OID) to regular expressions",
+                "matching its pattern whole (POSIX extended); of a list of patterns, every value "
+                "one of them, and each of them a value. Left out: any subject.",
+     .form = "a map of attribute types (CN, O, ..., or a dotted OID) to a regular expression or a "
+             "list of them",
      .json = "{\"type\": \"object\", \"minProperties\": 1, "
-             "\"additionalProperties\": {\"type\": [\"string\", \"number\"]}}",
+             "\"additionalProperties\": {\"type\": [\"string\", \"number\", \"array\"], "
+             "\"items\": {\"type\": [\"string\", \"number\"]}}}",
      .read = cfg_read_subject,
      .clear = cfg_read_subject_clear},
     {.name = "san",

@@ -30,6 +30,29 @@ static const char *const keygen_words[] = {[CFG_KEYGEN_OFF] = "off",
 static const char *const fullcmc_words[] = {
     [CFG_FULLCMC_OFF] = "off", [CFG_FULLCMC_ALLOW] = "allow", NULL};
 
+static const struct cfg_key extension_keys[] = {
+    {.name = "oid",
+     .type = CFG_STRING,
+     .offset = offsetof(struct cfg_asked_extension, oid),
+     .required = true,
+     .meaning = "The extension, by its name in OpenSSL or dotted.",
+     .form = "an extension that a device may ask for",
+     .check = cfg_check_asked},
+    {.name = "critical",
+     .type = CFG_BOOL,
+     .offset = offsetof(struct cfg_asked_extension, critical),
+     .meaning = "Whether it is to be critical."},
+    {.name = "value",
+     .type = CFG_CUSTOM,
+     .offset = offsetof(struct cfg_asked_extension, value),
+     .meaning = "Its value; left out: the device fills it in, which only the template can say.",
+     .form = "DER in hexadecimal, such as \"03020388\"",
+     .json = "{\"type\": \"string\", \"pattern\": \"^([0-9A-Fa-f]{2})+$\"}",
+     .read = cfg_read_der,
+     .clear = cfg_read_der_clear},
+    {0},
+};
+
 const struct cfg_key cfg_est_keys[] = {
     {.name = "labels",
      .type = CFG_STRINGS,
@@ -112,6 +135,23 @@ const struct cfg_key cfg_est_keys[] = {
      .def = "plain",
      .meaning = "How devices are told what the profile asks of a CSR: as RFC 7030 lists it, by a "
                 "template of RFC 9908, by both, or not at all."},
+    {.name = "csrattrs_extensions",
+     .type = CFG_LIST,
+     .offset = offsetof(struct cfg_est, extensions),
+     .sub = extension_keys,
+     .meaning = "The extensions that csrattrs names, in place of those that follow from eku and "
+                "san. Whether a CSR may have them, san and eku say; another one may be there, and "
+                "its value is not looked at.",
+     .count_offset = offsetof(struct cfg_est, extension_count),
+     .item_size = sizeof(struct cfg_asked_extension)},
+    {.name = "csrattrs_oids",
+     .type = CFG_STRINGS,
+     .offset = offsetof(struct cfg_est, oids),
+     .min = 1,
+     .meaning = "What csrattrs names besides, at its end: attributes, which a CSR may then have, "
+                "and signature algorithms.",
+     .form = "an object identifier by its name in OpenSSL or dotted",
+     .check = cfg_check_oid},
     {.name = "renewal_info",
      .type = CFG_BOOL,
      .offset = offsetof(struct cfg_est, renewal_info),

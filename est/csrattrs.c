@@ -118,18 +118,55 @@ static bool add_san(struct buf *out)
     return add_oid(out, "subjectAltName") && der_wrap(out, from, DER_SEQUENCE);
 }
 
+/* Extension, or ExtensionTemplate if it has no value. */
+static bool add_asked(const struct cfg_asked_extension *extension, struct buf *out)
+{
+    static const uint8_t critical[] = {DER_BOOLEAN, 1, 0xff};
+    size_t from = out->len;
+    return add_oid(out, extension->oid) &&
+           (!extension->critical || buf_add(out, bytes_of(critical, sizeof critical))) &&
+           (!extension->value.len ||
+            der_add(out, DER_OCTET_STRING, buf_bytes(&extension->value))) &&
+           der_wrap(out, from, DER_SEQUENCE);
+}
+
+/* Those of the configuration; of the plain form, only what has a value. *partial: one has none. */
+static bool add_given(const struct cfg_est *est, bool plain, bool *partial, struct buf *out)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < est->extension_count; i++) {
+        bool value = est->extensions[i].value.len > 0;
+        *partial = *partial || !value;
+        ok = (plain && !value) || add_asked(&est->extensions[i], out);
+    }
+    return ok;
+}
+
+/* One attribute with all extensions (RFC 9908 section 3.2); none without. */
+static bool add_plain_extensions(const struct cfg_profile *profile, struct buf *out)
+{
+    size_t from = out->len;
+    bool partial = false;
+    if (!(profile->est.extensions_given ? add_given(&profile->est, true, &partial, out)
+                                        : add_eku(profile, out)))
+        return false;
+    return out->len == from ||
+           (der_wrap(out, from, DER_SEQUENCE) && wrap_attribute(out, from, OID_EXTENSION_REQUEST));
+}
+
 /* RFC 7030 section 4.5.2: objects and attributes. */
 static bool add_plain(const struct cfg_profile *profile, struct buf *out)
 {
+    const struct cfg_subject *rules = profile->subject;
     const char *binding = binding_oid(&profile->est);
-    if ((binding && !add_oid(out, binding)) || !add_key(&profile->keys, out))
-        return false;
-    for (size_t i = 0; i < profile->subject_count; i++)
-        if (!add_oid(out, profile->subject[i].type))
-            return false;
-    size_t from = out->len;
-    return add_eku(profile, out) && der_wrap(out, from, DER_SEQUENCE) &&
-           wrap_attribute(out, from, OID_EXTENSION_REQUEST);
+    bool ok = (!binding || add_oid(out, binding)) && add_key(&profile->keys, out);
+    for (size_t i = 0; ok && i < profile->subject_count; i++)
+        if (!i || strcmp(rules[i].type, rules[i - 1].type) != 0)
+            ok = add_oid(out, rules[i].type);
+    ok = ok && add_plain_extensions(profile, out);
+    for (size_t i = 0; ok && i < profile->est.oids.count; i++)
+        ok = add_oid(out, profile->est.oids.items[i]);
+    return ok;
 }
 
 /* The one value that a pattern matches; false if there are several. */
@@ -199,13 +236,18 @@ static bool add_key_template(const struct cfg_keys *keys, struct buf *out)
     return ok && der_wrap(out, from, DER_CONTEXT_CONSTRUCTED(0));
 }
 
-/* extensionRequest if every value is given, else its template. */
+/* extensionRequest if every value is given, else its template; none without extensions. */
 static bool add_extensions(const struct cfg_profile *profile, struct buf *out)
 {
+    const struct cfg_est *est = &profile->est;
     size_t from = out->len;
-    return (!profile->san_given || add_san(out)) && add_eku(profile, out) &&
-           der_wrap(out, from, DER_SEQUENCE) &&
-           wrap_attribute(out, from, profile->san_given ? OID_EXT_TEMPLATE : OID_EXTENSION_REQUEST);
+    bool partial = !est->extensions_given && profile->san_given;
+    if (!(est->extensions_given ? add_given(est, false, &partial, out)
+                                : (!profile->san_given || add_san(out)) && add_eku(profile, out)))
+        return false;
+    return out->len == from ||
+           (der_wrap(out, from, DER_SEQUENCE) &&
+            wrap_attribute(out, from, partial ? OID_EXT_TEMPLATE : OID_EXTENSION_REQUEST));
 }
 
 /* CertificationRequestInfoTemplate (RFC 9908 section 3.4). An attribute of it has a value, and the

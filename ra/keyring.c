@@ -12,7 +12,8 @@ struct kept {
     struct link link;
     char id[RA_ID_LEN + 1];
     EVP_PKEY *key;
-    int64_t until; /* clock_now() */
+    bool open;     /* its request */
+    int64_t until; /* clock_now(); if it is open: when to look what has become of it */
     bool delivered;
 };
 
@@ -58,7 +59,7 @@ static void purge(struct keyring *ring)
     for (struct link *link = ring->all.next, *next; link != &ring->all; link = next) {
         struct kept *kept = LINK_OWNER(link, struct kept, link);
         next = link->next;
-        if (kept->until <= now) {
+        if (!kept->open && kept->until <= now) {
             link_drop(link);
             forget(ring, kept);
         }
@@ -91,7 +92,7 @@ static bool make_room(struct keyring *ring)
     return false;
 }
 
-bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key, int64_t seconds)
+bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key)
 {
     pthread_mutex_lock(&ring->mutex);
     purge(ring);
@@ -101,12 +102,40 @@ bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key, int64_t se
         memcpy(kept->id, id, strnlen(id, RA_ID_LEN));
         EVP_PKEY_up_ref(key);
         kept->key = key;
-        kept->until = clock_now() + seconds;
+        kept->open = true;
+        kept->until = clock_now() + KEYRING_LOOK_SECONDS;
         link_add(&ring->all, &kept->link);
         ring->count++;
     }
     pthread_mutex_unlock(&ring->mutex);
     return room;
+}
+
+void keyring_settle(struct keyring *ring, const char *id, int64_t seconds)
+{
+    pthread_mutex_lock(&ring->mutex);
+    struct kept *kept = find(ring, id);
+    if (kept && kept->open) {
+        kept->open = false;
+        kept->until = clock_now() + seconds;
+    }
+    pthread_mutex_unlock(&ring->mutex);
+}
+
+bool keyring_open_next(struct keyring *ring, char id[RA_ID_LEN + 1])
+{
+    bool found = false;
+    pthread_mutex_lock(&ring->mutex);
+    for (struct link *link = ring->all.next; link != &ring->all && !found; link = link->next) {
+        struct kept *kept = LINK_OWNER(link, struct kept, link);
+        found = kept->open && kept->until <= clock_now();
+        if (found) {
+            kept->until = clock_now() + KEYRING_LOOK_SECONDS;
+            memcpy(id, kept->id, sizeof kept->id);
+        }
+    }
+    pthread_mutex_unlock(&ring->mutex);
+    return found;
 }
 
 EVP_PKEY *keyring_get(struct keyring *ring, const char *id)
@@ -146,7 +175,8 @@ void keyring_delivered(struct keyring *ring, const char *id)
     int64_t until = clock_now() + KEYRING_DELIVERED_SECONDS;
     if (kept && !kept->delivered) {
         kept->delivered = true;
-        kept->until = kept->until < until ? kept->until : until;
+        kept->until = !kept->open && kept->until < until ? kept->until : until;
+        kept->open = false;
     }
     pthread_mutex_unlock(&ring->mutex);
 }

@@ -13,9 +13,16 @@ struct keyring;
 struct keyring *keyring_new(void) MUST_USE;
 void keyring_free(struct keyring *ring); /* NULL is allowed */
 
-/* Keeps the key of the request with this id for so many seconds; holds a count of its own. False:
- * there are KEYRING_MAX that wait for their devices. */
-bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key, int64_t seconds) MUST_USE;
+/* Keeps the key of the request with this id, which is open, until that is settled; holds a count of
+ * its own. False: there are KEYRING_MAX that wait for their devices. */
+bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key) MUST_USE;
+/* The request has been issued: its key is kept for so many seconds from now. Nothing if it was
+ * settled before. */
+void keyring_settle(struct keyring *ring, const char *id, int64_t seconds);
+/* A request that was open KEYRING_LOOK_SECONDS ago, whatever has become of it; each once in that
+ * time. False: there is none. */
+#define KEYRING_LOOK_SECONDS 600
+bool keyring_open_next(struct keyring *ring, char id[RA_ID_LEN + 1]);
 /* The caller owns a count. NULL: it is not here, or not any more. */
 EVP_PKEY *keyring_get(struct keyring *ring, const char *id) MUST_USE;
 bool keyring_has(struct keyring *ring, const char *id);

@@ -179,7 +179,7 @@ static bool order_made(struct ra *ra, struct ra_ordering *ordering, struct ra_ou
     bool ok = make_key(ra, ordering, &key, err) &&
               ra_reuse_find(ra->store, request, ordering->csr, &ordering->key, err) &&
               fill_row(ordering, err) &&
-              (keyring_put(ra->keys, ordering->row.id, key, request->profile->retry_window) ||
+              (keyring_put(ra->keys, ordering->row.id, key) ||
                err_set(err, ERR_LOCAL, "too many keys wait for their devices"));
     EVP_PKEY_free(key);
     if (ok && *ordering->stale)

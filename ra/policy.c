@@ -58,12 +58,33 @@ static void judge_key(const struct cfg_keys *keys, const struct spki *spki,
         policy_refuse(result, RA_BAD_KEY, "a key whose private key is known: it is in blocklist");
 }
 
-static const struct cfg_subject *subject_rule(const struct cfg_profile *profile, const char *type)
+static bool fits(const struct cfg_subject *rule, const struct name_attr *attr)
 {
-    for (size_t i = 0; i < profile->subject_count; i++)
-        if (strcmp(profile->subject[i].type, type) == 0)
-            return &profile->subject[i];
-    return NULL;
+    return strcmp(rule->type, attr->type) == 0 &&
+           regexec(&rule->regex, attr->value, 0, NULL, 0) == 0;
+}
+
+/* A rule that the attribute fits; else the last of its type, if there is one. */
+static const struct cfg_subject *subject_rule(const struct cfg_profile *profile,
+                                              const struct name_attr *attr)
+{
+    const struct cfg_subject *last = NULL;
+    for (size_t i = 0; i < profile->subject_count; i++) {
+        const struct cfg_subject *rule = &profile->subject[i];
+        if (fits(rule, attr))
+            return rule;
+        if (strcmp(rule->type, attr->type) == 0)
+            last = rule;
+    }
+    return last;
+}
+
+static bool rule_is_met(const struct cfg_subject *rule, const struct names *names)
+{
+    for (size_t i = 0; i < names->attr_count; i++)
+        if (fits(rule, &names->attrs[i]))
+            return true;
+    return false;
 }
 
 /* Each attribute that the CSR has must be listed and match; each that is listed must be there. */
@@ -76,17 +97,17 @@ static void judge_subject(const struct cfg_profile *profile, const struct names 
         return;
     for (size_t i = 0; i < names->attr_count; i++) {
         const struct name_attr *attr = &names->attrs[i];
-        const struct cfg_subject *rule = subject_rule(profile, attr->type);
+        const struct cfg_subject *rule = subject_rule(profile, attr);
         if (!rule)
             policy_refuse(result, RA_BAD_NAMES, "subject attribute %s is not allowed", attr->type);
-        else if (regexec(&rule->regex, attr->value, 0, NULL, 0) != 0)
+        else if (!fits(rule, attr))
             policy_refuse(result, RA_BAD_NAMES, "subject attribute %s=\"%.100s\" does not match %s",
                           attr->type, attr->value, rule->pattern);
     }
-    for (size_t i = 0; i < profile->subject_count; i++)
-        if (!names_attr_get(names, profile->subject[i].type))
-            policy_refuse(result, RA_BAD_NAMES, "subject attribute %s is missing",
-                          profile->subject[i].type);
+    for (size_t i = 0; i < profile->subject_count && result->verdict != POLICY_REFUSE; i++)
+        if (!rule_is_met(&profile->subject[i], names))
+            policy_refuse(result, RA_BAD_NAMES, "subject attribute %s is missing, matching %s",
+                          profile->subject[i].type, profile->subject[i].pattern);
 }
 
 static bool glob_any(const struct cfg_strings *globs, const char *name)

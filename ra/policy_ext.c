@@ -116,11 +116,21 @@ static void judge_ski(X509_EXTENSION *extension, struct policy_result *result)
     ASN1_OCTET_STRING_free(ski);
 }
 
+/* Devices are told to ask for it. */
+static bool is_asked(const struct cfg_est *est, const char *oid)
+{
+    for (size_t i = 0; i < est->extension_count; i++)
+        if (strcmp(est->extensions[i].oid, oid) == 0)
+            return true;
+    return false;
+}
+
 /* Not one that we judge: ignored by name, or refused. */
 static void judge_other(const struct cfg_profile *profile, const char *oid,
                         struct policy_result *result)
 {
-    if (strcmp(oid, OID_MS_SID) != 0 && listed(&profile->ignore_extensions, oid)) {
+    if (strcmp(oid, OID_MS_SID) != 0 &&
+        (listed(&profile->ignore_extensions, oid) || is_asked(&profile->est, oid))) {
         size_t len = strlen(result->ignored);
         snprintf(result->ignored + len, sizeof result->ignored - len, "%s%s", len ? " " : "", oid);
         return;
@@ -186,7 +196,8 @@ void policy_judge_attributes(const struct cfg_profile *profile, const struct csr
     const ASN1_OBJECT *type;
     for (int i = 0; (type = csr_attribute_get(csr, i)) && result->verdict != POLICY_REFUSE; i++) {
         policy_oid(type, oid);
-        if (!attribute_is_known(oid) && !listed(&profile->ignore_extensions, oid))
+        if (!attribute_is_known(oid) && !listed(&profile->ignore_extensions, oid) &&
+            !listed(&profile->est.oids, oid))
             policy_refuse(result, RA_BAD_EXTENSION, "attribute %s is not allowed", oid);
     }
 }

@@ -97,9 +97,10 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
     ok = ok && take_txn(ra, request, &row, err);
     bool open = ok && (row.state == TXN_ORDERED || row.state == TXN_WAITING) &&
                 row.next_at <= clock_now() && row.lease_until <= clock_now();
-    if (ok && line)
+    bool ends = ok && retire_wants(ra, &row);
+    if (ok && line && !ends)
         ok = work_by_line(ra, settings, &row, outcome, err);
-    else if (open)
+    else if (open || ends)
         ok = claim_now(ra, settings, &row, outcome, err);
     else if (ok)
         ok = ra_outcome_of_row(request->settings, &row, outcome, err);

@@ -108,6 +108,38 @@ bool retire_unkept(struct ra *ra, const struct ra_drive *drive, struct ra_outcom
     return retire_cert(ra, drive->settings, row->id, err);
 }
 
+bool retire_wants(struct ra *ra, const struct store_request *row)
+{
+    return row->op == RA_KEYGEN && row->state == TXN_ORDERED && !row->lease_until &&
+           !keyring_has(ra->keys, row->id);
+}
+
+/* row: as it is now; empty if it has gone. */
+static void look_after(struct ra *ra, const struct ra_settings *settings, const char *id,
+                       const struct store_request *row)
+{
+    const struct cfg_profile *profile = cfg_profile_get(settings->cfg, row->profile);
+    if (!row->id[0] || row->state == TXN_REFUSED)
+        keyring_drop(ra->keys, id);
+    else if (row->state == TXN_ISSUED)
+        keyring_settle(ra->keys, id, profile ? profile->retry_window : 0);
+}
+
+bool retire_keys(struct ra *ra, const struct ra_settings *settings, struct err *err)
+{
+    char id[RA_ID_LEN + 1];
+    bool ok = true;
+    keyring_purge(ra->keys);
+    while (ok && keyring_open_next(ra->keys, id)) {
+        struct store_request row = {0};
+        ok = ra->store->vt->request_by_id(ra->store, id, &row, err);
+        if (ok)
+            look_after(ra, settings, id, &row);
+        store_request_clear(&row);
+    }
+    return ok;
+}
+
 bool retire_unsent(struct ra *ra, const struct ra_drive *drive)
 {
     const struct store_request *row = drive->row;

@@ -15,6 +15,13 @@ bool retire_cert(struct ra *ra, const struct ra_settings *settings, const char *
 bool retire_unkept(struct ra *ra, const struct ra_drive *drive, struct ra_outcome *outcome,
                    struct err *err) MUST_USE;
 
+/* Keys go with their requests: they are kept while these are open, for retry_window once they are
+ * issued, and then no more. From time to time. */
+bool retire_keys(struct ra *ra, const struct ra_settings *settings, struct err *err) MUST_USE;
+
+/* Whether a row is yet to be sent, by nobody now, for a key that is not here any more: who claims
+ * it ends it, whenever its turn would come. */
+bool retire_wants(struct ra *ra, const struct store_request *row);
 /* Whether a claimed row is yet to be sent, for a key that is not here any more; then it ends, and
  * no CA hears of it. */
 bool retire_unsent(struct ra *ra, const struct ra_drive *drive);

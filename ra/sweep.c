@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "ra/retire.h"
 #include "ra/work.h"
 
 #include <stdlib.h>
@@ -61,10 +62,9 @@ static bool sweep_upstream(const struct sweep *sweep, const struct cfg_upstream 
 bool ra_sweep(struct ra *ra, const struct ra_settings *settings, size_t *moved, struct err *err)
 {
     const struct sweep sweep = {ra, settings, moved};
-    bool ok = true;
     *moved = 0;
     lines_tick(ra->lines);
-    keyring_purge(ra->keys);
+    bool ok = retire_keys(ra, settings, err);
     for (size_t i = 0; i < settings->cfg->upstream_count; i++)
         ok = sweep_upstream(&sweep, &settings->cfg->upstreams[i], err) && ok;
     return ok;

@@ -89,7 +89,7 @@ bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
         db,
         REQUEST_COLUMNS "WHERE r.dedup = ?1 AND "
                         "(r.state IN ('held', 'ordered', 'waiting', 'suspect') OR "
-                        "(r.state = 'issued' AND r.created >= ?2 AND c.revoked_at = 0 AND "
+                        "(r.state = 'issued' AND c.issued_at >= ?2 AND c.revoked_at = 0 AND "
                         "c.replaced_by = ''))",
         err);
     if (!stmt)

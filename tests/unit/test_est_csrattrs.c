@@ -2,11 +2,14 @@
 #include "est/csrattrs.c" /* NOLINT(bugprone-suspicious-include): its static functions are meant */
 
 #include "base/text.h"
+#include "tests/support/config_make.h"
+#include "tests/support/pki_make.h"
 
 #include <openssl/sha.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -65,82 +68,82 @@ static void test_rfc8951(void **state)
                         "EWBggqhkjOPQQDAw==");
 }
 
-/* RFC 9908 section 5.4: an RSA key of 4096 bits. */
-static void test_rfc9908_rsa(void **state)
-{
-    struct buf out = {0};
-    (void)state;
-    struct cfg_keys keys = {.rsa_min = 4096, .rsa_max = 4096};
-    assert_true(add_oid(&out, OID_CHALLENGE_PASSWORD) && add_key(&keys, &out) &&
-                add_oid(&out, "RSA-SHA256") && der_wrap(&out, 0, DER_SEQUENCE));
-    assert_base64(&out, "MCkGCSqGSIb3DQEJBzARBgkqhkiG9w0BAQExBAICEAAGCSqGSIb3DQEBCw==");
-}
+#define NOTHING "csrattrs_extensions: []"
 
-/* RFC 9908 section 5.5 (EC on P-384 and a serial number) and 5.6 (EC on P-521, a friendly name, a
- * favourite drink and a serial number): object identifiers, and the key as the profile has it. */
-static void test_rfc9908_ec(void **state)
+/* Published attributes, each from a configuration that asks for it. The form of RFC 9908
+ * section 3.4 is published as a listing, from which its octets were written down. */
+static const struct {
+    const char *what, *profile, *est, *want;
+} published[] = {
+    {"RFC 9908 section 5.2: the example of RFC 7030 section 4.5.2, put right",
+     "keys: {ec: [P-384]}",
+     "binding: optional, csrattrs_oids: [ecdsa-with-SHA384], "
+     "csrattrs_extensions: [{oid: subjectDirectoryAttributes, value: \"300906072b060101010116\"}]",
+     "ME4GCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiMCMGCSqGSIb3DQEJDjEWMBQwEgYDVR0JBAswCQYHKwYBAQEBF"
+     "g"
+     "YIKoZIzj0EAwM="},
+    {"The same in a draft of RFC 9908: the bare macAddress", "keys: {ec: [P-384]}",
+     "binding: optional, csrattrs_oids: [1.3.6.1.1.1.1.22, ecdsa-with-SHA384], " NOTHING,
+     "MDIGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiBgcrBgEBAQEWBggqhkjOPQQDAw=="},
+    {"RFC 9908 section 5.1: a node of an autonomic network, whose SAN the server dictates", "",
+     "csrattrs_extensions: [{oid: subjectAltName, critical: true, value: "
+     "\"3049a04706082b0601050507080aa03b1639726663383939342b6664373339666332336333343430"
+     "3131323233333434353530303030303030302b406163702e6578616d706c652e636f6d\"}]",
+     "MGgwZgYJKoZIhvcNAQkOMVkwVzBVBgNVHREBAf8ESzBJoEcGCCsGAQUFBwgKoDsWOXJmYzg5OTQrZmQ3MzlmYzIzYzM0N"
+     "DA"
+     "xMTIyMzM0NDU1MDAwMDAwMDArQGFjcC5leGFtcGxlLmNvbQ=="},
+    {"RFC 9908 section 5.4: RSA of 4096 bits", "keys: {rsa: 4096}",
+     "binding: optional, csrattrs_oids: [RSA-SHA256], " NOTHING,
+     "MCkGCSqGSIb3DQEJBzARBgkqhkiG9w0BAQExBAICEAAGCSqGSIb3DQEBCw=="},
+    {"RFC 9908 section 5.5: EC on P-384 and a serial number",
+     "keys: {ec: [P-384]}, subject: {serialNumber: \"[0-9]+\"}",
+     "binding: optional, csrattrs_oids: [ecdsa-with-SHA384], " NOTHING,
+     "MC4GCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiBgNVBAUGCCqGSM49BAMD"},
+    {"RFC 9908 section 5.6: EC on P-521, a friendly name, a favourite drink and a serial number",
+     "keys: {ec: [P-521]}",
+     "binding: optional, " NOTHING ", csrattrs_oids: [friendlyName, 0.9.2342.19200300.100.1.5, "
+     "serialNumber, ecdsa-with-SHA512]",
+     "MEUGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAjBgkqhkiG9w0BCRQGCgmSJomT8ixkAQUGA1UEBQYIKoZIzj0EA"
+     "wQ"
+     "="},
+    {"RFC 9908 section 3.4: a template",
+     "keys: {ec: [P-256]}, subject: {CN: \".+\", OU: [myDept, myGroup]}",
+     "csrattrs: template, csrattrs_extensions: [{oid: subjectAltName, value: "
+     "\"301482107777772e6d795365727665722e636f6d8700\"}, "
+     "{oid: keyUsage, critical: true, value: \"03020388\"}, {oid: extendedKeyUsage}]",
+     "MIGpMIGmBgsqhkiG9w0BCRACPTGBljCBkwIBADAsMQcwBQYDVQQDMQ8wDQYDVQQLDAZteURlcHQxEDAOBgNVBAsMB215R"
+     "3JvdXCgFTATBgcqhkjOPQIBBggqhkjOPQMBB6FJMEcGCyqGSIb3DQEJEAI+"
+     "MTgwNjAdBgNVHREEFjAUghB3d3cubXlTZXJ2ZXIuY29thwAwDgYDVR0PAQH/BAQDAgOIMAUGA1UdJQ=="},
+};
+
+/* What the encoder makes of the configuration is what was published, octet by octet. */
+static void test_published(void **state)
 {
-    static const struct {
-        char *curve;
-        const char *more[5];
-        const char *want;
-    } rows[] = {
-        {"P-384",
-         {"serialNumber", "ecdsa-with-SHA384"},
-         "MC4GCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiBgNVBAUGCCqGSM49BAMD"},
-        {"P-521",
-         {"friendlyName", "0.9.2342.19200300.100.1.5", "serialNumber", "ecdsa-with-SHA512"},
-         "MEUGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAjBgkqhkiG9w0BCRQGCgmSJomT8ixkAQUGA1UEBQYIKoZI"
-         "zj0EAwQ="},
-    };
+    char dir[64], path[96];
+    struct bytes base = bytes_str(config_base), head;
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct buf out = {0};
-        char *one[] = {rows[i].curve};
-        struct cfg_keys keys = {.ec = {one, 1}};
-        assert_true(add_oid(&out, OID_CHALLENGE_PASSWORD) && add_key(&keys, &out));
-        for (size_t k = 0; rows[i].more[k]; k++)
-            assert_true(add_oid(&out, rows[i].more[k]));
-        assert_true(der_wrap(&out, 0, DER_SEQUENCE));
-        assert_base64(&out, rows[i].want);
+    config_dir_make(dir);
+    snprintf(path, sizeof path, "%s/scepter.yaml", dir);
+    const uint8_t *profiles = memmem(base.ptr, base.len, "profiles:", 9);
+    assert_true(bytes_take(&base, (size_t)(profiles - base.ptr), &head));
+    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
+        struct buf text = {0}, faults = {0}, out = {0};
+        struct cfg *cfg;
+        assert_true(buf_add(&text, head));
+        assert_true(buf_add_fmt(&text,
+                                "profiles:\n  vpn: {routes: [{upstream: [lab]}], trust: [ca.pem], "
+                                "scep: {paths: [/s], ra: [main]}, %s%s est: {labels: [vpn], %s}}\n",
+                                published[i].profile, *published[i].profile ? "," : "",
+                                published[i].est));
+        if (!cfg_load_text(buf_bytes(&text), path, &fake_kinds, &cfg, &faults))
+            fail_msg("%s: %s", published[i].what, buf_str(&faults));
+        assert_true(est_csrattrs_encode(&cfg->profiles[0], &out));
+        assert_base64(&out, published[i].want);
+        cfg_free(cfg);
+        buf_free(&text);
+        buf_free(&faults);
     }
-}
-
-/* RFC 9908 section 5.1: one extension with its value, in one attribute extensionRequest. */
-static void test_rfc9908_acp(void **state)
-{
-    static const char node[] = "rfc8994+fd739fc23c3440112233445500000000+@acp.example.com";
-    static const uint8_t critical[] = {0x01, 0x01, 0xff};
-    struct buf out = {0}, value = {0}, name = {0};
-    (void)state;
-    assert_true(der_add(&value, 0x16, bytes_str(node)) &&
-                der_wrap(&value, 0, DER_CONTEXT_CONSTRUCTED(0)));
-    assert_true(add_oid(&name, "1.3.6.1.5.5.7.8.10") && buf_add(&name, buf_bytes(&value)) &&
-                der_wrap(&name, 0, DER_CONTEXT_CONSTRUCTED(0)) && der_wrap(&name, 0, DER_SEQUENCE));
-    assert_true(add_oid(&out, "subjectAltName") &&
-                buf_add(&out, bytes_of(critical, sizeof critical)) &&
-                der_add(&out, DER_OCTET_STRING, buf_bytes(&name)) &&
-                der_wrap(&out, 0, DER_SEQUENCE) && der_wrap(&out, 0, DER_SEQUENCE) &&
-                wrap_attribute(&out, 0, OID_EXTENSION_REQUEST) && der_wrap(&out, 0, DER_SEQUENCE));
-    assert_base64(&out,
-                  "MGgwZgYJKoZIhvcNAQkOMVkwVzBVBgNVHREBAf8ESzBJoEcGCCsGAQUFBwgKoDsWOXJmYzg5OTQrZmQ"
-                  "3MzlmYzIzYzM0NDAxMTIyMzM0NDU1MDAwMDAwMDArQGFjcC5leGFtcGxlLmNvbQ==");
-    buf_free(&value);
-    buf_free(&name);
-}
-
-/* The example of RFC 7030 section 4.5.2 in the form that it had while RFC 9908 was written: the
- * bare macAddress. */
-static void test_rfc7030(void **state)
-{
-    struct buf out = {0};
-    char *one[] = {"P-384"};
-    struct cfg_keys keys = {.ec = {one, 1}};
-    (void)state;
-    assert_true(add_oid(&out, OID_CHALLENGE_PASSWORD) && add_key(&keys, &out) &&
-                add_oid(&out, "1.3.6.1.1.1.1.22") && add_oid(&out, "ecdsa-with-SHA384") &&
-                der_wrap(&out, 0, DER_SEQUENCE));
-    assert_base64(&out, "MDIGCSqGSIb3DQEJBzASBgcqhkjOPQIBMQcGBSuBBAAiBgcrBgEBAQEWBggqhkjOPQQDAw==");
+    make_dir_remove(dir);
 }
 
 /* The plain form of a profile with a binding, one curve and two attributes of the subject. */
@@ -222,11 +225,10 @@ static void test_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rfc8951),    cmocka_unit_test(test_rfc9908_rsa),
-        cmocka_unit_test(test_rfc9908_ec), cmocka_unit_test(test_rfc9908_acp),
-        cmocka_unit_test(test_rfc7030),    cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_template),   cmocka_unit_test(test_template_rsa),
-        cmocka_unit_test(test_choice),     cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_rfc8951),      cmocka_unit_test(test_published),
+        cmocka_unit_test(test_plain),        cmocka_unit_test(test_template),
+        cmocka_unit_test(test_template_rsa), cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,13 +80,15 @@ static void test_attributes(void **state)
         {"1.2.840.113549.1.9.16.2.56", POLICY_REFUSE},
         {"1.2.3.4.5", POLICY_REFUSE},
         {"1.2.3.4.6", POLICY_ALLOW}, /* ignored */
+        {"1.2.3.4.7", POLICY_ALLOW}, /* csrattrs names it */
         {"1.2.840.113549.1.9.2", POLICY_ALLOW},
         {"1.3.6.1.4.1.311.21.20", POLICY_ALLOW},
         {"1.3.6.1.4.1.311.13.2.3", POLICY_ALLOW},
     };
     struct cfg_profile ignoring = profile;
-    char *ignored[] = {"1.2.3.4.6"};
+    char *ignored[] = {"1.2.3.4.6"}, *asked[] = {"1.2.3.4.7"};
     ignoring.ignore_extensions = (struct cfg_strings){ignored, 1};
+    ignoring.est.oids = (struct cfg_strings){asked, 1};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct csr *csr = csr_with_attribute(rows[i].oid);
@@ -100,11 +102,72 @@ static void test_attributes(void **state)
     }
 }
 
+/* An extension that csrattrs names may be there; one that decides is judged as ever. */
+static void test_asked_extensions(void **state)
+{
+    static const char *const directory[] = {"2.5.29.9", "DER:300906072b060101010116", NULL};
+    struct cfg_asked_extension asked[] = {{.oid = "2.5.29.9"}, {.oid = "2.5.29.37"}};
+    const struct make_spec specs[] = {{.subject = "CN=r1", .extensions = directory},
+                                      {.subject = "CN=r1", .eku = "serverAuth"}};
+    struct cfg_profile asking = profile;
+    EVP_PKEY *key = make_ec("P-256");
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct csr *csr = make_csr(&specs[i / 2], key);
+        struct policy_result result;
+        asking.est.extensions = asked;
+        asking.est.extension_count = i % 2 ? 2 : 0;
+        policy_judge(&asking, csr, &result);
+        assert_int_equal(result.verdict, i == 1 ? POLICY_ALLOW : POLICY_REFUSE);
+        csr_free(csr);
+    }
+    EVP_PKEY_free(key);
+}
+
+/* Of several patterns for one attribute each has a value, and each value has a pattern. */
+static void test_several_patterns(void **state)
+{
+    static const struct {
+        const char *subject, *why;
+    } rows[] = {
+        {"OU=myDept,OU=myGroup,CN=x", NULL},
+        {"OU=myGroup,CN=x,OU=myDept,OU=myDept", NULL},
+        {"OU=myDept,CN=x", "OU is missing, matching myGroup"},
+        {"OU=myDept,OU=myDept,CN=x", "OU is missing, matching myGroup"},
+        {"OU=myDept,OU=myGroup,OU=other,CN=x", "OU=\"other\" does not match"},
+        {"CN=x", "OU is missing"},
+    };
+    struct cfg_subject rules[] = {{.type = "CN", .pattern = "x"},
+                                  {.type = "OU", .pattern = "myDept"},
+                                  {.type = "OU", .pattern = "myGroup"}};
+    struct cfg_profile strict = profile;
+    EVP_PKEY *key = make_ec("P-256");
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(regcomp(&rules[i].regex, rules[i].pattern, REG_EXTENDED | REG_NOSUB), 0);
+    strict.subject = rules;
+    strict.subject_count = 3;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct csr *csr = make_csr(&(struct make_spec){.subject = rows[i].subject}, key);
+        struct policy_result result;
+        policy_judge(&strict, csr, &result);
+        assert_int_equal(result.verdict, rows[i].why ? POLICY_REFUSE : POLICY_ALLOW);
+        if (rows[i].why && !strstr(result.detail, rows[i].why))
+            fail_msg("%s: %s", rows[i].subject, result.detail);
+        csr_free(csr);
+    }
+    for (size_t i = 0; i < 3; i++)
+        regfree(&rules[i].regex);
+    EVP_PKEY_free(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_asked_extensions),
+        cmocka_unit_test(test_several_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,6 +214,67 @@ static void test_pending_lost(void **state)
     csr_free(csr);
 }
 
+/* A request that waits for longer than a repetition is answered has its key as long as it waits,
+ * and from then on like any other. */
+static void test_long_pending(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct ra_request request = keygen_request(w, csr);
+    int64_t window = w->profiles[0].retry_window;
+    char id[RA_ID_LEN + 1];
+    w->ca[0].submit = w->ca[0].poll = UP_PENDING;
+    world_pending(w, &request, id);
+    for (unsigned days = 1; days < 4; days++) {
+        clock_set(NOW + days * window);
+        assert_int_equal(world_sweep(w), 1);
+        struct ra_outcome waits = world_submit(w, &request);
+        assert_int_equal(waits.status, RA_PENDING);
+        assert_null(strstr(waits.detail, "lost"));
+        ra_outcome_clear(&waits);
+    }
+    w->ca[0].poll = UP_ISSUED;
+    clock_set(NOW + 4 * window);
+    assert_int_equal(world_sweep(w), 1);
+    assert_int_equal(world_audited(w, "revoked"), 0);
+    struct ra_outcome got = issue(w, &request);
+    assert_string_equal(got.request_id, id);
+    ra_outcome_clear(&got);
+    clock_set(NOW + 4 * window + KEYRING_LOOK_SECONDS);
+    (void)world_sweep(w); /* sees that it is issued */
+    w->ca[0].submit = UP_ISSUED;
+    clock_set(NOW + 5 * window + KEYRING_LOOK_SECONDS);
+    (void)world_sweep(w);
+    got = issue(w, &request);
+    assert_string_not_equal(got.request_id, id);
+    ra_outcome_clear(&got);
+    csr_free(csr);
+}
+
+/* Before its turn comes as well, if its device asks for it. */
+static void test_never_sent_repeated(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct ra_request request = keygen_request(w, csr);
+    char id[RA_ID_LEN + 1];
+    w->ca[0].submit = UP_RETRY;
+    w->ca[0].retry_after = 3000;
+    world_pending(w, &request, id);
+    world_restart(w);
+    w->ca[0].submit = UP_ISSUED;
+    request = keygen_request(w, csr);
+    struct ra_outcome ends = world_submit(w, &request);
+    assert_int_equal(ends.status, RA_PENDING);
+    assert_true(ends.retry_after <= 5);
+    ra_outcome_clear(&ends);
+    world_state(w, id, TXN_REFUSED);
+    assert_int_equal(w->ca[0].submitted, 1);
+    struct ra_outcome got = issue(w, &request);
+    ra_outcome_clear(&got);
+    csr_free(csr);
+}
+
 /* What was never sent to a CA ends without it, once its key is lost. */
 static void test_never_sent(void **state)
 {
@@ -396,15 +457,15 @@ static void test_ring_full(void **state)
     clock_set(NOW);
     for (unsigned i = 0; i < KEYRING_MAX; i++) {
         id_of(i, id);
-        assert_true(keyring_put(ring, id, key, DAY));
+        assert_true(keyring_put(ring, id, key));
     }
     id_of(KEYRING_MAX, id);
-    assert_false(keyring_put(ring, id, key, DAY));
+    assert_false(keyring_put(ring, id, key));
     id_of(7, id);
     keyring_delivered(ring, id);
     id_of(KEYRING_MAX, id);
-    assert_true(keyring_put(ring, id, key, DAY));
-    assert_false(keyring_put(ring, id, key, DAY));
+    assert_true(keyring_put(ring, id, key));
+    assert_false(keyring_put(ring, id, key));
     id_of(7, id);
     assert_null(keyring_get(ring, id));
     id_of(8, id);
@@ -413,10 +474,17 @@ static void test_ring_full(void **state)
     EVP_PKEY_free(got);
     keyring_drop(ring, id);
     assert_false(keyring_has(ring, id));
-    clock_set(NOW + DAY);
+    for (unsigned i = 0; i < KEYRING_MAX; i++) {
+        id_of(i, id);
+        keyring_settle(ring, id, DAY);
+    }
+    clock_set(NOW + DAY - 1);
     id_of(9, id);
+    keyring_settle(ring, id, DAY); /* was settled before */
+    assert_true(keyring_has(ring, id));
+    clock_set(NOW + DAY);
     assert_false(keyring_has(ring, id));
-    assert_true(keyring_put(ring, id, key, DAY));
+    assert_true(keyring_put(ring, id, key));
     clock_set(0);
     EVP_PKEY_free(key);
     keyring_free(ring);
@@ -470,6 +538,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_spent, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_pending, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_pending_lost, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_long_pending, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_never_sent_repeated, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_never_sent, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_renewal, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_apart, world_setup, world_teardown),

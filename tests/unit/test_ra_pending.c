@@ -115,10 +115,33 @@ static void test_many(void **state)
     csr_free(csr);
 }
 
+/* A CA that takes longer than a repetition is answered is not asked twice either: what it issues is
+ * the answer, for retry_window from then on. */
+static void test_long(void **state)
+{
+    struct world *w = *state;
+    int64_t window = w->profiles[0].retry_window;
+    struct csr *csr = csr_of(w, 1);
+    char id[RA_ID_LEN + 1];
+    w->ca[0].submit = w->ca[0].poll = UP_PENDING;
+    assert_waits(w, 1, id);
+    w->ca[0].poll = UP_ISSUED;
+    clock_set(NOW + 3 * window);
+    assert_int_equal(world_sweep(w), 1);
+    clock_set(NOW + 4 * window);
+    struct ra_outcome mine = ask_as(w, csr, 1);
+    assert_int_equal(mine.status, RA_ISSUED);
+    assert_string_equal(mine.request_id, id);
+    assert_int_equal(w->ca[0].submitted, 1);
+    ra_outcome_clear(&mine);
+    csr_free(csr);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_long, setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,7 +160,7 @@ static void test_newer(void **state)
     raw(box, "CREATE TABLE later (x); PRAGMA user_version = 8");
     check_refused(box->url, true, ERR_LOCAL, "version 8 is newer");
     check_refused(box->url, false, ERR_LOCAL, "knows 7");
-    check_raw(box, "PRAGMA user_version", "7");
+    check_raw(box, "PRAGMA user_version", "8");
     check_raw(box, "SELECT group_concat(name) FROM sqlite_master", "later");
     check_raw(box, "PRAGMA journal_mode", "delete");
 }
