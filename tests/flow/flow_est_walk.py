@@ -11,6 +11,7 @@ from est_wire import basic, make_csr, read_head, request
 from gateway import SCEPTER, run
 from http_corpus import wait_until
 
+RFC_8295 = ("pal", "eecerts", "crls", "symmetrickeys", "firmware", "tamp")
 GETS, POSTS = ("cacerts", "csrattrs"), ("simpleenroll", "simplereenroll", "serverkeygen", "fullcmc")
 SIGNED_DATA, DATA = "1.2.840.113549.1.7.2", "1.2.840.113549.1.7.1"
 
@@ -48,7 +49,7 @@ class Whole(EstFlow):
         with open(self.gw.conf, encoding="utf-8") as file:
             good = file.read()
         try:
-            for label in (*GETS, *POSTS, "a/b", "a" * 65, "..", "a b", "a%20"):
+            for label in (*GETS, *POSTS, "renewal-info", *RFC_8295, "a/b", "a" * 65, "..", "a b", "a%20"):
                 with open(self.gw.conf, "w", encoding="utf-8") as file:
                     file.write(good.replace('["", default', f'["", "{label}"'))
                 self.assertEqual(self.gw.cli("check", check=False).returncode, 1, label)
