@@ -240,10 +240,12 @@ const char *cfg_check_realm(const char *text, char **stored)
 
 const char *cfg_check_label(const char *text, char **stored)
 {
-    /* RFC 7030 section 3.2.2: an operation's name cannot be a label. */
-    static const char *const operations[] = {"cacerts",     "simpleenroll", "simplereenroll",
-                                             "fullcmc",     "serverkeygen", "csrattrs",
-                                             "renewal-info"};
+    /* RFC 7030 section 3.2.2: an operation's name cannot be a label. The last six are of RFC 8295
+     * and not served. */
+    static const char *const operations[] = {
+        "cacerts",      "simpleenroll", "simplereenroll", "fullcmc", "serverkeygen",  "csrattrs",
+        "renewal-info", "pal",          "eecerts",        "crls",    "symmetrickeys", "firmware",
+        "tamp"};
     (void)stored;
     for (size_t i = 0; i < COUNT(operations); i++) {
         if (strcmp(text, operations[i]) == 0)

@@ -114,7 +114,7 @@ class Labels(EstFlow):
             status, headers, certs = cacerts(self.gw, label)
             self.assertEqual((status, headers["Cache-Control"]), (200, "max-age=3600"), label)
             self.assertEqual(sorted(certs), sorted(wanted), label)
-            self.assertIn(certs[0], (wanted[0], wanted[2 % len(wanted)]), "an issuing CA comes first")
+            self.assertIn(certs[0], wanted[::2] if label == "/both" else wanted[:1], "an issuing CA comes first")
 
     def test_issued(self):
         """RFC 7030 4.1.3: what a label issues chains to the root of that label's cacerts, and to no other label's"""
@@ -122,15 +122,14 @@ class Labels(EstFlow):
         roots.update((name, ca.above.cert) for name, ca in self.cas.items())
         for label in roots:
             secret = self.gw.cli("challenge", "create", "--profile", label).stdout.decode().strip()
-            with Tls12(self.gw) as conn:
-                status, _, body = conn.ask(request("simpleenroll", make_csr(work, f"/CN={label}"), basic(secret), label="/" + label))
-            self.assertEqual(status, 200, (body, self.gw.log()[-900:]))
-            for name, content in (("cert", base64.b64decode(body)), ("chain", None)):
-                if content is None:
-                    with Tls12(self.gw) as conn:
-                        content = base64.b64decode(conn.ask(request("cacerts", label="/" + label))[2])
+            csr = make_csr(work, f"/CN={label}")
+            for name, data in (("cert", request("simpleenroll", csr, basic(secret), label="/" + label)),
+                               ("chain", request("cacerts", label="/" + label))):
+                with Tls12(self.gw) as conn:
+                    status, _, body = conn.ask(data)
+                self.assertEqual(status, 200, (body, self.gw.log()[-900:]))
                 with open(os.path.join(work, name + ".pem"), "wb") as file:
-                    file.write(run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=content).stdout)
+                    file.write(run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout)
             for other, root in roots.items():
                 done = run("openssl", "verify", "-CAfile", root, "-untrusted", "chain.pem", "cert.pem", cwd=work, check=False)
                 self.assertEqual(done.returncode == 0, other == label, (label, other, done.stderr))

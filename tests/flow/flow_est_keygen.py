@@ -313,7 +313,7 @@ class Allow(Keygen, FlowTest):
         self.gw.cli("audit", "verify")
 
     def test_not_at_rest(self):
-        """No private key is in the store, its log or anything else of the working tree"""
+        """RFC 7030 4.4: no private key is in the store, its log or anything else of the working tree"""
         work = self.gw.work("rest")
         csr = self.make_csr(work, "/CN=rest")
         key = self.take(work, self.call(work, csr, *self.user()))

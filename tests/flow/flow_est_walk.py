@@ -8,9 +8,10 @@ import rows
 from der import SEQUENCE, SET, read
 from est_rows import EstFlow
 from est_wire import basic, make_csr, read_head, request
-from gateway import SCEPTER, run
+from gateway import SCEPTER, run, text
 from http_corpus import wait_until
 
+RFC_8295 = ("pal", "eecerts", "crls", "symmetrickeys", "firmware", "tamp")
 GETS, POSTS = ("cacerts", "csrattrs"), ("simpleenroll", "simplereenroll", "serverkeygen", "fullcmc")
 SIGNED_DATA, DATA = "1.2.840.113549.1.7.2", "1.2.840.113549.1.7.1"
 
@@ -48,7 +49,7 @@ class Whole(EstFlow):
         with open(self.gw.conf, encoding="utf-8") as file:
             good = file.read()
         try:
-            for label in (*GETS, *POSTS, "a/b", "a" * 65, "..", "a b", "a%20"):
+            for label in (*GETS, *POSTS, "renewal-info", *RFC_8295, "a/b", "a" * 65, "..", "a b", "a%20"):
                 with open(self.gw.conf, "w", encoding="utf-8") as file:
                     file.write(good.replace('["", default', f'["", "{label}"'))
                 self.assertEqual(self.gw.cli("check", check=False).returncode, 1, label)
@@ -150,6 +151,27 @@ class Whole(EstFlow):
                 csr = run("openssl", "req", "-new", "-newkey", kind, *options, "-nodes", "-keyout", "k", "-subj", f"/CN={digest}",
                           "-" + digest, "-outform", "DER", cwd=work).stdout
                 self.assertEqual(self.status(request("simpleenroll", csr, basic(self.gw.challenge()))), 200, (kind, options, digest))
+
+    def test_usage(self):
+        """RFC 7030 4.2.1: a key that is not for signatures, by the CSR's keyUsage, signs the CSR all the same, and nothing else"""
+        work = self.gw.work("usage")
+        for kind, options, usage, shown in (("rsa:2048", (), "keyEncipherment", "Key Encipherment"),
+                                            ("ec", ("-pkeyopt", "ec_paramgen_curve:P-256"), "keyAgreement", "Key Agreement")):
+            csr = run("openssl", "req", "-new", "-newkey", kind, *options, "-nodes", "-keyout", "k", "-subj", f"/CN={usage}",
+                      "-addext", "keyUsage=critical," + usage, "-outform", "DER", cwd=work).stdout
+            with self.connect() as conn:
+                status, _, body = conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))
+            self.assertEqual(status, 200, body)
+            pem = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout
+            lines = text("openssl", "x509", "-noout", "-ext", "keyUsage", input=pem).splitlines()
+            self.assertEqual(lines[1].strip(), shown)
+
+    def test_server(self):
+        """RFC 7030 3.3.1, 3.3.2: the server's certificate is one of RFC 5280, and so is what it issues, strictly"""
+        issued, _ = self.enroll(self.gw.work("strict"), "/CN=strict")
+        for cert, purpose in ((self.gw.path("tls/server.pem"), "sslserver"), (issued, "sslclient")):
+            run("openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", self.gw.root, "-untrusted",
+                self.gw.path("ca/issuing.pem"), cert)
 
     def test_informative(self):
         """RFC 7030 3.5, quirk 19: who is refused for a binding is told so in words, and it is counted and logged as what it may be"""
