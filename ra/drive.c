@@ -217,7 +217,8 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
                   struct err *err)
 {
     enum txn_state state = drive->row->state;
-    int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(drive->row->attempt);
+    /* A second more than the CA wants: ours has been cut down to the beginning of one. */
+    int64_t wait = reply->retry_after > 0 ? reply->retry_after + 1 : backoff(drive->row->attempt);
     if (wait > WISH_MAX_SECONDS)
         wait = WISH_MAX_SECONDS;
     int64_t next_at = clock_now() + wait;
