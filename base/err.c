@@ -16,6 +16,7 @@ bool err_set(struct err *err, enum err_kind kind, const char *fmt, ...)
 {
     va_list args;
     err->kind = kind;
+    err->retry_after = 0;
     va_start(args, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);
@@ -26,6 +27,7 @@ bool err_openssl(struct err *err, enum err_kind kind, const char *fmt, ...)
 {
     va_list args;
     err->kind = kind;
+    err->retry_after = 0;
     va_start(args, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);

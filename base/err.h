@@ -19,10 +19,12 @@ enum err_kind {
 
 struct err {
     enum err_kind kind;
-    char text[512]; /* for the operator, never for the device; not escaped, no secrets */
+    char text[512];  /* for the operator, never for the device; not escaped, no secrets */
+    int retry_after; /* ERR_UPSTREAM: seconds for which a CA wants to be left alone; 0: no wish */
 };
 
-/* Sets kind and text. Always returns false, so that `return err_set(...)` reads well. */
+/* Sets kind and text, without a wish. Always returns false, so that `return err_set(...)` reads
+ * well. */
 bool err_set(struct err *err, enum err_kind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The same, with the reasons from OpenSSL's error queue appended; the queue is empty afterwards. */

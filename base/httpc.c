@@ -6,6 +6,7 @@
 
 #include <curl/curl.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,9 +189,22 @@ static bool set_tls(CURL *curl, struct handle *handle)
     return ok;
 }
 
+/* Whether something waits to be read on the connection that is kept: it answers no request of ours.
+ * This libcurl (7.88) would take it for the answer to the next one. */
+static bool has_rest(CURL *curl)
+{
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    if (curl_easy_getinfo(curl, CURLINFO_ACTIVESOCKET, &socket) != CURLE_OK ||
+        socket == CURL_SOCKET_BAD)
+        return false;
+    struct pollfd poll_fd = {.fd = socket, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) != 0;
+}
+
 static bool set_limits(CURL *curl, const struct httpc_call *call, int64_t left)
 {
     long connect = left < CONNECT_MS ? (long)left : CONNECT_MS;
+    bool fresh = call->once || has_rest(curl);
     /* The thread that looks a name up may outlive the deadline: it is not waited for. */
     return curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
@@ -199,7 +213,8 @@ static bool set_limits(CURL *curl, const struct httpc_call *call, int64_t left)
            curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, call->once ? 1L : 0L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L) == CURLE_OK && /* the one of has_rest */
            curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
 }
 

@@ -172,6 +172,14 @@ static void open_breaker(struct line *line, int64_t now)
     line->not_before = now + with_jitter(line->conf.open_seconds * 1000 * line->times);
 }
 
+static void hold_back(struct line *line, int hold)
+{
+    int64_t until =
+        clock_mono_ms() + (int64_t)(hold < HOLD_MAX_SECONDS ? hold : HOLD_MAX_SECONDS) * 1000;
+    if (hold > 0 && line->not_before < until)
+        line->not_before = until;
+}
+
 /* What came of one exchange. Of an upstream that has been removed or replaced meanwhile it says
  * nothing but that it was. */
 static void count_result(struct line *line, const struct ra_settings *settings,
@@ -192,10 +200,7 @@ static void count_result(struct line *line, const struct ra_settings *settings,
             (line->breaker == LINE_CLOSED && line->failures >= line->conf.failures))
             open_breaker(line, now);
     }
-    if (hold > HOLD_MAX_SECONDS)
-        hold = HOLD_MAX_SECONDS;
-    if (hold > 0 && line->not_before < now + (int64_t)hold * 1000)
-        line->not_before = now + (int64_t)hold * 1000;
+    hold_back(line, hold);
 }
 
 /* The last count closes connectors, which takes its time: unlocked. */
@@ -212,11 +217,12 @@ static void probe(struct line *line)
     struct lines *lines = line->lines;
     struct ra_settings *settings = ra_settings_ref(line->settings);
     size_t upstream = line->upstream;
+    int hold = 0;
     line->probing = true;
     line->probed_at = clock_mono_ms();
     line->probe_due = false;
     pthread_mutex_unlock(&lines->mutex);
-    bool fine = lines->work.probe(lines->work.arg, settings, upstream);
+    bool fine = lines->work.probe(lines->work.arg, settings, upstream, &hold);
     pthread_mutex_lock(&lines->mutex);
     line->probing = false;
     if (line->settings == settings && line->breaker == LINE_OPEN && fine)
@@ -224,7 +230,9 @@ static void probe(struct line *line)
     else if (line->settings == settings && line->breaker == LINE_OPEN)
         open_breaker(line, clock_mono_ms());
     else if (!fine)
-        count_result(line, settings, LINE_FAILED, 0);
+        count_result(line, settings, LINE_FAILED, hold);
+    if (line->settings == settings && line->breaker == LINE_OPEN)
+        hold_back(line, hold);
     settings_drop(lines, settings);
 }
 

@@ -20,8 +20,9 @@ struct line_work {
     /* Works at one request. *hold: seconds for which the CA wants no request, or 0. */
     enum line_result (*run)(void *arg, const struct ra_settings *settings, size_t upstream,
                             const char *id, int *hold);
-    /* Whether the CA is there again; asked before the first request after a pause. */
-    bool (*probe)(void *arg, const struct ra_settings *settings, size_t upstream);
+    /* Whether the CA is there again; asked before the first request after a pause. *hold as of run.
+     */
+    bool (*probe)(void *arg, const struct ra_settings *settings, size_t upstream, int *hold);
     void *arg;
 };
 

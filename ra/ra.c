@@ -5,6 +5,7 @@
 #include "ra/policy.h"
 #include "ra/prove_all.h"
 #include "ra/rename.h"
+#include "ra/retire.h"
 #include "ra/reuse.h"
 
 #include <stdio.h>

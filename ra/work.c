@@ -321,7 +321,7 @@ void work_recall(struct ra *ra, const struct ra_settings *settings)
     }
 }
 
-bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream)
+bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold)
 {
     struct upstream *up = settings->upstreams[upstream];
     int64_t deadline = clock_mono_ms() + exchange_seconds(settings, upstream) * 1000;
@@ -332,5 +332,6 @@ bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream)
         remember(ra, up);
     else
         tell(ra, up->name, &err);
+    *hold = err.retry_after;
     return fine;
 }

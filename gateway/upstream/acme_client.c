@@ -203,8 +203,12 @@ static bool nonce_get(struct acme_client *client, int64_t deadline, char ret[NON
     bool ok = httpc_run(client->httpc, &call, &http, err) == HTTPC_DONE;
     if (ok)
         nonce_keep(client, &http);
+    if (ok && !nonce_take(client, ret)) {
+        ok = err_set(err, ERR_UPSTREAM, "%s gives no nonce", url);
+        err->retry_after = httpc_retry_after(&http);
+    }
     httpc_reply_clear(&http);
-    return ok && (nonce_take(client, ret) || err_set(err, ERR_UPSTREAM, "%s gives no nonce", url));
+    return ok;
 }
 
 /* Section 6.2: by the account; the request for an account by the key itself. */
@@ -351,8 +355,10 @@ bool acme_client_get(struct acme_client *client, const char *url, int64_t deadli
     struct httpc_call call = {.method = "GET", .url = url, .deadline = deadline};
     struct httpc_reply http = {0};
     bool ok = httpc_run(client->httpc, &call, &http, err) == HTTPC_DONE;
-    if (ok && http.status != 200)
+    if (ok && http.status != 200) {
         ok = err_set(err, ERR_UPSTREAM, "%s answers %d", url, http.status);
+        err->retry_after = httpc_retry_after(&http);
+    }
     ok = ok && (json_parse(buf_bytes(&http.body), ret, err) || err_within(err, "reading %s", url));
     httpc_reply_clear(&http);
     return ok;
@@ -463,7 +469,7 @@ enum up_result acme_client_ready(struct acme_client *client, bool again, int64_t
         result = copy_text(client, &client->account, url) ? UP_ISSUED
                                                           : find_account(client, deadline, reply);
     else
-        relay_reason(reply, "%s", err.text);
+        result = relay_later(reply, &err);
     pthread_mutex_unlock(&client->setup);
     return result;
 }

@@ -159,8 +159,7 @@ static enum up_result enroll(struct upstream *up, const struct up_order *order, 
     if (!username_of(handle, username, reply))
         return UP_REFUSED;
     if (!relay_client_check(&options->client, &err)) {
-        relay_reason(reply, "%s", err.text);
-        return UP_RETRY;
+        return relay_later(reply, &err);
     }
     struct json *body = json_new_object();
     url_of(ejbca, "certificate/pkcs10enroll", url);

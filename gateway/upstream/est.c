@@ -104,7 +104,7 @@ static bool fetch_chain(struct est *est, int64_t deadline, struct err *err)
     hide(est, &http);
     bool ok = relay_result(result, &http, err, &said) == UP_ISSUED;
     if (!ok && result == HTTPC_DONE)
-        err_set(err, ERR_UPSTREAM, "%s: %s", url, said.reason);
+        relay_failed(err, url, &said);
     else if (ok)
         ok = relay_certs_decode(buf_bytes(&http.body), &certs, &count, err) ||
              err_within(err, "asking for %s", url);
@@ -122,12 +122,6 @@ static bool est_prepare(struct upstream *up, const struct up_order *order, struc
 {
     (void)up, (void)order, (void)handle, (void)err;
     return true;
-}
-
-static enum up_result later(struct up_reply *reply, const struct err *err)
-{
-    relay_reason(reply, "%s", err->text);
-    return UP_RETRY;
 }
 
 /* The certificate in a reply of 200. A CA may have changed its own since we asked for it. */
@@ -203,7 +197,7 @@ static enum up_result est_submit(struct upstream *up, const struct up_order *ord
     /* What it issues could not be judged without its certificates. */
     if (!relay_client_check(&est->options->client, &err) ||
         (!relay_chain_get(est->chain, &known, &err) && !fetch_chain(est, deadline, &err)))
-        return later(reply, &err);
+        return relay_later(reply, &err);
     return post(est, order, deadline, reply);
 }
 

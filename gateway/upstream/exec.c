@@ -282,8 +282,7 @@ static enum up_result ask(struct exec *exec, const struct up_order *order, const
     enum up_result result = UP_UNKNOWN;
     /* What it issues could not be judged without its certificates. */
     if (!relay_chain_get(exec->chain, &known, &err) && !fetch_chain(exec, deadline, &err)) {
-        relay_reason(reply, "%s", err.text);
-        return UP_RETRY;
+        return relay_later(reply, &err);
     }
     struct task task = {cookie ? "POLL" : "SUBMIT", order, cookie, deadline};
     enum child_result end = run(exec, &task, &said, &err);

@@ -226,11 +226,25 @@ static enum up_result result_of(int status)
     return UP_RETRY;
 }
 
+bool relay_failed(struct err *err, const char *url, const struct up_reply *said)
+{
+    err_set(err, ERR_UPSTREAM, "%s: %s", url, said->reason);
+    err->retry_after = said->retry_after;
+    return false;
+}
+
+enum up_result relay_later(struct up_reply *reply, const struct err *err)
+{
+    relay_reason(reply, "%s", err->text);
+    reply->retry_after = err->retry_after;
+    return UP_RETRY;
+}
+
 enum up_result relay_result(enum httpc_result result, const struct httpc_reply *http,
                             const struct err *err, struct up_reply *reply)
 {
     if (result != HTTPC_DONE) {
-        relay_reason(reply, "%s", err->text);
+        relay_later(reply, err);
         return result == HTTPC_NOT_SENT ? UP_RETRY : UP_UNKNOWN;
     }
     if (http->status / 100 == 2)

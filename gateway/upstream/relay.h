@@ -33,6 +33,11 @@ struct cert *relay_cert_pick(struct cert *const *certs, size_t count, const stru
  * UP_ISSUED. Fills reply->reason and retry_after. */
 enum up_result relay_result(enum httpc_result result, const struct httpc_reply *http,
                             const struct err *err, struct up_reply *reply);
+/* The same of what was asked by the way, for which there is no reply: ERR_UPSTREAM with what was
+ * said. Always returns false. */
+bool relay_failed(struct err *err, const char *url, const struct up_reply *said);
+/* And back: err kept a request from being sent. UP_RETRY, after the time that the CA wants. */
+enum up_result relay_later(struct up_reply *reply, const struct err *err);
 /* reason is printable afterwards. */
 void relay_reason(struct up_reply *reply, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -98,8 +98,7 @@ bool rest_ask(struct httpc *httpc, const struct rest_call *call, struct rest_rep
               struct err *err)
 {
     struct up_reply said = {0};
-    return rest_run(httpc, call, ret, &said) == UP_ISSUED ||
-           err_set(err, ERR_UPSTREAM, "%s: %s", call->url, said.reason);
+    return rest_run(httpc, call, ret, &said) == UP_ISSUED || relay_failed(err, call->url, &said);
 }
 
 const struct json_value *rest_get(const struct json_value *value, const char *outer,

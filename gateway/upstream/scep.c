@@ -239,7 +239,7 @@ static enum up_result ask(struct exchange *ex, enum scep_type type)
         encode(ex, type, &der, &err))
         result = transmit(ex, buf_bytes(&der));
     else
-        relay_reason(ex->reply, "%s", err.text);
+        result = relay_later(ex->reply, &err);
     buf_free(&der);
     scep_ca_clear(&ex->ca);
     return result;

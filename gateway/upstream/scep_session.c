@@ -75,8 +75,7 @@ static bool get(struct scep_session *session, const char *operation, int64_t dea
     if (!ok)
         err_set(err, ERR_CONFIG, "the URL is too long");
     else if (relay_result(result, http, err, &said) != UP_ISSUED)
-        ok = result == HTTPC_DONE ? err_set(err, ERR_UPSTREAM, "%s: %s", call.url, said.reason)
-                                  : false;
+        ok = result == HTTPC_DONE ? relay_failed(err, call.url, &said) : false;
     buf_free(&url);
     return ok;
 }

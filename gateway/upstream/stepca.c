@@ -229,8 +229,7 @@ static enum up_result post(struct ask *ask, const char *path)
     struct err err;
     url_of(ask->stepca, path, url);
     if (!add_token(ask, url, &err)) {
-        relay_reason(ask->said, "%s", err.text);
-        return UP_RETRY;
+        return relay_later(ask->said, &err);
     }
     struct rest_call call = {.method = "POST",
                              .url = url,
@@ -297,8 +296,7 @@ static enum up_result stepca_submit(struct upstream *up, const struct up_order *
     }
     /* What it issues could not be judged without its certificates. */
     if (!relay_chain_get(stepca->chain, &known, &err) && !fetch_chain(stepca, deadline, &err)) {
-        relay_reason(reply, "%s", err.text);
-        return UP_RETRY;
+        return relay_later(reply, &err);
     }
     struct ask ask = {.stepca = stepca,
                       .claims = {.id = mine.id, .issued_at = clock_now()},

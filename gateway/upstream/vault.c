@@ -272,7 +272,7 @@ static enum up_result ask(struct vault *vault, struct rest_call *call, struct re
     enum up_result result = UP_RETRY;
     if (!relay_client_check(&vault->options->client, &err) ||
         !token_get(vault, call->deadline, &token, &err)) {
-        relay_reason(said, "%s", err.text);
+        result = relay_later(said, &err);
     } else {
         headers_set(vault, buf_str(&token), &headers);
         call->headers = headers.list;
@@ -410,8 +410,7 @@ static enum up_result vault_submit(struct upstream *up, const struct up_order *o
     (void)handle;
     /* What it issues could not be judged without its certificates. */
     if (!relay_chain_get(vault->chain, &known, &err) && !fetch_chain(vault, deadline, &err)) {
-        relay_reason(reply, "%s", err.text);
-        return UP_RETRY;
+        return relay_later(reply, &err);
     }
     return sign(vault, order, deadline, reply);
 }

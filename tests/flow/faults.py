@@ -1,10 +1,12 @@
 """A proxy between a gateway and a CA that does to HTTP what networks and CAs do on bad days.
 
-Every POST takes the next fault of the plan; without one it goes through. What reached the CA is counted.
+Every POST takes the next fault of the plan; without one it goes through. stick() gives all requests for a path the same fault,
+whatever their method. Connections have a plan of their own. What reached the CA is counted.
 """
 import collections
 import http.client
 import http.server
+import select
 import socket
 import socketserver
 import ssl
@@ -38,16 +40,30 @@ class Fault:
         self.delay = delay
         self.before = before  # of the body on its way to the CA
 
+    def befalls(self, method):
+        """Not all is possible, or another fault than the rest, where nothing is sent or nothing comes back."""
+        if method == "POST":
+            return True
+        return self not in (WITHIN, HANG_AFTER) and (method == "GET" or self not in (HALF, SLOW, GARBAGE, EMPTY))
+
+
+SECRET_TEXT = "what-only-an-operator-shall-read"  # in the body of whatever the proxy answers by itself
 
 PASS = Fault("pass", True)
-REFUSE = Fault("reset before the request is read", False)
+REFUSE = Fault("reset before the request's body is read", False)
+WITHIN = Fault("reset within the request's body", False)
 LOSE = Fault("reply lost", True)
-HALF = Fault("reset within the reply", True)
+HEAD = Fault("reset within the reply's head", True)
+HALF = Fault("reset within the reply's body", True)
 TWICE = Fault("reply sent twice", True)
-SLOW = Fault("slow body", True)
+SLOW = Fault("reply byte by byte", True)
 GARBAGE = Fault("garbage", True)
-HANG = Fault("no reply at all", False)
-HANG_AFTER = Fault("no reply at all, the CA was asked", True)
+EMPTY = Fault("200 without a body", True)
+HANG = Fault("no reply, the CA did not hear", False)
+HANG_AFTER = Fault("no reply, the CA was asked", True)
+# Of connections.
+CUT = Fault("reset within the TLS handshake", False)
+EARLY = Fault("reset before the request's head is read", False)
 
 
 def answers(status, *headers):
@@ -58,6 +74,12 @@ def changed(name, change):
     return Fault(name, True, change=change)
 
 
+def reset(sock):
+    """An RST instead of a FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -65,11 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def reset(self):
-        """An RST instead of a FIN."""
-        sock = self.connection
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
-        sock.close()
+        reset(self.connection)
 
     def forward(self, body):
         proxy = self.server.proxy
@@ -95,66 +114,84 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    def do_GET(self):
-        self.answer(*self.forward(None))
+    def read_body(self, fault):
+        length = int(self.headers.get("Content-Length", 0))
+        return self.rfile.read(length // 2 if fault is WITHIN else length)
 
-    def do_HEAD(self):
-        self.answer(*self.forward(None))
-    def do_PUT(self):
-        self.answer(*self.forward(self.rfile.read(int(self.headers.get("Content-Length", 0)))))
-
-    def do_POST(self):
+    def exchange(self):
         proxy = self.server.proxy
-        fault = proxy.next(self.path)
+        note = proxy.note(self.command, self.path)
+        fault = note.fault
         if fault is REFUSE:
             return self.reset()
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        proxy.bodies.append(body)
+        body = self.read_body(fault)
+        if fault is WITHIN:
+            return self.reset()
+        if self.command == "POST":
+            proxy.bodies.append(body)
         body = fault.before(body) if fault.before else body
         if fault is HANG:
             proxy.over.wait(60)
             return self.reset()
         if not fault.asks:
-            return self.answer(fault.status, fault.headers, b"later\n")
-        status, headers, reply = self.forward(body)
-        proxy.asked += 1
-        proxy.replies.append((status, reply))
-        proxy.paths.append((self.path, status))
+            note.answered = time.monotonic()
+            return self.answer(fault.status, [("Content-Type", "text/plain"), *fault.headers], SECRET_TEXT.encode())
+        status, headers, reply = self.forward(body if self.command in ("POST", "PUT") else None)
+        note.status = status
+        if self.command == "POST":
+            proxy.asked += 1
+            proxy.replies.append((status, reply))
+            proxy.paths.append((self.path, status))
+        if fault.change:
+            status, headers, reply = fault.change(status, headers, reply)
+        return self.give(fault, status, headers, reply)
+
+    def give(self, fault, status, headers, reply):
+        """The CA's answer, as far as it comes."""
+        proxy = self.server.proxy
         if fault is HANG_AFTER:
             proxy.over.wait(60)
-            return self.reset()
-        if fault is LOSE:
+        if fault in (HANG_AFTER, LOSE):
             return self.reset()
         if fault is GARBAGE:
             return self.answer(200, headers, b"\x00\xff this is no certificate \x30\x82" * 20)
-        if fault.change:
-            status, headers, reply = fault.change(status, headers, reply)
-        if fault is HALF:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(reply)))
-            self.end_headers()
-            self.wfile.write(reply[:len(reply) // 2])
+        if fault is EMPTY:
+            return self.answer(200, headers, b"")
+        if fault is HEAD:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Ty")
             self.wfile.flush()
             return self.reset()
-        if fault is SLOW:
+        if fault in (HALF, SLOW):
             self.send_response(status)
             self.send_header("Content-Length", str(len(reply)))
             self.end_headers()
-            try:
-                for i in range(0, len(reply), 64):
-                    self.wfile.write(reply[i:i + 64])
-                    self.wfile.flush()
-                    if proxy.over.wait(1):
-                        break
-            except OSError:
-                pass
-            return self.reset()
+            return self.drip(reply) if fault is SLOW else self.half(reply)
         self.answer(status, headers, reply)
         if fault is TWICE:
             self.answer(status, headers, reply)
             self.close_connection = True
+        return None
+
+    def half(self, reply):
+        self.wfile.write(reply[:len(reply) // 2])
+        self.wfile.flush()
+        self.reset()
+
+    def drip(self, reply):
+        try:
+            for i in range(len(reply)):
+                self.wfile.write(reply[i:i + 1])
+                self.wfile.flush()
+                if self.server.proxy.over.wait(0.5):
+                    break
+        except OSError:
+            pass
+        self.reset()
+
+    do_GET = do_HEAD = do_POST = do_PUT = exchange
 
     def handle(self):
         try:
@@ -172,16 +209,44 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         pass
 
     def finish_request(self, request, client_address):
+        proxy = self.proxy
+        fault = proxy.next_connection(request)
+        try:
+            request = self.secure(request, fault)
+            if fault is EARLY:
+                select.select([request], [], [], 20)
+                reset(request)
+            elif request:
+                super().finish_request(request, client_address)
+                request.close()
+        finally:
+            proxy.forget_connection()
+
+    def secure(self, request, fault):
+        """None: there is nobody to speak to."""
         context = self.proxy.server_context
-        if context:
-            request.settimeout(20)
-            try:
-                request = context.wrap_socket(request, server_side=True)
-            except (OSError, ssl.SSLError):
-                return
-            request.settimeout(None)
-        super().finish_request(request, client_address)
-        request.close()
+        if fault is CUT:
+            request.recv(1)
+            return reset(request)
+        if not context:
+            return request
+        request.settimeout(20)
+        try:
+            request = context.wrap_socket(request, server_side=True)
+        except (OSError, ssl.SSLError):
+            return None
+        request.settimeout(None)
+        return request
+
+
+class Note:
+    """One request."""
+
+    def __init__(self, method, path, fault):
+        self.at = time.monotonic()
+        self.method, self.path, self.fault = method, path, fault
+        self.status = None  # of the CA's answer
+        self.answered = None  # when it was told to come later
 
 
 class FaultProxy:
@@ -192,6 +257,10 @@ class FaultProxy:
         self.target = target
         self.only = only  # faults are for paths that end so
         self.plan = collections.deque()
+        self.connections = collections.deque()  # faults of the next ones
+        self.stuck = None  # (part of a path, fault)
+        self.notes = []  # of whatever came
+        self.live = {}  # a thread's connection
         self.lock = threading.Lock()
         self.asked = 0
         self.bodies = []
@@ -227,15 +296,49 @@ class FaultProxy:
         return http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
 
     def next(self, path):
+        """Of a POST."""
         with self.lock:
             return self.plan.popleft() if self.plan and self.only in path else PASS
+
+    def note(self, method, path):
+        """Something came: what befalls it."""
+        with self.lock:
+            fault = self.stuck[1] if self.stuck and self.stuck[0] in path else None
+        if not fault:
+            fault = self.next(path) if method == "POST" else PASS
+        self.notes.append(Note(method, path, fault))
+        return self.notes[-1]
+
+    def next_connection(self, request):
+        with self.lock:
+            self.live[threading.get_ident()] = request
+            return self.connections.popleft() if self.connections else PASS
+
+    def forget_connection(self):
+        with self.lock:
+            self.live.pop(threading.get_ident(), None)
+
+    def hang_up(self):
+        """On whoever keeps a connection."""
+        with self.lock:
+            for request in self.live.values():
+                try:
+                    request.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def stick(self, path, fault):
+        with self.lock:
+            self.stuck = (path, fault)
 
     def reset(self, *plan):
         """A new plan; the counts begin anew."""
         with self.lock:
             self.plan = collections.deque(plan)
+            self.connections.clear()
+            self.stuck = None
             self.asked = 0
-            self.bodies, self.replies, self.paths = [], [], []
+            self.notes, self.bodies, self.replies, self.paths = [], [], [], []
 
     def close(self):
         self.over.set()

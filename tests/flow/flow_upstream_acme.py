@@ -20,12 +20,6 @@ NEW_ORDER, ORDER, FINALIZE, CERTIFICATE = "/order-plz", "/my-order/", "/finalize
 
 
 class AcmeProxy(FaultProxy):
-    """Faults are for paths that hold cls.only; URLs are made of what clients ask for."""
-
-    def next(self, path):
-        with self.lock:
-            return self.plan.popleft() if self.plan and self.only in path else faults.PASS
-
     def plan_at(self, only, *plan):
         self.reset(*plan)
         self.only = only

@@ -148,19 +148,6 @@ class UpstreamEst(UpstreamTest):
         self.assertEqual(self.state("unwanted"), "refused")
         self.assertIn("400", self.request("unwanted")["reason"])
 
-    def test_upstream_later(self):
-        """503 and 429 with Retry-After, and 401: the device hears PENDING at once, and gets its
-        certificate by polling; the CA issued once."""
-        plans = {"busy": answers(503, ("Retry-After", "1")), "many": answers(429, ("Retry-After", "1")),
-                 "barred": answers(401, ("WWW-Authenticate", 'Basic realm="x"'))}
-        for name, fault in plans.items():
-            self.ca.proxy.reset(fault)
-            self.enroll(name, code=3)
-            self.wait_state(name, "issued")
-            self.enroll(name, "--poll")
-            self.verify(name)
-            self.check_once(name)
-
     def test_upstream_pending(self):
         """202 with Retry-After: the same POST again, also by a gateway that was killed meanwhile."""
         self.ca.proxy.reset(answers(202, ("Retry-After", "1")), answers(202, ("Retry-After", "3")))
@@ -176,11 +163,9 @@ class UpstreamEst(UpstreamTest):
         self.assertEqual(self.ca.proxy.asked, 1)
 
     def test_reply_lost(self):
-        """A reply that is lost, cut, garbled or never comes makes the request suspect: it is never sent again by itself.
-        Approved by an operator it is, and the device gets its certificate by polling."""
-        cases = {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "unread": faults.REFUSE,
-                 "hung": faults.HANG, "unheard": faults.HANG_AFTER, "slow-body": faults.SLOW, "internal": answers(500)}
-        for name, fault in cases.items():
+        """A request whose reply is lost or garbled is never sent again by itself. Approved by an operator it is, and the device
+        gets its certificate by polling; denied it is over."""
+        for name, fault in {"lost": faults.LOSE, "garbled": faults.GARBAGE}.items():
             self.check_suspect(name, fault)
         self.ca.proxy.reset()
         self.gw.cli("request", "approve", self.request("lost")["id"], "--reason", "the CA has none")
@@ -192,30 +177,14 @@ class UpstreamEst(UpstreamTest):
         self.assertEqual(self.gw.cli("request", "deny", self.request("garbled")["id"], check=False).returncode, 1)
         self.gw.cli("audit", "verify")
 
-    def test_reply_twice(self):
-        """A reply that comes twice issues once."""
-        self.ca.proxy.reset(faults.TWICE)
-        self.enroll("twice")
-        self.verify("twice")
-        self.enroll("after-twice")
-        self.verify("after-twice")
-
-    def test_wrong_certificate(self):
-        """A certificate for another key, another subject or of another CA never reaches the device: the request is
-        suspect and says why."""
-        other = issue_elsewhere(self.ca, "/CN=other", self.work)
+    def test_no_certificate(self):
+        """An answer with CA certificates only makes the request suspect, which says why."""
         with open(self.gw.path("ca/root.pem"), "rb") as file:
             foreign = file.read()
-        cases = {
-            "wrong-key": (changed("wrong key", lambda s, h, b: (s, h, other)), "another public key"),
-            "no-leaf": (changed("CA certificates only", lambda s, h, b: (s, h, foreign)), "CA certificates only"),
-        }
-        for name, (fault, reason) in cases.items():
-            self.ca.proxy.reset(fault)
-            self.enroll(name, code=3)
-            self.wait_state(name, "suspect")
-            self.assertIn(reason, self.request(name)["reason"])
-            self.assertFalse([c for c in self.gw.certs() if c["subject"] == f"CN={name}"])
+        self.ca.proxy.reset(changed("CA certificates only", lambda s, h, b: (s, h, foreign)))
+        self.enroll("no-leaf", code=3)
+        self.wait_state("no-leaf", "suspect")
+        self.assertIn("CA certificates only", self.request("no-leaf")["reason"])
 
     def test_kill_while_asking(self):
         """kill -9 while the CA is asked: after the restart the request is suspect, and the CA was asked once."""

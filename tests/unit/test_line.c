@@ -24,6 +24,7 @@ struct ca {
     atomic_int running, most, runs, probes;
     atomic_int result; /* enum line_result */
     atomic_int hold;   /* seconds, of the next run */
+    atomic_int probe_hold;
     atomic_bool there; /* answers probes */
     atomic_bool stuck; /* a run does not end */
     atomic_bool threads_fail;
@@ -61,11 +62,12 @@ static enum line_result run(void *arg, const struct ra_settings *settings, size_
     return result;
 }
 
-static bool probe(void *arg, const struct ra_settings *settings, size_t upstream)
+static bool probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold)
 {
     struct ca *ca = arg;
     (void)settings, (void)upstream;
     ca->probes++;
+    *hold = atomic_exchange(&ca->probe_hold, 0);
     return ca->there;
 }
 
@@ -273,6 +275,20 @@ static void test_hold(void **state)
     assert_in_range(clock_mono_ms() - start, 800, 5000);
 }
 
+/* Also when it says so to whoever asks whether it is there. */
+static void test_hold_by_probe(void **state)
+{
+    struct ca *ca = *state;
+    ca->there = false;
+    ca->probe_hold = 1;
+    int64_t start = clock_mono_ms();
+    lines_configure(ca->lines, ca->settings);
+    WAIT_FOR(ca->probes == 1 && state_of(ca).failed == 1);
+    assert_true(offer(ca, 0));
+    WAIT_FOR(ca->runs == 1);
+    assert_in_range(clock_mono_ms() - start, 1000, 5000);
+}
+
 /* No more is sent in a time than the rate says. */
 static void test_rate(void **state)
 {
@@ -437,20 +453,11 @@ static void test_slow_rate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_inflight),
-        TEST(test_bounded),
-        TEST(test_long_line),
-        TEST(test_breaker),
-        TEST(test_half_open_fails),
-        TEST(test_not_in_a_row),
-        TEST(test_hold),
-        TEST(test_rate),
-        TEST(test_retries),
-        TEST(test_waits),
-        TEST(test_end),
-        TEST(test_removed),
-        TEST(test_replaced),
-        TEST(test_no_thread),
+        TEST(test_inflight),  TEST(test_bounded),         TEST(test_long_line),
+        TEST(test_breaker),   TEST(test_half_open_fails), TEST(test_not_in_a_row),
+        TEST(test_hold),      TEST(test_hold_by_probe),   TEST(test_rate),
+        TEST(test_retries),   TEST(test_waits),           TEST(test_end),
+        TEST(test_removed),   TEST(test_replaced),        TEST(test_no_thread),
         TEST(test_slow_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,7 +140,7 @@ static void test_text(void **state)
 static void test_one_write(void **state)
 {
     char packet[4096];
-    struct err err = {ERR_LOCAL, "x"};
+    struct err err = {.kind = ERR_LOCAL, .text = "x"};
     (void)state;
     clock_set(1795443181);
     capture_start();
@@ -182,7 +182,7 @@ static void test_level(void **state)
     log_text(LOG_DEBUG, "quiet", "%d", 1);
     log_level_set(LOG_ERROR);
     log_text(LOG_WARN, "quiet", "%d", 2);
-    struct err err = {ERR_UPSTREAM, "no \"answer\""};
+    struct err err = {.kind = ERR_UPSTREAM, .text = "no \"answer\""};
     log_err(LOG_ERROR, "loud", &err);
     log_level_set(LOG_INFO);
     const char *out = capture_end();

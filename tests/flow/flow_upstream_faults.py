@@ -1,0 +1,341 @@
+"""What networks and CAs do on bad days, at every exchange of one kind of CA: `flow_upstream_faults.py KIND`.
+
+Every fault of the order befalls a device of its own. In the end it has the one certificate that the CA issued, or the request is
+refused, or it is suspect: never are two issued. Whatever befalls other exchanges, the request waits, and is issued once when it is
+over. The tables in docs/upstreams.md say so; with WRITE_DOCS in the environment the kind's part of them is written there.
+"""
+import base64
+import os
+import re
+import sqlite3
+import sys
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+import faults
+from debug import DebugPage
+from est_wire import Tls12, basic, make_csr, request
+from faults import SECRET_TEXT, answers
+from gateway import Gateway, run
+from ways import WAYS
+from wrong_certs import Authority
+
+DOCS = os.path.join(os.path.dirname(__file__), "../../docs/upstreams.md")
+LIMITS = "    limits: {wait: 2s, deadline: 4s}\n    breaker: {failures: 1000, open: 1s}"
+LATER = 2  # seconds of Retry-After
+PATIENCE = 60
+FAR = 100000  # seconds: an operator is waited for
+REFUSED = faults.Fault("connection refused", False)
+BUSY = [answers(status, ("Retry-After", str(LATER))) for status in (429, 503)]
+CONNECTIONS = [REFUSED, faults.CUT, faults.EARLY]
+EXCHANGES = [faults.REFUSE, faults.WITHIN, faults.LOSE, faults.HEAD, faults.HALF, faults.TWICE, faults.SLOW, faults.EMPTY,
+             faults.GARBAGE, faults.HANG, faults.HANG_AFTER]
+STATUSES = BUSY + [answers(status) for status in (503, 500, 401)]
+MISTAKES = {"another key": Authority.wrong_key, "another subject": Authority.wrong_subject, "a SAN more": Authority.added_san,
+            "an expired certificate": Authority.expired, "a serial number seen before": Authority.serial_again,
+            "no chain in the answer": Authority.no_chain, "a chain known nowhere": Authority.orphan}
+
+
+def title(fault):
+    if not fault.status:
+        return fault.name
+    return f"{fault.status} with Retry-After" if fault in BUSY else str(fault.status)
+
+
+class Device:
+    """Asks by EST, which shows what it hears."""
+
+    def __init__(self, bench, name):
+        self.bench, self.name = bench, name
+        self.work = bench.gw.work("devices")
+        self.csr = make_csr(self.work, f"/CN={name}", extensions=[f"subjectAltName = DNS:{name}"], key=f"{name}.key")
+        self.seen = None  # how often it was tried when it was suspect first
+        self.heard = None  # at first
+
+    def ask(self):
+        """certificate, later, or the status. Nothing of what a CA says to us is for a device."""
+        with Tls12(self.bench.gw) as conn:
+            status, headers, self.body = conn.ask(request("simpleenroll", self.csr, basic(self.bench.secret)))
+        said = {200: "certificate", 202: "later"}.get(status, str(status))
+        self.heard = self.heard or said
+        self.bench.check(status != 401 and SECRET_TEXT.encode() not in self.body, f"{self.name} hears {status} {self.body}")
+        self.bench.check(status != 202 or int(headers["Retry-After"]) >= 1, f"{self.name} hears 202 {headers}")
+        return said
+
+    def row(self):
+        with sqlite3.connect(f"file:{self.bench.gw.path('state/scepter.db')}?mode=ro", uri=True, timeout=20) as db:
+            db.row_factory = sqlite3.Row
+            rows = db.execute("SELECT * FROM request WHERE subject = ?", (f"CN={self.name}",)).fetchall()
+        self.bench.check(len(rows) == 1, f"{self.name} has {len(rows)} requests")
+        return rows[0]
+
+    def idle(self, row):
+        return row["lease_until"] <= time.time() + self.bench.shift
+
+    def lost(self, row):
+        """Nobody but an operator can say: the CA cannot, or has been asked twice in vain."""
+        if row["state"] != "suspect" or not self.idle(row):
+            return False
+        self.seen = self.seen or row["attempt"]
+        return row["attempt"] >= self.seen + 2 or row["next_at"] > time.time() + FAR
+
+    def settle(self, hurry=True):
+        """Its request has come to an end, which is told."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            row = self.row()
+            if row["state"] in ("issued", "refused"):
+                return row["state"]
+            if self.lost(row):
+                return "suspect"
+            if time.monotonic() > end:
+                return f"nowhere: {row['state']}, {row['reason']}"
+            if hurry and self.idle(row):
+                self.bench.hurry(row["next_at"])
+            time.sleep(0.1)
+
+    def end(self, hurry=True):
+        """once, refused or suspect, when that is true."""
+        state, bench = self.settle(hurry), self.bench
+        said, issued = self.ask(), bench.way.ca.issued(self.name)
+        bench.check(issued <= 1, f"{self.name}: the CA issued {issued} times")
+        if state == "suspect":
+            bench.gw.cli("request", "deny", self.row()["id"])  # what it asks would meet the next one's fault
+        if state == "issued":
+            bench.check(said == "certificate" and issued == 1, f"{self.name} is issued, the CA issued {issued}, the device hears {said}")
+            self.verify()
+        else:
+            bench.check(said == {"suspect": "later", "refused": "403"}.get(state), f"{self.name} is {state}, the device hears {said}")
+            bench.check(not self.certificate(), f"{self.name} is {state} and has a certificate")
+        return "once" if state == "issued" else state
+
+    def certificate(self):
+        with sqlite3.connect(f"file:{self.bench.gw.path('state/scepter.db')}?mode=ro", uri=True, timeout=20) as db:
+            return db.execute("SELECT serial FROM cert WHERE subject = ?", (f"CN={self.name}",)).fetchone()
+
+    def verify(self):
+        """The certificate that the device got is for its key and of the CA."""
+        ca, pem = self.bench.way.ca, os.path.join(self.work, f"{self.name}.pem")
+        text = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(self.body)).stdout
+        with open(pem, "wb") as file:
+            file.write(text)
+        run("openssl", "verify", "-CAfile", ca.root, "-untrusted", ca.chain, pem)
+        key = run("openssl", "pkey", "-in", f"{self.name}.key", "-pubout", cwd=self.work).stdout
+        self.bench.check(run("openssl", "x509", "-in", pem, "-noout", "-pubkey").stdout == key, f"{self.name} has another's certificate")
+
+
+class Bench:
+    """One kind of CA, a gateway in front of it, and what was seen."""
+
+    def __init__(self, kind):
+        self.kind, self.way = kind, WAYS[kind](kind)
+        self.gw = Gateway()
+        self.page = DebugPage(os.path.join(self.gw.top, "page"))
+        self.gw.env = self.page.env
+        self.proxy = self.way.ca.proxy
+        self.shift = self.count = 0
+        self.since = time.monotonic()
+        self.wrong = []
+        self.rows = []  # fault, exchange, heard, ended, orders, issued
+        self.way.ca.configure(self.gw, LIMITS)
+
+    def close(self):
+        self.way.ca.close()
+        self.gw.close()
+
+    def check(self, true, text):
+        if not true:
+            self.wrong.append(text + "\n" + self.gw.log()[-1000:])
+
+    def hurry(self, until):
+        """The gateway's clock goes forward to that time."""
+        shift = until - int(time.time()) + 1
+        if self.shift < shift < FAR:
+            self.shift = shift
+            self.page.shift_clock(shift)
+
+    def start(self):
+        """Of a gateway that knows nothing of the CA."""
+        self.gw.stop()
+        for name in os.listdir(self.gw.path("state")):
+            os.remove(self.gw.path("state", name))
+        self.gw.start()
+        self.secret = self.gw.challenge("--uses", "1000")
+
+    def begin(self, *plan):
+        """The next device, and the faults that it meets."""
+        self.check_patience()
+        self.proxy.reset(*plan)
+        self.shift = 0
+        self.page.shift_clock(0)
+        self.count += 1
+        return Device(self, f"{self.kind}-{self.count}.example.com")
+
+    def check_patience(self):
+        """Who was told to come later did not come before."""
+        for note in self.proxy.notes:
+            if note.answered and note.fault in BUSY:
+                early = [n for n in self.proxy.notes if n.path == note.path and note.answered < n.at < note.answered + LATER]
+                self.check(not early, f"{note.path} was asked again after {[n.at - note.answered for n in early]} s")
+
+    def tell(self, fault, exchange, device, ended):
+        self.rows.append((fault, exchange, device.heard if device else "", ended, self.way.orders() if device else "",
+                          self.way.ca.issued(device.name) if device else ""))
+        now = time.monotonic()
+        print(" | ".join(f"{str(word):{width}}" for word, width in zip((*self.rows[-1], round(now - self.since, 1)), (44, 20, 12, 10, 2, 2, 4))), flush=True)
+        self.since = now
+
+    def order(self, fault):
+        """The exchange that issues."""
+        if fault.name in self.way.none or (fault is faults.CUT and not self.way.tls):
+            return self.tell(title(fault), "order", None, self.way.none.get(fault.name, "n/a: plain HTTP"))
+        device = self.begin(*([] if fault in CONNECTIONS else [fault]))
+        if fault is REFUSED:
+            self.proxy.stop()
+        elif fault in CONNECTIONS:
+            self.proxy.connections.append(fault)
+        if fault in CONNECTIONS:
+            self.proxy.hang_up()
+        device.ask()
+        if fault is REFUSED:
+            self.check(device.heard == "later", f"{device.name} hears {device.heard}")
+            self.proxy.start()
+        ended = device.end(fault not in BUSY)
+        self.check(not self.proxy.plan and not self.proxy.connections, f"{title(fault)} did not happen")
+        return self.tell(title(fault), "order", device, ended)
+
+    def mistake(self, name, make):
+        device = self.begin()
+        leaf = make(self.authority, device.name, device.csr)
+        chain = [] if "chain" in name else [self.authority.text_of_issuing()]
+        self.proxy.reset(self.way.put_in(leaf, chain))
+        device.ask()
+        ended = device.end()
+        self.check(not self.proxy.plan, f"{name} did not happen")
+        self.tell(name, "order", device, ended)
+
+    def orders(self):
+        self.start()
+        self.authority = Authority(self.gw.work("authority"), *self.way.signers())
+        device = self.begin()
+        device.ask()
+        self.tell("none", "order", device, device.end())
+        self.authority.serial = device.certificate()[0]
+        for fault in CONNECTIONS + EXCHANGES + STATUSES:
+            self.order(fault)
+        for name, make in MISTAKES.items():
+            self.mistake(name, make)
+
+    def befall(self, device, fault, path):
+        """A fault that stays for one exchange: the device hears of it, and the request is tried again meanwhile."""
+        before = sum(n.fault is fault for n in self.proxy.notes)
+        want = before + (2 if fault in BUSY else 1)
+        tried = device.row()["attempt"] if device.heard else 0
+        self.proxy.stick(path, fault)
+        device.heard = None
+        device.ask()
+        end = time.monotonic() + PATIENCE
+        while True:
+            row = device.row()
+            hits = sum(n.fault is fault for n in self.proxy.notes)
+            if row["state"] == "issued" or (fault is not faults.TWICE and hits >= want and row["attempt"] > tried and device.idle(row)):
+                break
+            if time.monotonic() > end:
+                return self.check(False, f"{title(fault)} does not happen to {path}: {row['state']}, {row['reason']}")
+            if device.idle(row) and (fault not in BUSY or hits == before):
+                self.hurry(row["next_at"])
+            time.sleep(0.1)
+        return None
+
+    def exchange(self, name, path):
+        """Whatever befalls what is asked besides: the request waits, and is issued once when it is over."""
+        self.gw.stop()
+        device = None
+        for fault in [f for f in EXCHANGES if f.befalls(name.split()[0])] + BUSY:
+            if not device:
+                device = self.begin()
+                self.proxy.stick(path, fault)
+                self.start()
+            self.befall(device, fault, path)
+            ended = device.row()["state"]
+            self.check(ended in ("ordered", "waiting", "issued"), f"{name}, {title(fault)}: {ended}")
+            self.tell(title(fault), name, device, ended)
+            if ended == "issued":
+                self.tell("then", name, device, device.end())
+                device = None
+        self.proxy.stuck = None
+        if device:
+            self.tell("then", name, device, device.end())
+
+
+
+def run_one(kind, work):
+    """On a bench of its own: what is wrong, and the rows."""
+    bench = Bench(kind)
+    try:
+        work(bench)
+        bench.check_patience()
+    finally:
+        bench.close()
+    return bench
+
+
+def run_all(kind):
+    works = [Bench.orders] + [lambda bench, pair=pair: bench.exchange(*pair) for pair in WAYS[kind].auxiliary.items()]
+    with ThreadPoolExecutor(3) as pool:
+        return list(pool.map(lambda work: run_one(kind, work), works))
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|\n").split("|")]
+
+
+def line_of(words):
+    return "| " + " | ".join(words) + " |\n"
+
+
+def replaced(docs, mark, change):
+    """The documentation with another table."""
+    shown = re.search(rf"(?<=<!-- {mark} -->\n).*?(?=<!-- end -->)", docs, re.S)
+    table = change([cells(line) for line in shown.group().splitlines()])
+    return docs[:shown.start()] + "".join(line_of(row) for row in table) + docs[shown.end():]
+
+
+def with_column(table, kind, ended):
+    """Of the faults of the order."""
+    head = table[0] if kind in str(table[0]) else table[0] + [f"`{kind}`"]
+    place = head.index(f"`{kind}`")
+    old = {row[0]: row for row in table[2:]}
+    rows = [[(old.get(name, []) + [""] * len(head))[i] if i != place else what for i in range(len(head))] for name, what in ended.items()]
+    return [head, ["---"] * len(head)] + [[name, *row[1:]] for name, row in zip(ended, rows)]
+
+
+def with_row(table, kind, exchanges):
+    """Of the other exchanges."""
+    return [row if row[0] != f"`{kind}`" else [f"`{kind}`", exchanges] for row in table]
+
+
+class Faults(unittest.TestCase):
+    maxDiff = None
+    kind = None
+
+    def test_faults(self):
+        """Nothing is issued twice, nobody is told what is not theirs, and what became of each fault is what the documentation says."""
+        benches = run_all(self.kind)
+        self.assertFalse("\n\n".join(text for bench in benches for text in bench.wrong))
+        ended = {row[0]: row[3].partition(":")[0] for row in benches[0].rows}
+        with open(DOCS, encoding="utf-8") as file:
+            old = file.read()
+        new = replaced(old, "faults", lambda table: with_column(table, self.kind, ended))
+        new = replaced(new, "exchanges", lambda table: with_row(table, self.kind, ", ".join(WAYS[self.kind].auxiliary) or "none"))
+        if os.environ.get("WRITE_DOCS"):
+            with open(DOCS, "w", encoding="utf-8") as file:
+                file.write(new)
+        else:
+            self.assertEqual(old, new)
+
+
+if __name__ == "__main__":
+    Faults.kind = sys.argv[1]
+    unittest.main(argv=sys.argv[:1], verbosity=2)
