@@ -22,7 +22,7 @@ static void date_text(int64_t at, char out[DATE_LEN])
         snprintf(out, DATE_LEN, "-");
 }
 
-/* How often it is the one that devices are told. */
+/* Whether devices of a profile are told this one. */
 static bool is_told(const struct cfg *cfg, size_t ra)
 {
     for (size_t i = 0; i < cfg->profile_count; i++) {
@@ -69,14 +69,14 @@ static void lint_ra(const struct cfg *cfg, size_t index, const struct cfg_node *
                     struct cfg_faults *warnings)
 {
     const struct cfg_identity *ra = &cfg->ras[index];
-    const struct cfg_node *nodes[CFG_RA_ROLES] = {
-        cfg_node_get(node, "certificate"),
-        cfg_node_get(cfg_node_get(node, "encryption"), "certificate")};
     for (size_t role = 0; role < cfg_ra_pairs(ra); role++) {
         struct cfg_pair pair = cfg_ra_pair(ra, (enum cfg_ra_role)role);
-        lint_pair(cfg, &pair, nodes[role], warnings);
+        const struct cfg_node *at =
+            role == CFG_RA_DECRYPTS ? cfg_node_get(node, "encryption") : node;
+        at = cfg_node_get(at, "certificate");
+        lint_pair(cfg, &pair, at, warnings);
         if (is_told(cfg, index))
-            lint_time(&pair, ra->renew.given, nodes[role], warnings);
+            lint_time(&pair, ra->renew.given, at, warnings);
     }
 }
 

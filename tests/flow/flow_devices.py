@@ -1,6 +1,7 @@
 """The recipes of docs/devices.md: each is loaded as it stands, serves, and lets in what it says."""
 import os
 import re
+import subprocess
 import unittest
 
 from gateway import FlowTest, run, text
@@ -89,6 +90,67 @@ class Devices(FlowTest):
         first = text("openssl", "x509", "-noout", "-ext", "keyUsage,extendedKeyUsage", input=bag.encode())
         for usage in ("Digital Signature", "Key Encipherment", "TLS Web Server Authentication"):
             self.assertIn(usage, first)
+
+
+class Quirks(FlowTest):
+    """What is told of clients that need no recipe, or that none helps."""
+
+    def test_chromeos(self):
+        """ChromeOS (smallstep/certificates #908): a message whose digest does not match is refused, for who signed it cannot be
+        told; the challenge in it is left, and the log says why."""
+        device, secret = Party(self.gw, "chromeos"), self.gw.challenge()
+        device.csr("/CN=chromeos", secret)
+        self.assertEqual(device.forge("csr=csr.der", "txn=chromeos-1", "wrong_digest=1").outcome, "badMessageCheck")
+        self.gw.log_line('transaction="chromeos-1"', 'reason="bad-message"', "content verify error")
+        self.assertEqual([c for c in self.gw.certs() if c["subject"] == "CN=chromeos"], [])
+        self.assertEqual(device.forge("csr=csr.der", "txn=chromeos-2").outcome, "SUCCESS")
+
+    def test_long_challenge(self):
+        """Windows with Intune: a challenge of several KiB is read. Nobody here knows it, so it lets in nobody; nor is it in the
+        way of who renews by his certificate."""
+        device, secret = Party(self.gw, "intune"), "INTUNE7" * 700
+        device.csr("/CN=intune", secret)
+        self.assertEqual(device.forge("csr=csr.der", "txn=intune-1").outcome, "badRequest")
+        self.gw.log_line('transaction="intune-1"', 'reason="bad-challenge"', "nobody knows this challenge")
+        issued = device.enroll("/CN=intune")
+        device.csr("/CN=intune", secret)
+        self.assertEqual(device.forge("csr=csr.der", "txn=intune-2", f"signer={issued}").outcome, "SUCCESS")
+
+    def test_polycom(self):
+        """Polycom: RSA keys of 2048 bits at most, also those that it is told by GetCACert: what init makes has them."""
+        work = self.gw.work("polycom")
+        run("curl", "-sf", "-o", "bag.der", f"{self.gw.scep_url}?operation=GetCACert", cwd=work)
+        bag = text("openssl", "pkcs7", "-inform", "DER", "-in", "bag.der", "-print_certs", "-text", "-noout", cwd=work)
+        self.assertEqual(re.findall(r"Public-Key: \((\d+) bit\)", bag), ["2048"] * 3)
+
+
+class WindowsTls(FlowTest):
+    """SCEP over HTTPS, as Windows speaks it."""
+
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"scep:  \[http:", "scep:  [https:")
+
+    def s_client(self, lines, *flags):
+        """What openssl shows of a connection on TLS 1.2, to its end."""
+        with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{self.gw.scep_port}", "-tls1_2", "-msg", *flags],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            process.stdin.write(lines)
+            process.stdin.flush()
+            return process.stdout.read().decode(errors="replace")
+
+    def test_no_renegotiation(self):
+        """Windows (0x80072f78): the server never renegotiates on TLS 1.2, whatever is asked on the connection, and who asks it
+        to hears no."""
+        asked = b"".join(b"GET /scep/default?operation=%s HTTP/1.1\r\nHost: x\r\n%s\r\n" % each for each in (
+            (b"GetCACaps&message=default", b""), (b"GetCACert", b""), (b"GetCACaps", b"Connection: close\r\n")))
+        shown = self.s_client(asked, "-nocommands")
+        self.assertEqual(len(re.findall(r"HTTP/1\.1 200", shown)), 3, shown)
+        self.assertEqual(len(re.findall(r"<<<.*, ServerHello$", shown, re.M)), 1, shown)
+        self.assertNotIn("HelloRequest", shown)
+        shown = self.s_client(b"R\n")
+        self.assertIn("RENEGOTIATING", shown)
+        self.assertRegex(shown, "no[ _]renegotiation")
 
 
 class Warned(FlowTest):

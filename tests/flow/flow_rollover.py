@@ -253,7 +253,7 @@ class Split(Rollover):
         gw.edit(r"^ra:.*\n.*$", lambda _: code)
 
     def test_told(self):
-        """GetCACert tells what signs, what is encrypted to, then the CA."""
+        """AirWatch: GetCACert tells what signs, what is encrypted to, then the CA."""
         names = self.told(self.gw.work("told"))
         self.assertEqual(sorted(names), sorted(["RA that does encrypt", "RA that does sign", "scepter issuing CA",
                                                 "scepter root CA"]))

@@ -25,9 +25,9 @@ enum { N, E, D, P, Q, DP, DQ, INVERSE, NUMBERS };
 static void prime_find(BIGNUM *prime, const char *word, int which, BN_CTX *ctx)
 {
     uint8_t octets[PRIME_LEN];
-    for (int i = 0; i < PRIME_LEN / SHA256_DIGEST_LENGTH; i++) {
+    for (size_t i = 0; i < PRIME_LEN / SHA256_DIGEST_LENGTH; i++) {
         char text[128];
-        int len = snprintf(text, sizeof text, "%s/%d/%d", word, which, i);
+        int len = snprintf(text, sizeof text, "%s/%d/%zu", word, which, i);
         SHA256((const uint8_t *)text, (size_t)len, octets + i * SHA256_DIGEST_LENGTH);
     }
     octets[0] |= 0xc0;

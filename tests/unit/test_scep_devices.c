@@ -96,7 +96,7 @@ static struct scep_reply call_stored(const struct fixture *f, const char *name, 
     char path[256];
     struct buf text = {0};
     struct err err;
-    struct bytes line, body, agent = {0}, word;
+    struct bytes line = {0}, body, agent = {0}, word;
     struct scep_reply reply;
     snprintf(path, sizeof path, "%s/scep/%s-%s.http", TEST_DATA, name, what);
     if (!pem_file_read(path, SCEP_MSG_MAX, &text, &err))
