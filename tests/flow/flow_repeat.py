@@ -8,6 +8,10 @@ from gateway import FlowTest
 
 
 class Repeat(FlowTest):
+    @classmethod
+    def configure(cls, gw):
+        gw.edit(r"challenge: \{", "challenge: {mismatches: 6, ")
+
     def test_same_request_again(self):
         """A second identical PKCSReq, and one with a new transactionID, get the first certificate."""
         work = self.gw.work("again")
@@ -40,7 +44,8 @@ class Repeat(FlowTest):
         self.assertIn("status=FAILURE fail=badRequest", again.stdout.decode())
 
     def test_challenge_bound_to_names(self):
-        """A challenge minted for names serves these names only, and a wrong try does not spend it."""
+        """A challenge minted for names serves these names only, and wrong tries do not spend it while there are less than the
+        profile bears; with as many it is spent."""
         work = self.gw.work("bound")
         secret = self.gw.challenge("--subject", "CN=bound-1", "--san", "dns:bound-1.example")
         good = ("--subject", "/CN=bound-1", "--san", "dns:bound-1.example")
@@ -52,6 +57,14 @@ class Repeat(FlowTest):
             wrong = self.gw.scep_client(*names, check=False, secret=secret, cwd=work)
             self.assertIn("status=FAILURE fail=badRequest", wrong.stdout.decode(), names)
         self.gw.scep_client(*good, secret=secret, cwd=work)
+
+        secret = self.gw.challenge("--subject", "CN=bound-3", "--san", "dns:bound-3.example")
+        good = ("--subject", "/CN=bound-3", "--san", "dns:bound-3.example")
+        for number in range(6):
+            wrong = self.gw.scep_client(*good, "--san", f"dns:{number}.example", check=False, secret=secret, cwd=work)
+            self.assertIn("status=FAILURE fail=badRequest", wrong.stdout.decode(), number)
+        spent = self.gw.scep_client(*good, check=False, secret=secret, cwd=work)
+        self.assertIn("status=FAILURE fail=badRequest", spent.stdout.decode())
 
     def test_no_or_wrong_challenge(self):
         """No challenge, an empty one, an unknown one and an expired one get FAILURE badRequest and no certificate."""
