@@ -23,14 +23,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVEN_NS 10000000 /* see answer_closed */
-
 /* One PKIOperation on its way. */
 struct pkiop {
     struct ra *ra;
     const struct scep_call *call;
     struct scep_reply *reply;
-    int64_t start; /* clock_mono_ns when the message came */
+    int64_t due; /* clock_mono_ns at which the answer begins if the envelope stays closed */
     struct scep_msg *msg;
     struct scep_keys keys;
     size_t at; /* the pair that the message was encrypted to; 0 as long as that is not known */
@@ -92,13 +90,15 @@ static void answer_failure(struct pkiop *op, enum scep_fail fail, const char *re
 
 /* Of an envelope that was decrypted and gave nothing of use. A wrong signature at the end of a CSR
  * takes longer to find than wrong padding, and who can tell these apart can decrypt what others
- * sent. So the answer is begun at a whole multiple of EVEN_NS after the message came. Others
- * compute meanwhile: who sends such envelopes has proved nothing. */
+ * sent. So when the answer begins is settled before the envelope is opened, by nothing that is
+ * within, and with room for everything that may be done with it. (A time that followed from the
+ * whole work's could be tuned: who makes the rest of a message last so long that the work ends at
+ * the edge of two times sees the difference as one of the times.) Others compute meanwhile: who
+ * sends such envelopes has proved nothing. */
 static void answer_closed(struct pkiop *op, const char *reason, const char *detail)
 {
-    int64_t spent = clock_mono_ns() - op->start;
     permit_pause();
-    clock_mono_sleep(op->start + (spent / EVEN_NS + 1) * EVEN_NS);
+    clock_mono_sleep(scep_sealing_begin(op->due, clock_mono_ns()));
     permit_resume();
     answer_failure(op, SCEP_BAD_MESSAGE_CHECK, reason, detail);
 }
@@ -216,6 +216,7 @@ static bool open_content(struct pkiop *op, struct buf *content)
         refuse_algorithm(op, refused);
         return false;
     }
+    op->due = clock_mono_ns() + scep_sealing_headroom(&op->sealing);
     bool ok = scep_sealing_open(&op->sealing, content, &err);
     if (op->sealing.cipher != NID_undef)
         op->algs.cipher = op->sealing.cipher;
@@ -435,7 +436,6 @@ static void pki_operation(struct ra *ra, const struct scep_call *call, struct by
         .ra = ra,
         .call = call,
         .reply = reply,
-        .start = clock_mono_ns(),
         .algs = {NID_sha256, NID_aes_128_cbc},
     };
     struct err err = {0};

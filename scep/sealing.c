@@ -1,9 +1,14 @@
 #include "scep/sealing.h"
 
+#include "scep/check.h"
+
 #include <openssl/objects.h>
 
 /* For a request that names no algorithms of its own, since it was enveloped for our key. */
 #define ITERATIONS 10000
+#define EVEN_NS INT64_C(10000000)
+#define EVEN_BITS 2048             /* 40 times what opening takes with a key as long as this */
+#define ITERATION_NS INT64_C(2000) /* 4 times what one takes without instructions for SHA-2 */
 
 static bool has_key(const struct scep_sealing *sealing)
 {
@@ -38,6 +43,35 @@ bool scep_sealing_open(struct scep_sealing *sealing, struct buf *content, struct
     sealing->cipher = opened.cipher;
     sealing->password = opened.by;
     return ok;
+}
+
+/* Opening takes as long as the cube of the key's length; its square is enough up to 16,384. */
+static int64_t key_headroom(const struct scep_opener *opener)
+{
+    int64_t longest = EVEN_BITS;
+    for (size_t i = 0; i < opener->count; i++)
+        if (EVP_PKEY_get_bits(opener->keys[i].key) > longest)
+            longest = EVP_PKEY_get_bits(opener->keys[i].key);
+    return EVEN_NS * longest / EVEN_BITS * longest / EVEN_BITS;
+}
+
+int64_t scep_sealing_headroom(const struct scep_sealing *sealing)
+{
+    struct scep_enveloped found;
+    struct err ignored;
+    int64_t hashed = 0;
+    if (scep_msg_by_password(sealing->msg) &&
+        scep_enveloped_take(scep_msg_content_get(sealing->msg), sealing->opener.ciphers, &found,
+                            &ignored))
+        hashed = found.pwri.iterations * (int64_t)sealing->profile->challenge.fixed_count;
+    if (hashed > SCEP_PWRI_WORK_MAX)
+        hashed = SCEP_PWRI_WORK_MAX; /* more is refused unopened */
+    return key_headroom(&sealing->opener) + hashed * ITERATION_NS;
+}
+
+int64_t scep_sealing_begin(int64_t due, int64_t now)
+{
+    return now <= due ? due : due + ((now - due) / EVEN_NS + 1) * EVEN_NS;
 }
 
 /* The fixed challenge that the CSR holds; every one is compared. A poll holds none: whoever may

@@ -54,7 +54,7 @@ def exists(where):
         flows = [flow for flow in flows if re.search(rf"^from {stem} import .*\b{owner}\b", read(f"flow_{flow}.py"), re.M)]
     elif stem[5:] not in flows:
         flows = []
-    body = re.search(rf"^class {owner}\(.*?(?=^class |\Z)", read(path), re.M | re.S)
+    body = re.search(rf"^class {owner}\b.*?(?=^class |\Z)", read(path), re.M | re.S)
     return bool(flows and body and f"    def {test}(self)" in body[0])
 
 

@@ -1,5 +1,5 @@
-"""Rows of flow_scep_conformance.py that other tests prove: the sentences of RFC 8894 about the client that we are to an upstream CA,
-and the quirks of clients in the field, each with the name of its test."""
+"""Rows that other tests prove, each with their names: the sentences of RFC 8894 about the client that we are to an upstream CA and the
+quirks of clients in the field (flow_scep_conformance.py), and the flaws that servers were found to have (flow_scep_attack.py)."""
 
 UPSTREAM, ODD = "flow_upstream_scep.py ToSecondGateway", "flow_upstream_quirks.py"
 RELAY = f"{UPSTREAM}.test_enroll"
@@ -84,4 +84,44 @@ QUIRKS = tuple((f"quirk {number}, {sentence}", *places) for number, (sentence, *
      "scep_families.py Families.test_des"),
     ("challengePassword in any string type, once", "test_csr.c test_challenge_types", "flow_scep_attack.py Evidence.test_two_challenges"),
     ("names in a renewal", "test_ra_rename.c test_renamed", "test_ra_rename.c test_refused"),
+), 1))
+
+WHO, WIRE = "flow_scep_attack.py", "flow_scep_attack_wire.py"
+
+SECURITY = tuple((f"flaw {number}, {sentence}", *places) for number, (sentence, *places) in enumerate((
+    ("VU#971035: a challenge that is not tied to the CSR; differs: wrong names do not use it up, as whoever has it could do that",
+     f"{WHO} Names.test_challenge_for_other_names", "flow_repeat.py Repeat.test_challenge_bound_to_names"),
+    ("CVE-2026-30836: a message type that is parsed but not listed skips the authorization", f"{WHO} Types.test_unlisted",
+     f"{WHO} Types.test_doubled", f"{WHO} Types.test_types_without_evidence", "flow_hostile.py Hostile.test_message_types"),
+    ("CVE-2025-44005: an empty challenge is one", f"{WHO} Evidence.test_empty_challenge", f"{WHO} Evidence.test_empty_fixed_challenge",
+     f"{WHO} Evidence.test_two_challenges"),
+    ("renewal by any certificate: of another CA, expired, revoked, of another tenant, self-signed with the same name",
+     f"{WHO} Evidence.test_other_ca", f"{WHO} Evidence.test_expired", f"{WHO} Evidence.test_revoked", f"{WHO} Evidence.test_other_profile",
+     f"{WHO} Evidence.test_self_signed_same_name", "flow_scep_trust.py Trust.test_revoked_before"),
+    ("the signer is taken from the bag: victim and attacker in it, two SignerInfos or none, no certificates, two with one name",
+     f"{WHO} Evidence.test_victim_in_the_bag", f"{WHO} Evidence.test_two_signers", f"{WHO} Evidence.test_lookalike_in_the_bag"),
+    ("padding oracles: Bleichenbacher's and CBC's, by the answer and by its time", "flow_scep_oracle.py Oracle.test_answers",
+     "flow_scep_oracle.py Oracle.test_times", "test_scep_refusals.c test_alike", "test_scep_refusals.c test_begin"),
+    ("a padding beyond its block, a ciphertext that is no whole blocks", "flow_scep_oracle.py Oracle.test_answers",
+     f"{WIRE} Size.test_cut_ciphertext"),
+    ("OpenSSL's CVEs in CMS and PKCS #7: the shapes never come to it; differs: there is no process of its own for it",
+     *(f"test_scep_cves.c {name}" for name in ("test_oaep_source", "test_key_agreement", "test_auth_enveloped", "test_password",
+                                               "test_no_digests", "test_digest_type", "test_seeds"))),
+    ("a CSR that asks for more: SAN, EKU, CA:TRUE, name constraints, a SID as extension or URI", f"{WHO} Names.test_dangerous_extensions",
+     f"{WHO} Names.test_two_lists", f"{WHO} Names.test_the_ca_would", f"{WHO} Names.test_renewal_with_more"),
+    ("NDES: whoever may see the page gets challenges, and can be relayed to it: there is no page", f"{WIRE} Injection.test_no_page_of_challenges"),
+    ("challenges leak: into the log, the metrics, the store, a core", "flow_secrets.py Secrets.test_said", "flow_secrets.py Secrets.test_shown",
+     "flow_secrets.py Secrets.test_stored", "flow_secrets.py Crash.test_no_core"),
+    ("a message that was recorded is sent again", f"{WIRE} Transactions.test_replayed", f"{WIRE} Transactions.test_replayed_refusal",
+     f"{WIRE} Transactions.test_replayed_at_once"),
+    ("a transactionID that was squatted, or is polled by another", f"{WIRE} Transactions.test_squatted",
+     f"{WIRE} Transactions.test_squatted_with_nothing", f"{WIRE} Transactions.test_polled_by_another"),
+    ("the path or message= leads elsewhere", f"{WIRE} Injection.test_paths", f"{WIRE} Injection.test_messages",
+     f"{WIRE} Injection.test_pki_operation", f"{WIRE} Injection.test_long"),
+    ("too much work: bodies without an end, 100,000 levels, keys of 16,384 bits, slow peers, no rates", f"{WIRE} Size.test_unbounded_chunks",
+     f"{WIRE} Size.test_deep", f"{WIRE} Size.test_huge", f"{WIRE} Size.test_many", f"{WIRE} Size.test_16k_keys",
+     f"{WIRE} Size.test_slow_exponents", "flow_slow.py Slow.test_table", "flow_limits.py Limits.test_address"),
+    ("state that requests share: a reply has another's algorithms", "flow_scep_mixed.py Mixed.test_algorithms_at_once"),
+    ("a relay changes the CSR, or cannot be told from the device", "flow_upstream_bytes.py Bytes.test_scep",
+     "flow_upstream_scep.py ToSecondGateway.test_impossible_pair"),
 ), 1))

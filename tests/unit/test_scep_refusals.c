@@ -3,6 +3,7 @@
 #include "base/der.h"
 #include "base/permit.h"
 #include "scep/attrs.h"
+#include "scep/sealing.h"
 
 #include <openssl/objects.h>
 #include <pthread.h>
@@ -151,6 +152,40 @@ static void test_closed_poll(void **state)
     struct scep_reply reply = post_made(f, &make, &seal);
     assert_failure(f, &reply, SCEP_BAD_MESSAGE_CHECK);
     assert_int_equal(asked.calls, 0);
+}
+
+/* When a broken envelope is answered follows from nothing that is within: whatever opening it took,
+ * up to the time that was settled before, it is that time; a longer key and more iterations settle
+ * on a later one. */
+static void test_begin(void **state)
+{
+    struct fixture *f = *state;
+    const int64_t due = 123456789, even = 10000000;
+    for (int64_t now = due - even; now <= due; now += 100000)
+        assert_int_equal(scep_sealing_begin(due, now), due);
+    assert_int_equal(scep_sealing_begin(due, due + 1), due + even);
+    assert_int_equal(scep_sealing_begin(due, due + even - 1), due + even);
+    assert_int_equal(scep_sealing_begin(due, due + 7 * even), due + 8 * even);
+
+    struct scep_make_envelope seal = {.recipient = f->ra[RA_NEW]};
+    struct buf der = message_of(f, NULL, &seal);
+    struct scep_sealing sealing = {.profile = &f->profile};
+    EVP_PKEY *keys[] = {EVP_RSA_gen(1024), EVP_RSA_gen(2048), EVP_RSA_gen(4096)};
+    struct scep_key key = {NULL, keys[0]};
+    struct scep_msg *msg = NULL;
+    enum scep_fail fail;
+    struct err err;
+    bool partial;
+    assert_true(scep_msg_parse(buf_bytes(&der), &msg, &partial, &fail, &err));
+    sealing.msg = msg;
+    sealing.opener = (struct scep_opener){&key, 1, SCEP_CIPHERS_AES};
+    for (size_t i = 0; i < 3; i++) {
+        key.key = keys[i];
+        assert_int_equal(scep_sealing_headroom(&sealing), i < 2 ? even : 4 * even);
+        EVP_PKEY_free(keys[i]);
+    }
+    scep_msg_free(msg);
+    buf_free(&der);
 }
 
 /* One who sends a broken envelope, with the one permit to compute. */
@@ -328,6 +363,7 @@ int main(void)
         T(test_types),      T(test_weak),        T(test_ec_signer),  T(test_alike),
         T(test_poll_alike), T(test_closed_poll), T(test_possession), T(test_waits_aside),
         T(test_impostor),   T(test_unreadable),  T(test_truncated),  T(test_changed),
+        T(test_begin),
     };
     return cmocka_run_group_tests(tests, scep_calls_setup, scep_calls_teardown);
 }
