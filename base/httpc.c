@@ -364,7 +364,9 @@ int httpc_retry_after(const struct httpc_reply *reply)
         return 0;
     }
     int64_t seconds = strtoll(text, &end, 10);
-    if (*end) {
+    if (!*end && seconds > 0 && seconds < RETRY_AFTER_MAX) {
+        seconds++; /* clock_now() is the beginning of a second */
+    } else if (*end) {
         time_t at = curl_getdate(text, NULL);
         seconds = at < 0 ? 0 : at - clock_now();
     }

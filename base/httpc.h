@@ -63,7 +63,8 @@ void httpc_reply_clear(struct httpc_reply *reply);
 struct bytes httpc_header(const struct httpc_reply *reply, const char *name);
 /* Whether Content-Type is that media type, whatever its parameters. */
 bool httpc_is_type(const struct httpc_reply *reply, const char *type);
-/* Seconds of Retry-After, a number or a date (RFC 9110 section 10.2.3), or 0. */
+/* Seconds from clock_now() on until Retry-After, a number or a date (RFC 9110 section 10.2.3), is
+ * over; or 0. */
 int httpc_retry_after(const struct httpc_reply *reply);
 
 #endif

@@ -228,8 +228,7 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
 {
     enum txn_state state = drive->row->state;
     int tries = result == UP_PENDING ? drive->row->attempt : failures(drive);
-    /* A second more than the CA wants: ours has been cut down to the beginning of one. */
-    int64_t wait = reply->retry_after > 0 ? reply->retry_after + 1 : backoff(tries);
+    int64_t wait = reply->retry_after > 0 ? reply->retry_after : backoff(tries);
     if (wait > WISH_MAX_SECONDS)
         wait = WISH_MAX_SECONDS;
     int64_t next_at = clock_now() + wait;
