@@ -158,6 +158,16 @@ static enum up_result prove(struct step *step, const struct acme_answer *authori
     return UP_RETRY;
 }
 
+/* Section 7.1.6. What is none of these tells nothing. */
+static bool is_over(const char *status)
+{
+    static const char *const over[] = {"invalid", "deactivated", "expired", "revoked"};
+    for (size_t i = 0; i < sizeof over / sizeof over[0]; i++)
+        if (strcmp(status, over[i]) == 0)
+            return true;
+    return false;
+}
+
 /* UP_ISSUED: is valid, or may become so. */
 static enum up_result authorize(struct step *step, const char *url)
 {
@@ -170,7 +180,7 @@ static enum up_result authorize(struct step *step, const char *url)
         const char *name = name_of(&answer);
         relay_reason(step->reply, "the authorization for %s is %s: %s", name ? name : "a name",
                      acme_status(&answer), detail_of(&answer));
-        result = UP_REFUSED;
+        result = is_over(acme_status(&answer)) ? UP_REFUSED : UP_RETRY;
     }
     acme_answer_clear(&answer);
     return result;
