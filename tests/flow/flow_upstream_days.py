@@ -357,6 +357,17 @@ class AtHelper(Days):
     def certificates(self):
         return sum(cert["subject"] == f"CN={self.device}" for cert in self.gw.certs())
 
+    def test_wishes(self):
+        """The helper's delay is kept within a second and a day, whatever it says."""
+        self.page.shift_clock(0)
+        for name, delay, least, most in (("two-hours", "7200", 7100, 7200), ("year", "31536000", DAY - MINUTE, DAY),
+                                         ("huge", "9" * 30, DAY - MINUTE, DAY), ("negative", "-86400", 0, MINUTE),
+                                         ("words", "in a while", 0, MINUTE)):
+            self.ca.plan(name, f"echo '{delay}'", "echo cookie", "exit 5")
+            self.enroll(name, code=3)
+            self.wait_state(name, "waiting")
+            self.assertTrue(least - 2 <= self.next_in(name) <= most, f"{name}: {self.next_in(name)}")
+
 
 del Days  # no kind of its own
 
