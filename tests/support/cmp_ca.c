@@ -71,15 +71,15 @@ static int is_mode(const struct ca *ca, const char *mode, int *n)
 
 static int64_t check_after(const struct ca *ca)
 {
-    char path[512];
-    long long seconds = 1;
+    char path[512], line[64] = "1";
     snprintf(path, sizeof path, "%s/after", ca->dir);
     FILE *file = fopen(path, "r");
-    if (file && fscanf(file, "%lld", &seconds) != 1)
-        seconds = 1;
-    if (file)
+    if (file) {
+        if (!fgets(line, sizeof line, file))
+            line[0] = '\0';
         fclose(file);
-    return seconds;
+    }
+    return strtoll(line, NULL, 10);
 }
 
 static void tell(const char *what, const X509 *cert)
