@@ -64,6 +64,8 @@ static struct json *json_of(const struct store_request *request)
     json_set_text(json, "reason", request->reason[0] ? request->reason : NULL);
     json_set_text(json, "renews", request->renews[0] ? request->renews : NULL);
     json_set_number(json, "attempt", request->attempt);
+    json_set_number(json, "failures", request->failures);
+    set_time(json, "next_at", txn_is_final(request->state) ? 0 : request->next_at);
     set_time(json, "created", request->created);
     set_time(json, "updated", request->updated);
     return json;

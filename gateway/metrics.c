@@ -217,12 +217,18 @@ static bool print_states(struct store *store, struct buf *out)
     return ok;
 }
 
+static bool print_cert_end(struct buf *out, const char *role, const char *name,
+                           const struct cert *cert)
+{
+    return !cert ||
+           buf_add_fmt(out, "scepter_certificate_not_after_seconds{role=\"%s\",name=\"%s\"} %lld\n",
+                       role, name, (long long)cert_not_after_get(cert));
+}
+
 static bool print_end(struct buf *out, const char *role, const char *name,
                       const struct cfg_certs *certs)
 {
-    return !certs->count ||
-           buf_add_fmt(out, "scepter_certificate_not_after_seconds{role=\"%s\",name=\"%s\"} %lld\n",
-                       role, name, (long long)cert_not_after_get(certs->items[0]));
+    return print_cert_end(out, role, name, certs->count ? certs->items[0] : NULL);
 }
 
 static bool print_ends(const struct ra_settings *settings, struct buf *out)
@@ -239,8 +245,10 @@ static bool print_ends(const struct ra_settings *settings, struct buf *out)
     for (size_t i = 0; i < cfg->upstream_count && ok; i++) {
         struct upstream *up = settings->upstreams[i];
         const struct cfg_certs *chain;
+        const struct cert *ours = up->vt->credential ? up->vt->credential(up) : NULL;
         if (up->vt->chain && up->vt->chain(up, &chain, &err))
             ok = print_end(out, "upstream", up->name, chain);
+        ok = ok && print_cert_end(out, "upstream-client", up->name, ours);
     }
     return ok;
 }

@@ -374,8 +374,8 @@ static void line_set(struct lines *lines, struct ra_settings *settings, size_t u
 /* Requests of an upstream that has gone wait in the store. */
 static void line_unset(struct line *line)
 {
-    while (!link_none(&line->waiting))
-        job_free(LINK_OWNER(line->waiting.next, struct job, link));
+    for (struct link *link; (link = link_take(&line->waiting));)
+        job_free(LINK_OWNER(link, struct job, link));
     line->waiting_count = 0;
     line->breaker = LINE_CLOSED;
     line->probe_due = false;

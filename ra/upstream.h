@@ -107,6 +107,8 @@ struct upstream_vt {
                       struct err *err);
     /* The certificate by which we are known to the CA, or NULL. */
     const struct cert *(*credential)(struct upstream *up);
+    /* What health leaves open, since only a request to issue would show it. */
+    const char *(*untested)(struct upstream *up);
 };
 
 /* Every connector's struct begins with this. */

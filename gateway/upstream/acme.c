@@ -322,10 +322,16 @@ static enum up_result read_order(struct step *step)
     enum up_result result = acme_client_post(
         step->acme->client, &(struct acme_ask){step->ticket.url, NULL, step->deadline},
         &step->answer, step->reply);
-    bool over = step->ticket.expires < clock_now();
-    if (result == UP_REFUSED || (result == UP_RETRY && step->answer.http.status == 404))
-        return over ? UP_REFUSED : UP_RETRY;
-    return result;
+    bool gone = result == UP_REFUSED || (result == UP_RETRY && step->answer.http.status == 404);
+    if (!gone)
+        return result;
+    if (step->ticket.expires >= clock_now())
+        return UP_RETRY;
+    char until[TEXT_TIME_MAX];
+    text_time(step->ticket.expires, until);
+    relay_reason(step->reply, "the CA does not know the order any more, which was good until %s",
+                 until);
+    return UP_REFUSED;
 }
 
 /* What the CA says of the order is heard when all are gone. */

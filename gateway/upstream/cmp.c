@@ -185,15 +185,16 @@ static enum up_result cmp_submit(struct upstream *up, const struct up_order *ord
     struct cmp_session session = session_of(cmp);
     struct err err;
     enum up_result result;
-    if (!relay_client_check(&cmp->options->client, &err) ||
-        !cmp_session_open(&session, handle, deadline, &err)) {
+    if (!cmp_session_open(&session, handle, deadline, &err)) {
         result = later(reply, &err);
     } else {
         result = run(cmp, &session, csr_der_get(order->csr), reply);
-        /* It was told to wait, and the first poll failed, or was answered by an error, which says
-         * nothing of the certificate: it waits all the same. */
+        /* It was told to wait, and the first poll failed, or was answered by an error or by a
+         * checkAfter that cannot be, which say nothing of the certificate: it waits all the same.
+         */
         if (session.sent > 1 && session.first.len && !reply->cookie.len &&
-            (session.body < 0 || session.body == CMP_BODY_ERROR) &&
+            (session.body < 0 || session.body == CMP_BODY_ERROR ||
+             session.body == CMP_BODY_POLLREP) &&
             cmp_cookie_make(&session, csr_der_get(order->csr), buf_bytes(&session.first),
                             (struct bytes){0}, &reply->cookie))
             result = UP_PENDING;
@@ -207,6 +208,16 @@ static enum up_result doubt(const struct cmp_session *session, enum up_result re
 {
     bool error = session->body == CMP_BODY_ERROR || session->body < 0;
     return error && result == UP_REFUSED ? UP_UNKNOWN : result;
+}
+
+/* An answer to a poll that has us wait does so whatever its checkAfter is. */
+static enum up_result go_on(const struct cmp_session *session, enum up_result result,
+                            struct up_reply *reply)
+{
+    if (session->body != CMP_BODY_POLLREP || !session->valid || result != UP_UNKNOWN)
+        return result;
+    relay_reason(reply, "the CA still works on it");
+    return UP_PENDING;
 }
 
 static enum up_result cmp_poll(struct upstream *up, const struct up_order *order,
@@ -225,6 +236,7 @@ static enum up_result cmp_poll(struct upstream *up, const struct up_order *order
         result = later(reply, &err);
     else
         result = doubt(&session, run(cmp_of(up), &session, csr_der_get(order->csr), reply));
+    result = go_on(&session, result, reply);
     cmp_session_close(&session);
     return result;
 }
@@ -242,11 +254,7 @@ static enum up_result cmp_recover(struct upstream *up, const struct up_order *or
         result = later(reply, &err);
     else
         result = run(cmp_of(up), &session, csr_der_get(order->csr), reply);
-    result = doubt(&session, result);
-    if (session.body == CMP_BODY_POLLREP && session.valid && result == UP_UNKNOWN) {
-        relay_reason(reply, "the CA still works on it");
-        result = UP_PENDING;
-    }
+    result = go_on(&session, doubt(&session, result), reply);
     cmp_session_close(&session);
     return result;
 }
@@ -319,11 +327,8 @@ static bool cmp_revoke(struct upstream *up, const struct cert *cert, int reason,
 /* An empty general message: any answer that is surely the CA's will do. */
 static bool cmp_health(struct upstream *up, int64_t deadline, struct err *err)
 {
-    struct cmp *cmp = cmp_of(up);
     struct cmp_session session = session_of(cmp_of(up));
     uint8_t tid[TID_LEN];
-    if (!relay_client_check(&cmp->options->client, err))
-        return false;
     if (RAND_bytes(tid, sizeof tid) != 1)
         return err_openssl(err, ERR_LOCAL, "cannot make a transactionID");
     bool ok = cmp_session_open(&session, bytes_of(tid, sizeof tid), deadline, err);

@@ -188,6 +188,10 @@ bool cmp_session_open(struct cmp_session *session, struct bytes tid, int64_t dea
     session->deadline = deadline;
     session->body = -1;
     session->first.max = session->last.max = CMP_ANSWER_MAX;
+    if (!relay_client_check(&options->client, err)) {
+        ASN1_OCTET_STRING_free(id);
+        return false;
+    }
     bool ok = ctx && id && OSSL_CMP_CTX_set_log_cb(ctx, log_nothing) &&
               OSSL_CMP_CTX_set_transfer_cb(ctx, transfer) &&
               OSSL_CMP_CTX_set_transfer_cb_arg(ctx, session) &&

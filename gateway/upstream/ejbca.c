@@ -232,9 +232,14 @@ static enum up_result ejbca_recover(struct upstream *up, const struct up_order *
 {
     struct ejbca *ejbca = ejbca_of(up);
     struct rest_reply answer = {0};
+    struct err err;
     char username[NAME_MAX_TEXT];
     if (!username_of(handle, username, reply))
         return UP_UNKNOWN;
+    if (!relay_client_check(&ejbca->options->client, &err)) {
+        relay_reason(reply, "%s", err.text);
+        return UP_UNKNOWN;
+    }
     enum up_result result = search(ejbca, username, deadline, &answer, reply);
     /* A search that is refused says nothing of the request. */
     result = result == UP_ISSUED ? find_cert(&answer, order, reply) : UP_UNKNOWN;
@@ -265,18 +270,13 @@ static enum up_result finalize(struct ejbca *ejbca, const struct ejbca_waiting *
 {
     char path[PATH_MAX_TEXT], url[REST_URL_MAX];
     struct json *body = json_new_object();
-    struct err err;
-    enum up_result result = UP_RETRY;
     snprintf(path, sizeof path, "certificate/%s/finalize", waiting->number);
     url_of(ejbca, path, url);
     json_set_text(body, "response_format", "DER");
     json_set_text(body, "password", waiting->password);
     struct rest_call call = {
         .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
-    if (relay_client_check(&ejbca->options->client, &err))
-        result = rest_run(ejbca->httpc, &call, answer, reply);
-    else
-        relay_reason(reply, "%s", err.text);
+    enum up_result result = rest_run(ejbca->httpc, &call, answer, reply);
     json_free(body);
     return result;
 }
@@ -289,6 +289,7 @@ static bool is_over(enum up_result result, const struct rest_reply *answer)
     return result == UP_REFUSED && text && !strstr(text, "finalized");
 }
 
+/* A CA that is not there is no CA that wants an approval. */
 static enum up_result ejbca_poll(struct upstream *up, const struct up_order *order,
                                  struct bytes cookie, int64_t deadline, struct up_reply *reply)
 {
@@ -296,7 +297,12 @@ static enum up_result ejbca_poll(struct upstream *up, const struct up_order *ord
     struct ejbca_waiting waiting = {0};
     struct rest_reply answer = {0};
     struct up_reply found = {0};
-    enum up_result result = UP_UNKNOWN;
+    struct err err;
+    enum up_result result = UP_PENDING;
+    if (!relay_client_check(&ejbca->options->client, &err)) {
+        relay_reason(reply, "%s", err.text);
+        return UP_RETRY;
+    }
     bool known = ejbca_waiting_read(cookie, &waiting);
     if (known && waiting.number[0])
         result = finalize(ejbca, &waiting, deadline, &answer, reply);
@@ -307,8 +313,8 @@ static enum up_result ejbca_poll(struct upstream *up, const struct up_order *ord
              ejbca_recover(up, order, waiting.username, deadline, &found) == UP_ISSUED) {
         reply->cert = cert_ref(found.cert);
         result = UP_ISSUED;
-    } else {
-        result = over ? UP_REFUSED : UP_PENDING;
+    } else if (result == UP_ISSUED || (result == UP_REFUSED && !over)) {
+        result = UP_PENDING;
     }
     if (result == UP_PENDING && !reply->reason[0])
         relay_reason(reply, "%s", found.reason[0] ? found.reason : "the CA wants an approval");

@@ -234,6 +234,13 @@ static const struct cert *est_credential(struct upstream *up)
     return client->certificate.count ? client->certificate.items[0] : NULL;
 }
 
+static const char *est_untested(struct upstream *up)
+{
+    return est_of(up)->options->basic.user
+               ? "whether the CA takes our user and password: cacerts asks for none"
+               : "whether the CA lets our certificate enroll: cacerts asks for none";
+}
+
 static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
 {
     const struct est_options *options = arg;
@@ -304,4 +311,5 @@ const struct upstream_vt est_vt = {
     .remember = est_remember,
     .recall = est_recall,
     .credential = est_credential,
+    .untested = est_untested,
 };

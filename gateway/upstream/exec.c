@@ -14,6 +14,7 @@
 
 #define OUTPUT_MAX ((size_t)256 << 10)
 #define COOKIE_MAX ((size_t)4096)
+#define DELAY_MAX 604800 /* seconds */
 #define ENV_MAX 64
 
 /* What a helper's exit code says. */
@@ -229,7 +230,7 @@ static enum up_result take_cookie(const struct child_reply *said, struct up_repl
         bytes_take_until(&text, '\n', &line);
         char *delay = bytes_to_str(bytes_trim(line));
         long seconds = delay ? strtol(delay, NULL, 10) : 0;
-        reply->retry_after = seconds > 0 && seconds < 604800 ? (int)seconds : 0;
+        reply->retry_after = seconds < 0 ? 0 : seconds > DELAY_MAX ? DELAY_MAX : (int)seconds;
         free(delay);
     }
     text = bytes_trim(text);

@@ -320,6 +320,14 @@ static const struct cert *scep_credential(struct upstream *up)
     return scep_of(up)->options->client.certificate.items[0];
 }
 
+static const char *scep_untested(struct upstream *up)
+{
+    return scep_of(up)->options->challenge == SCEP_CHALLENGE_BROKER
+               ? "whether the CA takes our certificate, and its page our password: to show that it "
+                 "would hand out a challenge"
+               : "whether the CA takes our certificate: it signs requests only";
+}
+
 const struct upstream_vt scep_vt = {
     .type = "scep",
     .caps = UP_PENDINGS | UP_RECOVER,
@@ -335,4 +343,5 @@ const struct upstream_vt scep_vt = {
     .recall = scep_recall,
     .challenge = scep_challenge,
     .credential = scep_credential,
+    .untested = scep_untested,
 };

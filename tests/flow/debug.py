@@ -7,6 +7,7 @@ import struct
 class DebugPage:
     def __init__(self, path):
         self.env = {"SCEPTER_DEBUG": path}
+        self.shifted = 0
         with open(path, "w+b") as file:
             file.write(bytes(64))
             file.flush()
@@ -14,6 +15,7 @@ class DebugPage:
 
     def shift_clock(self, seconds):
         """From now on the gateway's clock is that much ahead of the real time."""
+        self.shifted = seconds
         self.page[0:8] = struct.pack("=q", seconds)
 
     def stop_at(self, boundary="", skip=0):

@@ -179,10 +179,10 @@ class StepCaDouble(Double):
                 file.write(run("openssl", "pkey", "-pubout", input=self.jwk_pem.encode()).stdout)
             return path
         chain = [run("openssl", "x509", "-inform", "DER", input=base64.b64decode(c)).stdout for c in header["x5c"]]
-        with open(self.ca.path("x5c.pem"), "wb") as file:
+        with open(self.ca.path("token.pem"), "wb") as file:
             file.write(chain[0])
-        result = run("openssl", "verify", "-purpose", "sslclient", "-CAfile", self.ca.path("root.pem"), self.ca.path("x5c.pem"), check=False)
-        usage = output_of("openssl", "x509", "-in", self.ca.path("x5c.pem"), "-noout", "-ext", "keyUsage")
+        result = run("openssl", "verify", "-purpose", "sslclient", "-CAfile", self.ca.path("root.pem"), self.ca.path("token.pem"), check=False)
+        usage = output_of("openssl", "x509", "-in", self.ca.path("token.pem"), "-noout", "-ext", "keyUsage")
         if result.returncode or "Digital Signature" not in usage:
             raise lacked()
         with open(path, "wb") as file:

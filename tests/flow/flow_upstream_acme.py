@@ -198,6 +198,20 @@ class UpstreamAcme(AcmeTest):
             self.ask(what)
             self.collect(what)
 
+    def test_command(self):
+        """upstream test --enroll asks for the names that it is told, waits for the certificate and prints it; a name that is none
+        is refused before the CA is asked."""
+        self.ca.proxy.reset()
+        names = ["--san", "dns:test.example.com", "--san", "ip:192.0.2.7"]
+        printed = self.gw.cli("upstream", "test", "public", "--enroll", *names).stdout
+        text = run("openssl", "x509", "-noout", "-text", input=printed[printed.index(b"-----BEGIN"):]).stdout.decode()
+        self.assertIn("DNS:test.example.com, IP Address:192.0.2.7", text)
+        self.assertEqual(self.ca.finalized(), 1)
+        self.ca.proxy.reset()
+        self.assertEqual(self.gw.cli("upstream", "test", "public", "--enroll", "--san", "dns:", check=False).returncode, 3)
+        self.assertEqual(self.gw.cli("upstream", "test", "public", "--san", "dns:a.example.com", check=False).returncode, 2)
+        self.assertFalse([path for path, _ in self.ca.proxy.paths if NEW_ORDER in path])
+
     def test_untyped_problem(self):
         """A problem without a media type is one: a nonce that is rejected in this way ends no request."""
         def untyped(_, headers, body):

@@ -1,15 +1,36 @@
-"""What lasts for hours and days, by a clock that the test moves: an outage of a CA, and requests that wait at one."""
+"""What lasts for hours and days, by a clock that the test moves: an outage of a CA, and requests that wait at one. What each
+kind of CA did is printed as a table."""
+import calendar
+import email.utils
+import json
 import os
+import re
 import time
 import unittest
 
+import faults
 from debug import DebugPage
-from flow_upstream_cmp import CmpCa
+from faults import answers, changed
+from flow_upstream_acme import NEW_ORDER, ORDER, AcmeTest, Pebble
+from flow_upstream_cmp import P10CR, CmpCa
+from flow_upstream_ejbca import EjbcaCa
 from flow_upstream_est import EstCa
 from flow_upstream_exec import LocalSubmit
+from flow_upstream_scep import SecondGateway
 from upstream import UpstreamTest
 
-MINUTE, DAY = 60, 86400
+MINUTE, HOUR, DAY = 60, 3600, 86400
+ROWS = [("kind", "it has us wait by", "days", "restarts", "orders", "certificates"),
+        ("local", "nothing: it issues at once", "-", "-", "-", "-"),
+        ("vault", "nothing: it issues or refuses", "-", "-", "-", "-"),
+        ("stepca", "nothing: it issues or refuses", "-", "-", "-", "-")]
+
+
+def tearDownModule():
+    widths = [max(len(str(row[i])) for row in ROWS) for i in range(len(ROWS[0]))]
+    print()
+    for row in ROWS:
+        print("  ".join(str(word).ljust(width) for word, width in zip(row, widths)).rstrip())
 
 
 class ByTheClock(UpstreamTest):
@@ -23,14 +44,50 @@ class ByTheClock(UpstreamTest):
         self.work = self.gw.work(self.id().rsplit(".", 1)[1])
         self.page.shift_clock(0)
 
+    def enroll(self, name, *flags, **how):
+        how.setdefault("secret", self.gw.challenge("--ttl", "90d"))
+        return super().enroll(name, *flags, **how)
+
     def restart(self, how=9):
         self.gw.stop(how)
         self.gw.start()
 
     def collect(self, name):
         """The device polls until it has its certificate."""
-        self.wait_state(name, "issued")
+        self.wait_state(name, "issued", 60)
         self.enroll(name, "--poll")
+
+    def next_in(self, name):
+        """Seconds until the CA is asked again."""
+        at = calendar.timegm(time.strptime(self.request(name)["next_at"], "%Y-%m-%dT%H:%M:%SZ"))
+        return at - time.time() - self.page.shifted
+
+
+class SlowGateway(SecondGateway):
+    """A second gateway that has devices wait, by SCEP's PENDING, as long as the helper does that is its CA."""
+
+    def configure(self, gw, more=""):
+        self.helper = LocalSubmit()
+        self.helper.configure(self.gw)
+        self.root = os.path.join(self.gw.top, "roots.pem")
+        self.chain = self.helper.chain
+        with open(self.root, "w", encoding="ascii") as out:
+            for path in (self.gw.root, self.gw.path("ca/issuing.pem"), self.helper.root):
+                with open(path, encoding="ascii") as file:
+                    out.write(file.read())
+        super().configure(gw, more)
+
+    def path(self, what, name):
+        return os.path.join(self.helper.state, f"{what}.{name}")
+
+    def hold(self, name):
+        """From now on the helper says wait, each time it is asked for this device."""
+        for what in ("hold", "plan"):
+            with open(self.path(what, name), "w", encoding="ascii") as file:
+                file.write(f"cp {self.path('hold', name)} {self.path('plan', name)}; echo 1; echo cookie; exit 5\n")
+
+    def release(self, name):
+        os.remove(self.path("hold", name))  # it may say so once more
 
 
 class Outage(ByTheClock):
@@ -58,45 +115,261 @@ class Outage(ByTheClock):
         self.assertEqual(self.ca.proxy.asked, len(names))
 
 
-class DaysAtCmp(ByTheClock):
+class OutageOfScep(Outage):
+    make_ca = SecondGateway
+
+
+class Days(ByTheClock):
+    """A request waits at the CA for days. Each kind has a class below: hold makes it wait, and release ends that; polls says how
+    often the CA was asked again, and orders how many requests it counts."""
+
+    means = None
+    device = "slow"
+    flags = ()
+
+    def hold(self):
+        raise NotImplementedError
+
+    def release(self):
+        raise NotImplementedError
+
+    def polls(self):
+        return self.ca.proxy.asked
+
+    def orders(self):
+        raise NotImplementedError
+
+    def certificates(self):
+        return self.ca.issued(self.device)
+
+    def ask(self, *flags, code=0):
+        return self.enroll(self.device, *self.flags, *flags, code=code)
+
+    def wait_polled(self, before):
+        self.wait_for(lambda: self.polls() > before)
+
+    def wait_by_steps(self):
+        """The clock goes on, as far as it takes to ask the CA again, perhaps some times."""
+        for quarter in range(1, 60):
+            self.page.shift_clock(4 * DAY + quarter * 15 * MINUTE)
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                if self.state(self.device) == "issued":
+                    return
+                time.sleep(0.1)
+        self.fail(self.request(self.device))
+
+    def test_days(self):
+        """The device hears PENDING for days, over restarts of the gateway, half of them by kill -9, and gets its certificate when
+        the CA issues: one, and the CA has had one order."""
+        self.hold()
+        self.ask(code=3)
+        self.wait_state(self.device, "waiting")
+        for day in range(1, 5):
+            before = self.polls()
+            self.page.shift_clock(day * DAY)
+            self.restart(9 if day % 2 else 15)
+            self.wait_polled(before)
+            self.ask("--poll", code=3)
+            self.assertEqual(self.state(self.device), "waiting")
+        self.assertEqual(self.certificates(), 0)
+        self.release()
+        self.wait_by_steps()
+        self.ask("--poll")
+        self.verify(self.device)
+        self.assertEqual((self.orders(), self.certificates()), (1, 1))
+        self.gw.cli("audit", "verify")
+        kind = next(u["type"] for u in json.loads(self.gw.cli("upstream", "list", "--json").stdout) if u["type"] != "local")
+        ROWS.append((kind, self.means, 4, 4, self.orders(), self.certificates()))
+
+
+class AtEst(Days):
+    make_ca = EstCa
+    means = "202 and Retry-After, to which the same POST is the answer"
+
+    def hold(self):
+        self.ca.proxy.reset(*[answers(202, ("Retry-After", "7200"))] * 100)
+
+    def release(self):
+        with self.ca.proxy.lock:
+            self.ca.proxy.plan.clear()
+
+    def polls(self):
+        return len(self.ca.proxy.bodies)
+
+    def orders(self):
+        """The identical POST is one order."""
+        self.assertEqual(self.ca.proxy.asked, 1)
+        return len(set(self.ca.proxy.bodies))
+
+    def test_wishes(self):
+        """Retry-After is kept within a second and a day, whatever it says: a number, a date, or nonsense."""
+        date = email.utils.formatdate
+        day, soon = (DAY - MINUTE, DAY), (0, MINUTE)
+        wishes = {"two-hours": ("7200", (7100, 7200)), "year": ("31536000", day), "huge": ("9" * 30, day), "zero": ("0", soon),
+                  "negative": ("-86400", soon), "words": ("in a while", soon), "empty": ("", soon),
+                  "date": (date(time.time() + 7200, usegmt=True), (7000, 7200)),
+                  "past": (date(time.time() - 7200, usegmt=True), soon),
+                  "far-date": (date(time.time() + 400 * DAY, usegmt=True), day)}
+        self.page.shift_clock(0)
+        for name, (wish, (least, most)) in wishes.items():
+            self.ca.proxy.reset(*[answers(202, ("Retry-After", wish))] * 100)
+            self.enroll(name, code=3)
+            self.wait_state(name, "waiting")
+            self.assertTrue(least - 2 <= self.next_in(name) <= most, f"{name}: {self.next_in(name)}")
+        self.ca.proxy.reset()
+        self.page.shift_clock(DAY + MINUTE)
+        for name in wishes:
+            self.collect(name)
+            self.assertEqual(self.ca.issued(name), 1)
+
+
+class AtScep(Days):
+    make_ca = SlowGateway
+    means = "PENDING, to which CertPoll is the answer"
+    strict = []
+
+    def hold(self):
+        self.ca.hold(self.device)
+
+    def release(self):
+        self.ca.release(self.device)
+
+    def orders(self):
+        """One transaction; the helper behind the CA has had one request."""
+        txns = {re.search(rb"\x13.([0-9a-fA-F]{32,})", body)[1] for body in self.ca.proxy.bodies}
+        self.assertEqual(len(txns), 1)
+        asked = [line[0] for line in self.ca.helper.asked(self.device)]
+        self.assertEqual((asked[0], set(asked[1:])), ("SUBMIT", {"POLL"}))
+        return sum(request["subject"] == f"CN={self.device}" for request in self.ca.gw.requests())
+
+
+class AtCmp(Days):
     make_ca = CmpCa
+    means = "waiting and pollRep, to which pollReq is the answer"
 
-    def test_days(self):
-        """A request that a CMP CA lets wait for days is polled across restarts and issued once."""
-        self.ca.mode("wait 6")
-        self.enroll("slow-ca", code=3)
-        for day in range(1, 5):
-            self.page.shift_clock(day * DAY)
-            self.restart(9 if day % 2 else 15)
-            self.enroll("slow-ca", "--poll", code=3)
-        for day in range(5, 12):
-            self.page.shift_clock(day * DAY)
-            time.sleep(1.2)  # the store is swept every second
-        self.collect("slow-ca")
-        self.verify("slow-ca")
-        self.assertEqual(self.ca.issued("slow-ca"), 1)
+    def hold(self):
+        self.ca.mode("wait 1000")
+        self.ca.write("after", "7200")
+
+    def release(self):
+        self.ca.mode("wait 0")
+        self.ca.write("after", "1")
+
+    def orders(self):
+        return self.ca.asked(P10CR)
+
+    def test_wishes(self):
+        """checkAfter is kept within a second and a day, whatever it says."""
+        self.page.shift_clock(0)
+        for name, after, least, most in (("two-hours", 7200, 7100, 7200), ("year", 31536000, DAY - MINUTE, DAY), ("zero", 0, 0, MINUTE),
+                                         ("negative", -86400, 0, MINUTE), ("huge", 2**62, 0, DAY)):
+            self.ca.mode("wait 1000")
+            self.ca.write("after", str(after))
+            self.enroll(name, code=3)
+            self.wait_state(name, "waiting")
+            self.assertTrue(least - 2 <= self.next_in(name) <= most, f"{name}: {self.next_in(name)}")
 
 
-class DaysAtHelper(ByTheClock):
+class AtAcme(Days, AcmeTest):
+    make_ca = Pebble
+    limits = AcmeTest.limits
+    means = "an order that is pending or processing, which is read again"
+    device = "slow.example.com"
+    flags = ("--san", "dns:slow.example.com")
+
+    def answer_orders(self, change):
+        """Whoever reads an order is told something else; a rejected nonce is not what is meant."""
+        told = changed("another order", lambda status, headers, body: change(headers, body) if status == 200 else (status, headers, body))
+        self.ca.proxy.next = lambda path: told if ORDER in path else faults.PASS
+
+    def hold(self):
+        self.answer_orders(lambda headers, body: (200, headers, json.dumps({**json.loads(body), "status": "processing"}).encode()))
+
+    def release(self):
+        self.ca.proxy.next = lambda path: faults.PASS
+
+    def polls(self):
+        return sum(ORDER in path for path, _ in self.ca.proxy.paths)
+
+    def orders(self):
+        return sum(NEW_ORDER in path and status == 201 for path, status in self.ca.proxy.paths)
+
+    def certificates(self):
+        return self.ca.finalized()
+
+    def test_forgotten(self):
+        """An order that the CA does not know any more is asked for until its time is over; then the device is refused, and the
+        operator reads why."""
+        self.page.shift_clock(0)
+        gone = json.dumps({"type": "urn:ietf:params:acme:error:malformed", "detail": "no order"}).encode()
+        self.answer_orders(lambda headers, body: (404, [("Content-Type", "application/problem+json")], gone))
+        self.addCleanup(self.release)
+        self.enroll("lost.example.com", "--san", "dns:lost.example.com", code=3)
+        self.wait_for(lambda: "404" in (self.request("lost.example.com")["reason"] or ""))
+        self.assertEqual(self.state("lost.example.com"), "waiting")
+        self.page.shift_clock(40 * DAY)
+        self.wait_state("lost.example.com", "refused", 60)
+        self.assertIn("does not know the order any more, which was good until", self.request("lost.example.com")["reason"])
+        self.enroll("lost.example.com", "--poll", code=2)
+
+
+class AtEjbca(Days):
+    make_ca = EjbcaCa
+    means = "202, to which finalize is the answer"
+
+    def hold(self):
+        self.ca.proxy.only = "no faults"
+        self.ca.double.approval = True
+
+    def release(self):
+        self.ca.double.decide("approved")
+
+    def orders(self):
+        return self.ca.double.enrolls.count(f"scepter-{self.request(self.device)['id']}")
+
+
+class AtHelper(Days):
     make_ca = LocalSubmit
+    means = "exit codes 1 and 5, to which POLL with its cookie is the answer"
+    strict = []
 
-    def test_days(self):
-        """A helper that says wait for days is asked with its cookie across restarts, and issues once."""
-        self.ca.plan("slow-helper", "echo cookie-0", "exit 1")
-        self.enroll("slow-helper", code=3)
-        for day in range(1, 5):
-            self.ca.plan("slow-helper", f"echo cookie-{day}", "exit 1")
-            asked = len(self.ca.asked("slow-helper"))
-            self.page.shift_clock(day * DAY)
-            self.restart(9 if day % 2 else 15)
-            self.wait_asked("slow-helper", asked + 1)
-            self.enroll("slow-helper", "--poll", code=3)
-        self.page.shift_clock(5 * DAY)
-        self.collect("slow-helper")
-        self.assertEqual([line[1:] for line in self.ca.asked("slow-helper")], [[]] + [[f"cookie-{day}"] for day in range(5)])
+    def hold(self):
+        self.ca.plan(self.device, "echo cookie-0", "exit 1")
 
-    def wait_asked(self, name, count):
-        self.wait_for(lambda: len(self.ca.asked(name)) >= count)
+    def wait_polled(self, before):
+        super().wait_polled(before)
+        self.assertEqual(self.ca.asked(self.device)[-1], ["POLL", f"cookie-{before - 1}"])
+
+    def restart(self, how=9):
+        self.ca.plan(self.device, f"echo cookie-{self.polls()}", "exit 1")
+        super().restart(how)
+
+    def release(self):
+        pass
+
+    def polls(self):
+        return len(self.ca.asked(self.device))
+
+    def orders(self):
+        return sum(line == ["SUBMIT"] for line in self.ca.asked(self.device))
+
+    def certificates(self):
+        return sum(cert["subject"] == f"CN={self.device}" for cert in self.gw.certs())
+
+    def test_wishes(self):
+        """The helper's delay is kept within a second and a day, whatever it says."""
+        self.page.shift_clock(0)
+        for name, delay, least, most in (("two-hours", "7200", 7100, 7200), ("year", "31536000", DAY - MINUTE, DAY),
+                                         ("huge", "9" * 30, DAY - MINUTE, DAY), ("negative", "-86400", 0, MINUTE),
+                                         ("words", "in a while", 0, MINUTE)):
+            self.ca.plan(name, f"echo '{delay}'", "echo cookie", "exit 5")
+            self.enroll(name, code=3)
+            self.wait_state(name, "waiting")
+            self.assertTrue(least - 2 <= self.next_in(name) <= most, f"{name}: {self.next_in(name)}")
+
+
+del Days  # no kind of its own
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@
  * DIR holds ca.pem and ca.key (issues, and signs messages), next.pem and next.key (another issuer),
  * ra.pem (whom it trusts) and may hold secret (then messages are protected by it, for any
  * reference). The first word of DIR/mode, read at every message: "wait N" (N polls until it
- * issues), "deaf" (knows no poll but of those it told to wait), "key" (a wrong key in the
- * certificate), "subject" (a wrong subject), "next" (issued by next.pem, which comes with it) and
- * "orphan" (the same, and it does not come), "refuse". What happens is told on stdout, a line each.
+ * issues, or fewer if a later N says so), "deaf" (knows no poll but of those it told to wait),
+ * "key" (a wrong key in the certificate), "subject" (a wrong subject), "next" (issued by next.pem,
+ * which comes with it) and "orphan" (the same, and it does not come), "refuse". A poll that finds
+ * nothing is answered with the checkAfter in DIR/after, or 1. What happens is told on stdout, a
+ * line each.
  */
 #include <arpa/inet.h>
 #include <openssl/cmp.h>
@@ -65,6 +67,19 @@ static int is_mode(const struct ca *ca, const char *mode, int *n)
     if (n)
         *n = (int)number;
     return strcmp(line, mode) == 0;
+}
+
+static int64_t check_after(const struct ca *ca)
+{
+    char path[512], line[64] = "1";
+    snprintf(path, sizeof path, "%s/after", ca->dir);
+    FILE *file = fopen(path, "r");
+    if (file) {
+        if (!fgets(line, sizeof line, file))
+            line[0] = '\0';
+        fclose(file);
+    }
+    return strtoll(line, NULL, 10);
 }
 
 static void tell(const char *what, const X509 *cert)
@@ -166,11 +181,14 @@ static int on_poll(OSSL_CMP_SRV_CTX *srv, const OSSL_CMP_MSG *req, int id, OSSL_
     struct order *order = OSSL_CMP_SRV_CTX_get0_custom_ctx(srv);
     (void)req, (void)id;
     *request = NULL;
-    *after = 1;
+    *after = check_after(order->ca);
     if (!order->request || (!order->waits && is_mode(order->ca, "deaf", NULL))) {
         ERR_raise_data(ERR_LIB_CMP, ERR_R_PASSED_INVALID_ARGUMENT, "no such transaction");
         return 0;
     }
+    int most;
+    if (is_mode(order->ca, "wait", &most) && order->polls_left > most)
+        order->polls_left = most;
     if (order->polls_left-- <= 0)
         *request = OSSL_CMP_MSG_dup(order->request);
     return 1;

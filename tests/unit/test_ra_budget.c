@@ -61,10 +61,10 @@ static void approve(const struct world *w, const char *id)
  * for the first time does not stand behind them. */
 static void test_starved(void **state)
 {
-    enum { STARVED = 1100, SWEEPS = 20 };
+    enum { STARVED = 1100, QUEUE = 2000, SWEEPS = 20 };
     struct world *w = *state;
     struct cfg_line line = {.inflight = 1,
-                            .queue = 2 * STARVED,
+                            .queue = QUEUE,
                             .wait = 1,
                             .deadline = 5,
                             .failures = 100000,
