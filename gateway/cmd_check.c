@@ -9,13 +9,11 @@ static const char usage[] =
     "usage: scepter check [-c FILE]\n"
     "       scepter check --reference | --schema\n"
     "\n"
-    "Validates a configuration and prints every fault with file, line and "
-    "column. Exits 0 if there\n"
-    "is none, 1 otherwise; warnings, of RAs that some devices refuse or that "
-    "end soon, are no faults.\n"
-    "--reference prints the description of every key in Markdown, --schema a "
-    "JSON Schema for\n"
-    "editors.\n";
+    "Validates a configuration and prints every fault with file, line and column. Exits 0 if "
+    "there\n"
+    "is none, 1 otherwise; warnings, of RAs that some devices refuse or that end soon, are no\n"
+    "faults. --reference prints the description of every key in Markdown, --schema a JSON Schema\n"
+    "for editors.\n";
 
 static const struct option options[] = {
     {"reference", no_argument, NULL, 'r'},
