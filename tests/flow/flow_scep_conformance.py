@@ -13,7 +13,7 @@ from scep_devices import Answers, Http, Quirks, Tls  # noqa: F401 pylint: disabl
 from scep_families import Families  # noqa: F401 pylint: disable=unused-import
 from scep_references import CLIENT, QUIRKS
 from scep_sentences import CAPS, Clients, Messages, Transport  # noqa: F401 pylint: disable=unused-import
-from scep_wire import DATA, FAIL, FAIL_TEXT, STATUS, CertRep, Party, Wire, post
+from scep_wire import DATA, FAIL, STATUS, CertRep, Party, Wire, post
 
 ROWS = ("flow_scep_conformance.py", "scep_sentences.py", "scep_references.py")
 # How often each keyword stands in a sentence of the RFC, by section.

@@ -121,8 +121,7 @@ class Secrets(Wire):
             self.nowhere_in(result.stdout + result.stderr, " ".join(words))
 
     def test_shown(self):
-        """No secret is in the server's command line, its environment or the names of its threads; a command that makes a challenge
-        takes none as an argument."""
+        """No secret is in the server's command line, its environment or the names of its threads."""
         proc = f"/proc/{self.gw.process.pid}"
         for path in (f"{proc}/cmdline", f"{proc}/environ", *glob.glob(f"{proc}/task/*/comm")):
             with open(path, "rb") as file:

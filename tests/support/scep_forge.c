@@ -189,7 +189,8 @@ static void message_make(struct forge *forge, struct buf *der)
     } else if (forge->plain.ptr) {
         forge->make.content = buf_bytes(&forge->plain);
     }
-    forge->make.nonce = forge->no_nonce ? (struct bytes){0} : buf_bytes(&forge->nonce);
+    if (!forge->no_nonce)
+        forge->make.nonce = buf_bytes(&forge->nonce);
     forge->make.more = buf_bytes(&forge->more);
     scep_make(&forge->make, &strict);
     if (forge->ber)
