@@ -19,7 +19,8 @@
 #define NONCE_LEN 16
 #define VALUE_MAX 1024 /* of a control that is given back */
 #define CERTS_MAX 40
-#define WORK_MS 20000 /* in which requests are taken up; the others are to be sent again */
+#define WORK_MS 20000 /* for a message; what is not taken up in time is to be sent again */
+#define WAIT_MS 8000  /* that a request may wait where nothing is configured */
 #define AGAIN_SECONDS 30
 #define SKEW_SECONDS 300
 
@@ -36,10 +37,12 @@ struct session {
     size_t issued_count;
     struct bytes certs[CERTS_MAX]; /* of the reply: these, and the chains of their CAs */
     size_t cert_count;
+    bool by_signer; /* the TLS client is the signer: no copy */
     unsigned fine, refused, faults;
-    int status; /* of the first that was refused */
-    int64_t started;
-    bool full; /* the reply is too large */
+    int status;               /* of the first that was refused */
+    int64_t started, wait_ms; /* how long one request may take */
+    unsigned taken;           /* requests and queries */
+    bool full;                /* the reply is too large */
 };
 
 /* Every body part has its status; the reply is whole only if all of them fit. */
@@ -184,6 +187,7 @@ static void submit(struct session *s, uint32_t id, struct ra_request *request)
     request->evidence.holder = s->message.signer;
     request->evidence.over_cms = true;
     request->evidence.other_key = true; /* an RA signs with its own */
+    request->evidence.signed_at = s->by_signer ? 0 : s->message.signing_time;
     request->evidence.along = s->message.along;
     request->evidence.along_count = s->message.along_count;
     request->evidence.both = s->call->profile->est.auth_require == CFG_REQUIRE_ALL;
@@ -225,17 +229,38 @@ static bool take_csr(const struct est_cmc_request *request, struct csr **csr,
     return csr_pop_check(*csr, err);
 }
 
+static int64_t longest_wait(const struct cfg *cfg)
+{
+    int64_t longest = WAIT_MS;
+    for (size_t i = 0; i < cfg->upstream_count; i++) {
+        const struct cfg_line *line = cfg_upstream_line(&cfg->upstreams[i]);
+        if (line && line->wait * 1000 > longest)
+            longest = line->wait * 1000;
+    }
+    return longest;
+}
+
+/* Whether another part of the message can be taken up: the first one, and what will be done in
+ * time. */
+static bool in_time(struct session *s, uint32_t id)
+{
+    if (!s->taken++ || clock_mono_ms() + s->wait_ms <= s->started + WORK_MS)
+        return true;
+    s->faults++;
+    ra_note_set(&s->reply->note, "pending", "took-long", "requests are to be sent again");
+    say_failed(s, id, EST_CMC_TRY_LATER, NULL);
+    return false;
+}
+
 static void enroll(struct session *s, const struct est_cmc_request *item)
 {
     char token[2 * SHA256_DIGEST_LENGTH + 1];
     struct csr *csr = NULL;
     enum est_cmc_fail fail;
     struct err err = {0};
-    if (clock_mono_ms() - s->started > WORK_MS) {
-        s->faults++;
-        ra_note_set(&s->reply->note, "pending", "took-long", "requests are to be sent again");
-        say_failed(s, item->id, EST_CMC_TRY_LATER, NULL);
-    } else if (!take_csr(item, &csr, &fail, &err)) {
+    if (!in_time(s, item->id))
+        return;
+    if (!take_csr(item, &csr, &fail, &err)) {
         note_refused(s, 400, fail == EST_CMC_POP_FAILED ? "bad-possession" : "bad-request",
                      err.text);
         say_failed(s, item->id, fail, NULL);
@@ -360,8 +385,8 @@ static void query(struct session *s, const struct est_cmc_control *control)
 {
     struct ra_request request = {.op = RA_POLL};
     struct der value;
-    if (!one_value(control, DER_OCTET_STRING, &value))
-        return; /* taken before: never */
+    if (!one_value(control, DER_OCTET_STRING, &value) || !in_time(s, control->id))
+        return; /* the former was taken before: never */
     request.txn = value.content;
     submit(s, control->id, &request);
 }
@@ -387,15 +412,14 @@ static void work(struct session *s)
 /* Who sends a message of somebody else's again, later than its repetition would be answered from
  * the store, would have a second certificate issued. A clock that is ahead of ours signs times that
  * are still to come: the tolerance counts at both ends. */
-static bool is_fresh(const struct session *s)
+static bool is_fresh(struct session *s)
 {
     int64_t at = s->message.signing_time, now = clock_now();
     int64_t window = s->call->profile->retry_window;
     int64_t skew = window / 2 < SKEW_SECONDS ? window / 2 : SKEW_SECONDS;
     const struct cert *peer = s->call->peer;
-    if (peer && spki_equal(cert_spki_get(peer), cert_spki_get(s->message.signer)))
-        return true; /* it is the signer who sends it */
-    return at <= now + skew && at > now + skew - window;
+    s->by_signer = peer && spki_equal(cert_spki_get(peer), cert_spki_get(s->message.signer));
+    return s->by_signer || (at <= now + skew && at > now + skew - window);
 }
 
 /* Where certificates prove nothing (est.auth), they do not by another way either; the registrars'
@@ -478,7 +502,11 @@ static void finish(struct session *s)
 void est_fullcmc(struct ra *ra, const struct est_call *call, struct est_reply *reply)
 {
     struct session *s = mem_zalloc(sizeof *s);
-    *s = (struct session){.ra = ra, .call = call, .reply = reply, .started = clock_mono_ms()};
+    *s = (struct session){.ra = ra,
+                          .call = call,
+                          .reply = reply,
+                          .started = clock_mono_ms(),
+                          .wait_ms = longest_wait(call->settings->cfg)};
     if (is_cmc(call->content_type))
         open_message(s);
     else

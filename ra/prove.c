@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SKEW_SECONDS 300 /* a signer's clock may be so far ahead */
+
 struct ra_authorization {
     enum ra_op op;
     char by[RA_DETAIL_MAX];
@@ -329,6 +331,25 @@ static bool unchecked(const struct ra_case *c, struct err *err)
                    cert_serial_get(c->request->evidence.holder), c->foreign.detail);
 }
 
+/* A signed message that anybody may send again gets one certificate and no other, also once that
+ * was revoked or replaced: who wants another one signs anew. outcome is a refusal then, and else
+ * left alone. False: could not decide. */
+static bool judge_replay(const struct ra_case *c, struct ra_outcome *outcome, struct err *err)
+{
+    struct store_request row = {0};
+    int64_t at = c->request->evidence.signed_at;
+    if (!at)
+        return true;
+    if (!c->store->vt->request_last(c->store, c->dedup, &row, err))
+        return false;
+    if (row.id[0] && row.state == TXN_ISSUED && row.created >= at - SKEW_SECONDS)
+        ra_refuse(outcome, RA_UNKNOWN_TXN,
+                  "the certificate that this message was signed for was revoked or replaced since; "
+                  "expected a message that is signed anew");
+    store_request_clear(&row);
+    return true;
+}
+
 bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcome *outcome,
               struct err *err)
 {
@@ -336,6 +357,10 @@ bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcom
     const struct ra_evidence *evidence = &request->evidence;
     struct ra_outcome by_holder;
     *ret = NULL;
+    if (!judge_replay(c, outcome, err))
+        return false;
+    if (outcome->status == RA_REFUSED)
+        return true;
     if (is_registrar(c)) {
         if (c->foreign.standing == RA_UNCHECKED)
             return unchecked(c, err);

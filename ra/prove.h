@@ -20,6 +20,7 @@ struct ra_held {
 struct ra_case {
     struct store *store;
     const struct ra_request *request;
+    const uint8_t *dedup; /* the request's deduplication key; NULL of RA_POLL */
     struct ra_held held;
     struct ra_foreign foreign;
     char stale[RA_ID_LEN + 1]; /* RA_KEYGEN: the same request, issued, whose key is lost; or "" */

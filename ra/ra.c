@@ -327,6 +327,7 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     *outcome = (struct ra_outcome){.status = RA_PENDING};
     c.store = ra->store;
     c.request = request;
+    c.dedup = dedup;
     if (request->op == RA_POLL) {
         if (!ra_case_open(&c, err))
             return false;

@@ -39,7 +39,10 @@ struct ra_evidence {
     struct bytes challenge; /* challengePassword or Basic password; a secret; may be empty */
     struct bytes user;      /* Basic user name; may be empty */
     bool both; /* a holder's certificate authorizes only with a challenge or a principal besides */
-    bool other_key;        /* the CSR's may be another one than the holder's, over CMS */
+    bool other_key; /* the CSR's may be another one than the holder's, over CMS */
+    /* What the signature says of its time, if somebody else may have sent the message again; else
+     * 0. */
+    int64_t signed_at;
     const char *principal; /* user of the profile's users file whose password was right */
 };
 

@@ -227,6 +227,12 @@ static bool request_by_dedup(struct store *store, const uint8_t *dedup, int64_t 
     WITH_READER(store, err, db_request_by_dedup(db, dedup, since, ret, err));
 }
 
+static bool request_last(struct store *store, const uint8_t *dedup, struct store_request *ret,
+                         struct err *err)
+{
+    WITH_READER(store, err, db_request_last(db, dedup, ret, err));
+}
+
 static bool request_by_txn(struct store *store, const struct store_txn_key *key,
                            struct store_request *ret, struct err *err)
 {
@@ -506,6 +512,7 @@ const struct store_vt store_sqlite = {
     .open = sqlite_open,
     .close = sqlite_close,
     .request_by_dedup = request_by_dedup,
+    .request_last = request_last,
     .request_by_txn = request_by_txn,
     .request_by_id = request_by_id,
     .request_list = request_list,

@@ -42,6 +42,8 @@ bool db_version_check(struct db *db, int *version, struct err *err) MUST_USE;
 bool db_migrate(struct db *db, struct err *err) MUST_USE;
 
 /* Reads. */
+bool db_request_last(struct db *db, const uint8_t *dedup, struct store_request *ret,
+                     struct err *err) MUST_USE;
 bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
                          struct store_request *ret, struct err *err);
 bool db_request_by_txn(struct db *db, const struct store_txn_key *key, struct store_request *ret,

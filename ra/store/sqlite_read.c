@@ -99,6 +99,16 @@ bool db_request_by_dedup(struct db *db, const uint8_t *dedup, int64_t since,
     return request_first(db, stmt, ret, err);
 }
 
+bool db_request_last(struct db *db, const uint8_t *dedup, struct store_request *ret,
+                     struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db, REQUEST_COLUMNS "WHERE r.dedup = ?1", err);
+    if (!stmt)
+        return false;
+    db_bind_bytes(stmt, 1, bytes_of(dedup, RA_DIGEST_LEN));
+    return request_first(db, stmt, ret, err);
+}
+
 bool db_request_by_txn(struct db *db, const struct store_txn_key *key, struct store_request *ret,
                        struct err *err)
 {

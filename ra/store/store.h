@@ -21,6 +21,9 @@ struct store_vt {
      * or issued not before `since` with a certificate that is neither revoked nor replaced. */
     bool (*request_by_dedup)(struct store *store, const uint8_t *dedup, int64_t since,
                              struct store_request *ret, struct err *err);
+    /* The one that has this deduplication key, or had it last; whatever has become of it. */
+    bool (*request_last)(struct store *store, const uint8_t *dedup, struct store_request *ret,
+                         struct err *err);
     bool (*request_by_txn)(struct store *store, const struct store_txn_key *key,
                            struct store_request *ret, struct err *err);
     bool (*request_by_id)(struct store *store, const char *id, struct store_request *ret,

@@ -249,6 +249,20 @@ class Local(FullCmc, FlowTest):
         self.assertEqual(pems[0], pems[1])
         self.assertEqual(len(self.issued("CN=repeat")), 1)
 
+    def test_replay(self):
+        """A message that somebody recorded gets nothing once its certificate is revoked; the RA itself, by TLS, another one"""
+        work = self.gw.work("replay")
+        message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=replay"))]), self.ra)
+        self.assertEqual(self.send(work, message)[0], 200)
+        self.gw.cli("cert", "revoke", self.issued("CN=replay")[0]["serial"], "--reason", "keyCompromise")
+        for _ in range(2):
+            status, reply = self.send(work, message)
+            self.assertEqual((status, reply.status), (403, {1: (FAILED, BAD_REQUEST)}))
+            self.gw.log_line("expected a message that is signed anew")
+        self.assertEqual(len(self.issued("CN=replay")), 1)
+        self.assertEqual(self.send(work, message, "--cert", self.ra[0], "--key", self.ra[1])[0], 200)
+        self.assertEqual(len(self.issued("CN=replay")), 2)
+
     def test_policy(self):
         """S12: what the profile does not allow an RA does not get either: CA:TRUE, a weak key, two names of one"""
         work = self.gw.work("policy")

@@ -1,0 +1,110 @@
+#include "base/text.h"
+#include "tests/support/ra_world.h"
+
+#include <stdlib.h>
+
+/* A message that a registrar signed at a time, and that is sent at others. */
+struct message {
+    struct world *w;
+    EVP_PKEY *key;
+    struct cert *ra;
+    struct csr *csr;
+    struct ra_request request;
+};
+
+static struct message message_open(struct world *w)
+{
+    const struct make_spec spec = {
+        .subject = "CN=ra", .not_before = NOW - DAY, .not_after = NOW + 100 * DAY};
+    struct message m = {.w = w, .key = make_ec("P-256")};
+    m.ra = make_cert(&spec, m.key, NULL, NULL);
+    m.csr = world_csr("CN=r1", NULL, w->key);
+    w->profiles[0].registrars.items = mem_zalloc(sizeof m.ra);
+    w->profiles[0].registrars.items[0] = m.ra;
+    w->profiles[0].registrars.count = 1;
+    m.request = world_request(w, m.csr);
+    m.request.evidence =
+        (struct ra_evidence){.holder = m.ra, .over_cms = true, .other_key = true, .signed_at = NOW};
+    return m;
+}
+
+static void message_close(struct message *m)
+{
+    free(m->w->profiles[0].registrars.items);
+    m->w->profiles[0].registrars = (struct cfg_certs){0};
+    csr_free(m->csr);
+    cert_free(m->ra);
+    EVP_PKEY_free(m->key);
+}
+
+static void revoke(const struct world *w, const struct cert *cert)
+{
+    char fingerprint[2 * RA_DIGEST_LEN + 1];
+    struct audit_event event = {.event = "revoked"};
+    struct err err = {0};
+    bool found;
+    text_hex(bytes_of(cert_fingerprint_get(cert), RA_DIGEST_LEN), fingerprint);
+    struct store_revoke in = {fingerprint, 1, &event};
+    assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err));
+    assert_true(found);
+}
+
+/* While the certificate is good, the message gets it again; once it is revoked, nothing, whenever
+ * it comes and whoever's clock is ahead. */
+static void test_revoked(void **state)
+{
+    struct world *w = *state;
+    struct message m = message_open(w);
+    m.request.evidence.signed_at = NOW + 300;
+    struct cert *first = world_issue(w, &m.request), *again = world_issue(w, &m.request);
+    assert_true(world_same_cert(first, again));
+    revoke(w, first);
+    for (unsigned hours = 0; hours < 24; hours += 6) {
+        clock_set(NOW + hours * 3600);
+        world_refused(w, &m.request, RA_UNKNOWN_TXN);
+    }
+    world_restart(w);
+    m.request = world_request(w, m.csr);
+    m.request.evidence = (struct ra_evidence){
+        .holder = m.ra, .over_cms = true, .other_key = true, .signed_at = NOW + 300};
+    world_refused(w, &m.request, RA_UNKNOWN_TXN);
+    assert_int_equal(w->ca[0].submitted, 1);
+    cert_free(first);
+    cert_free(again);
+    message_close(&m);
+}
+
+/* Who signs anew, or proves to be the signer by TLS, is issued another one; the old message then
+ * gets that, and nothing once that is revoked, too. */
+static void test_anew(void **state)
+{
+    struct world *w = *state;
+    struct message m = message_open(w);
+    struct cert *first = world_issue(w, &m.request);
+    revoke(w, first);
+    clock_set(NOW + 3600);
+    m.request.evidence.signed_at = NOW + 3600;
+    struct cert *second = world_issue(w, &m.request);
+    assert_false(world_same_cert(first, second));
+    m.request.evidence.signed_at = NOW;
+    struct cert *old = world_issue(w, &m.request);
+    assert_true(world_same_cert(second, old));
+    revoke(w, second);
+    world_refused(w, &m.request, RA_UNKNOWN_TXN);
+    m.request.evidence.signed_at = 0;
+    struct cert *third = world_issue(w, &m.request);
+    assert_int_equal(w->ca[0].submitted, 3);
+    cert_free(first);
+    cert_free(second);
+    cert_free(old);
+    cert_free(third);
+    message_close(&m);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(test_revoked), TEST(test_anew)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
