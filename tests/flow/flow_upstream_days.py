@@ -57,10 +57,11 @@ class ByTheClock(UpstreamTest):
         self.wait_state(name, "issued", 60)
         self.enroll(name, "--poll")
 
-    def next_in(self, name):
-        """Seconds until the CA is asked again."""
+    def check_next(self, name, least, most):
+        """The CA is asked again after so many seconds, give or take those that this takes."""
         at = calendar.timegm(time.strptime(self.request(name)["next_at"], "%Y-%m-%dT%H:%M:%SZ"))
-        return at - time.time() - self.page.shifted
+        left = at - time.time() - self.page.shifted
+        self.assertTrue(least - 5 <= left <= most + 5, f"{name}: {left}")
 
 
 class SlowGateway(SecondGateway):
@@ -216,9 +217,11 @@ class AtEst(Days):
             self.ca.proxy.reset(*[answers(202, ("Retry-After", wish))] * 100)
             self.enroll(name, code=3)
             self.wait_state(name, "waiting")
-            self.assertTrue(least - 2 <= self.next_in(name) <= most, f"{name}: {self.next_in(name)}")
+            self.check_next(name, least, most)
         self.ca.proxy.reset()
-        self.page.shift_clock(DAY + MINUTE)
+        for day in (1, 2):  # a wish may have been on its way when the clock was moved
+            self.page.shift_clock(day * (DAY + MINUTE))
+            time.sleep(2)
         for name in wishes:
             self.collect(name)
             self.assertEqual(self.ca.issued(name), 1)
@@ -268,7 +271,7 @@ class AtCmp(Days):
             self.ca.write("after", str(after))
             self.enroll(name, code=3)
             self.wait_state(name, "waiting")
-            self.assertTrue(least - 2 <= self.next_in(name) <= most, f"{name}: {self.next_in(name)}")
+            self.check_next(name, least, most)
 
 
 class AtAcme(Days, AcmeTest):
@@ -366,7 +369,7 @@ class AtHelper(Days):
             self.ca.plan(name, f"echo '{delay}'", "echo cookie", "exit 5")
             self.enroll(name, code=3)
             self.wait_state(name, "waiting")
-            self.assertTrue(least - 2 <= self.next_in(name) <= most, f"{name}: {self.next_in(name)}")
+            self.check_next(name, least, most)
 
 
 del Days  # no kind of its own
