@@ -89,7 +89,7 @@ QUIRKS = tuple((f"quirk {number}, {sentence}", *places) for number, (sentence, *
 WHO, WIRE = "flow_scep_attack.py", "flow_scep_attack_wire.py"
 
 SECURITY = tuple((f"flaw {number}, {sentence}", *places) for number, (sentence, *places) in enumerate((
-    ("VU#971035: a challenge that is not tied to the CSR; differs: wrong names do not use it up, as whoever has it could do that",
+    ("VU#971035: a challenge that is not tied to the CSR, and stays good for who tries names",
      f"{WHO} Names.test_challenge_for_other_names", "flow_repeat.py Repeat.test_challenge_bound_to_names"),
     ("CVE-2026-30836: a message type that is parsed but not listed skips the authorization", f"{WHO} Types.test_unlisted",
      f"{WHO} Types.test_doubled", f"{WHO} Types.test_types_without_evidence", "flow_hostile.py Hostile.test_message_types"),
