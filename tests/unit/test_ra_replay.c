@@ -59,7 +59,7 @@ static void test_revoked(void **state)
     struct cert *first = world_issue(w, &m.request), *again = world_issue(w, &m.request);
     assert_true(world_same_cert(first, again));
     revoke(w, first);
-    for (unsigned hours = 0; hours < 24; hours += 6) {
+    for (int64_t hours = 0; hours < 24; hours += 6) {
         clock_set(NOW + hours * 3600);
         world_refused(w, &m.request, RA_UNKNOWN_TXN);
     }
