@@ -71,6 +71,7 @@ struct exchange {
     struct bytes txn;
     int64_t deadline;
     struct scep_ca ca;
+    bool moved; /* ca is not what the message was made with */
     uint8_t nonce[SCEP_NONCE_LEN];
     struct up_reply *reply;
 };
@@ -111,6 +112,26 @@ static bool is_known(const struct scep_ca *ca, const struct cert *signer)
         if (bytes_equal(cert_der_get(ca->certs[i]), cert_der_get(signer)))
             return true;
     return false;
+}
+
+/* Whether the CA has other certificates by now than those that we asked with, or does not say;
+ * ex->ca is what it has. CAs change their RAs when they like, not when we look. */
+static bool has_moved(struct exchange *ex)
+{
+    if (ex->moved)
+        return true;
+    struct scep_ca now = {0};
+    struct err ignored;
+    if (!scep_session_fetch(&ex->scep->session, ex->deadline, &ignored) ||
+        !scep_session_ca(&ex->scep->session, ex->deadline, &now, &ignored))
+        return true;
+    bool same = now.count == ex->ca.count && is_known(&now, ex->ca.recipient);
+    for (size_t i = 0; i < now.count && same; i++)
+        same = is_known(&ex->ca, now.certs[i]);
+    scep_ca_clear(&ex->ca);
+    ex->ca = now;
+    ex->moved = !same;
+    return ex->moved;
 }
 
 /* RFC 8894 section 3.2.1: the answer to our message, by somebody who may give it. */
@@ -166,18 +187,34 @@ static enum up_result take_failure(struct exchange *ex, const struct scep_msg *m
     relay_reason(ex->reply, "the CA answers FAILURE %s%s%s%.*s",
                  known ? names[fail] : "without a reason", code, text.len ? ": " : "",
                  (int)text.len, (const char *)text.ptr);
-    /* Algorithms and clocks are for operators to mend; the request is as good as before. */
-    return fail == SCEP_BAD_ALG || fail == SCEP_BAD_TIME ? UP_RETRY : UP_REFUSED;
+    /* Algorithms and clocks are for operators to mend, and what was encrypted to an RA of before is
+     * encrypted anew; the request is as good as before. */
+    bool anew = fail == SCEP_BAD_ALG || fail == SCEP_BAD_TIME ||
+                (fail == SCEP_BAD_MESSAGE_CHECK && has_moved(ex));
+    return anew ? UP_RETRY : UP_REFUSED;
+}
+
+/* What we do not believe may come from an RA that has just been put in. */
+static bool read_answer(struct exchange *ex, struct bytes body, struct scep_msg **msg,
+                        struct err *err)
+{
+    for (bool again = true;; again = false) {
+        struct scep_known known = {ex->ca.certs, ex->ca.count};
+        if (scep_reply_parse(body, &known, msg, err) && check_answer(ex, *msg, err))
+            return true;
+        scep_msg_free(*msg);
+        *msg = NULL;
+        if (!again || !has_moved(ex))
+            return false;
+    }
 }
 
 static enum up_result take_answer(struct exchange *ex, const struct httpc_reply *http)
 {
     struct scep_msg *msg = NULL;
     enum up_result result = UP_UNKNOWN;
-    struct scep_known known = {ex->ca.certs, ex->ca.count};
     struct err err = {0};
-    if (scep_reply_parse(buf_bytes(&http->body), &known, &msg, &err) &&
-        check_answer(ex, msg, &err)) {
+    if (read_answer(ex, buf_bytes(&http->body), &msg, &err)) {
         switch (scep_msg_status_get(msg)) {
         case SCEP_SUCCESS:
             result = take_cert(ex, msg, &err);

@@ -1,11 +1,9 @@
 """What the tables of EST rows share: a gateway's connections and enrollments."""
 import base64
 import os
-import signal
 
 from est_wire import Tls12, basic, make_csr, request
 from gateway import FlowTest, run
-from http_corpus import wait_until
 
 
 class EstFlow(FlowTest):
@@ -34,11 +32,6 @@ class EstFlow(FlowTest):
         before = len(self.gw.certs())
         self.assertIn(self.status(request("simpleenroll", csr, basic(self.gw.challenge()))), statuses, why)
         self.assertEqual(len(self.gw.certs()), before, why)
-
-    def reload(self):
-        before = self.gw.metric(r"^scepter_reloads_total")
-        self.gw.process.send_signal(signal.SIGHUP)
-        self.assertTrue(wait_until(lambda: self.gw.metric(r"^scepter_reloads_total") > before))
 
     def issued(self, word):
         """The inventory's certificates with the word in their subject."""

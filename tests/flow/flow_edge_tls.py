@@ -133,7 +133,7 @@ class Pretenders(EstFlow):
         with self.connect(cert=second) as conn:
             self.assertEqual(conn.ask(request("simplereenroll", csr, self.told(holder[0])))[0], 200)
             self.gw.edit(r", edge-2.example.com\]", "]")
-            self.reload()
+            self.gw.reload()
             self.assertEqual(conn.ask(request("simplereenroll", csr, self.told(holder[0])))[0], 403)
 
     def test_no_binding(self):
@@ -141,13 +141,13 @@ class Pretenders(EstFlow):
         holder, csr = self.device("told-6")
         self.assertEqual(self.status(request("serverkeygen", csr, self.told(holder[0])), cert=self.edge), 400)
         self.gw.edit(r"est: \{", "est: {binding: required, ")
-        self.reload()
+        self.gw.reload()
         with self.connect(cert=self.edge) as conn:
             bound = make_csr(self.gw.work("bound"), "/CN=told-6", attributes=[f"challengePassword = {conn.binding}"])
             self.assertEqual(conn.ask(request("simplereenroll", bound, self.told(holder[0])))[0], 400)
         self.gw.log_line("on a connection that nothing can be bound to")
         self.gw.edit("binding: required, ", "")
-        self.reload()
+        self.gw.reload()
 
 
 if __name__ == "__main__":

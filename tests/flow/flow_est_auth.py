@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import http.server
 import os
-import signal
 import ssl
 import threading
 import time
@@ -12,7 +11,6 @@ import unittest
 
 from est_wire import Tls12, Tls13, basic, digest, make_csr, request
 from gateway import FlowTest, run, text
-from http_corpus import wait_until
 
 FIXED = "A-FIXED-CHALLENGE-1"
 PASSWORD = "open sesame, please"
@@ -267,9 +265,7 @@ class Digest(Auth):
         work = self.gw.work("reload")
         csr = make_csr(work, "/CN=reload-1")
         line = self.challenges(request("simpleenroll", csr))[0]
-        before = self.gw.metric(r"^scepter_reloads_total")
-        self.gw.process.send_signal(signal.SIGHUP)
-        self.assertTrue(wait_until(lambda: self.gw.metric(r"^scepter_reloads_total") > before))
+        self.gw.reload()
         status, headers, _ = self.ask(request("simpleenroll", csr, digest(line, "carol", PASSWORD)))
         self.assertEqual(status, 401)
         self.assertIn("stale=true", headers["WWW-Authenticate"])
@@ -321,9 +317,7 @@ class Both(Auth):
             cwd=strange)
         stranger = (os.path.join(strange, "s.pem"), os.path.join(strange, "s.key"))
         self.gw.edit("auth_require: any", "auth_require: all")
-        before = self.gw.metric(r"^scepter_reloads_total")
-        self.gw.process.send_signal(signal.SIGHUP)
-        self.assertTrue(wait_until(lambda: self.gw.metric(r"^scepter_reloads_total") > before))
+        self.gw.reload()
         csr = make_csr(work, "/CN=both", key="next.pem")
         spent = self.gw.challenge()
         good = basic(PASSWORD, "carol")

@@ -4,13 +4,11 @@ import datetime
 import json
 import os
 import re
-import signal
 import unittest
 
 from der import change_subject_name, dns_names, name, resign
 from est_wire import Tls12, basic, make_csr, request
 from gateway import FlowTest, run, text
-from http_corpus import wait_until
 from pki import Ca
 
 CN, O = "2.5.4.3", "2.5.4.10"
@@ -44,12 +42,6 @@ class Renewal(FlowTest):
         shown = text("openssl", "x509", "-in", path, "-noout", "-subject", "-ext", "subjectAltName", "-nameopt", "compat")
         lines = [line.strip() for line in shown.splitlines()]
         return lines[0].split("=", 1)[1].strip().lstrip("/"), lines[2] if len(lines) > 2 else ""
-
-    def reload(self):
-        before = self.gw.metric(r"^scepter_reloads_total")
-        self.gw.process.send_signal(signal.SIGHUP)
-        self.assertTrue(wait_until(lambda: self.gw.metric(r"^scepter_reloads_total") > before))
-
 
 class Names(Renewal):
     """renewal.change_names: allow, and DNS names below example."""

@@ -1,7 +1,6 @@
 """What RFC 7030, 8951 and 5272 say of every operation at once, and what servers forget: a row a test, printed as pass or FAIL."""
 import base64
 import os
-import re
 import socket
 
 import rows
@@ -176,7 +175,7 @@ class Whole(EstFlow):
     def test_informative(self):
         """RFC 7030 3.5, quirk 19: who is refused for a binding is told so in words, and it is counted and logged as what it may be"""
         self.gw.edit(r"keygen: allow", "keygen: allow, binding: required")
-        self.reload()
+        self.gw.reload()
         try:
             work = self.gw.work("informative")
             for attributes, words in (((), "not bound to its TLS connection"),
@@ -190,7 +189,7 @@ class Whole(EstFlow):
             self.assertTrue(wait_until(lambda: self.gw.metric(r'reason="bad-binding"') == 2))
         finally:
             self.gw.edit(", binding: required", "")
-            self.reload()
+            self.gw.reload()
 
 
 class Labelled(EstFlow):

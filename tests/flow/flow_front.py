@@ -206,12 +206,6 @@ class Staple(FlowTest):
             "-rkey", gw.path("ca/issuing.key"), "-reqin", "request", "-respout", gw.path("tls/server.ocsp"),
             *(flags or ("-nmin", "60")), cwd=work)
 
-    def reload(self):
-        reloads = self.gw.log().count("event=reloaded")
-        self.gw.process.send_signal(signal.SIGHUP)
-        while self.gw.log().count("event=reloaded") == reloads:
-            time.sleep(0.02)
-
     def shown(self):
         out = text("openssl", "s_client", "-connect", f"127.0.0.1:{self.gw.est_port}", "-status", input=b"")
         if "OCSP response: no response sent" in out:
@@ -223,20 +217,20 @@ class Staple(FlowTest):
         or is no response at all is not, and the log says why."""
         self.assertTrue(self.shown())
         self.answer(self.gw, "R")
-        self.reload()
+        self.gw.reload()
         self.assertIsNone(self.shown())
         self.assertIn("it says revoked", self.gw.log())
         self.answer(self.gw, "V", cert="operator/operator.pem")
-        self.reload()
+        self.gw.reload()
         self.assertIsNone(self.shown())
         self.assertIn("another certificate", self.gw.log())
         with open(self.gw.path("tls/server.ocsp"), "wb") as file:
             file.write(b"nonsense")
-        self.reload()
+        self.gw.reload()
         self.assertIsNone(self.shown())
         self.assertIn("no OCSP response", self.gw.log())
         self.answer(self.gw, "V")
-        self.reload()
+        self.gw.reload()
         self.assertTrue(self.shown())
 
 

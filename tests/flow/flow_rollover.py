@@ -1,7 +1,6 @@
 """RAs and CAs change while devices go on, by the very steps of docs/operations.md; and RAs with two pairs of keys."""
 import os
 import re
-import signal
 import subprocess
 import textwrap
 import time
@@ -42,14 +41,6 @@ def item(code, key):
 
 
 class Rollover(FlowTest):
-    def reload(self):
-        before = self.gw.metric(r'^scepter_reloads_total\{result="done"')
-        self.gw.process.send_signal(signal.SIGHUP)
-        end = time.monotonic() + 30
-        while self.gw.metric(r'^scepter_reloads_total\{result="done"') == before:
-            self.assertLess(time.monotonic(), end, self.gw.log()[-3000:])
-            time.sleep(0.05)
-
     def put(self, code, *keys):
         """Lines of a block into the configuration, in place of those that begin with the same key."""
         for key in keys:
@@ -93,14 +84,14 @@ class Ra(Rollover):
         self.add("ra", item(code[1], "second"))
         self.put(code[1], "main")
         self.gw.edit(r"ra: \[main\]", re.search(r"ra: \[.*?\]", code[1])[0])
-        self.reload()
+        self.gw.reload()
         self.assertEqual(self.told(work)[0], "scepter RA 2")
         for number, ra in enumerate((new, old)):
             self.gw.scep_client("--subject", f"/CN=ra-{number}", "--recipient", ra, secret=self.gw.challenge(), cwd=work)
         self.swan(work, old)
 
         self.gw.edit(r"ra: \[second, main\]", "ra: [second]")
-        self.reload()
+        self.gw.reload()
         refused = self.gw.scep_client("--subject", "/CN=ra-2", "--recipient", old, check=False,
                                       secret=self.gw.challenge(), cwd=work)
         self.assertIn("status=FAILURE fail=badMessageCheck", refused.stdout.decode())
@@ -138,7 +129,7 @@ class UnderLoad(Rollover):
         while bulk.poll() is None:
             now, then = lists[0 if turns == 0 else 1 + (turns - 1) % 2], lists[1 + turns % 2]
             self.gw.edit(re.escape(f"ra: {now}"), f"ra: {then}")
-            self.reload()
+            self.gw.reload()
             turns += 1
         out, err = bulk.communicate()
         self.assertEqual(bulk.returncode, 0, out + err)
@@ -163,7 +154,7 @@ class Ca(Rollover):
         for name, key in (("ra", "next"), ("upstreams", "coming")):
             self.add(name, re.search(rf"^ *({key}: {{(?:certificate|type).*)$", code[1], re.M)[1])
         self.gw.edit(r"ra: \[main\]", re.search(r"ra: \[main\], next: \{.*?\}", code[1])[0])
-        self.reload()
+        self.gw.reload()
         self.assertIn("GetNextCACert", text(HELPER, "-c", "-u", self.gw.scep_url))
         self.assertEqual(self.told(work)[0], "scepter RA")
         self.announced(work)
@@ -173,7 +164,7 @@ class Ca(Rollover):
         self.put(day, "routes")
         self.gw.edit(r"^( *)routes: .*$", lambda found: f"{found[0]}\n{found[1]}{item(day, 'migrate_to')}")
         self.gw.edit(r"ra: \[main\], next: \{.*?\}", re.search(r"ra: \[.*?\]", day)[0])
-        self.reload()
+        self.gw.reload()
         self.assertEqual(self.told(work)[0], "scepter RA of CA 2")
         self.assertNotIn("GetNextCACert", text(HELPER, "-c", "-u", self.gw.scep_url))
         self.after(work)
@@ -227,7 +218,7 @@ class Window(Rollover):
         for name, key in (("ra", "next"), ("upstreams", "coming")):
             self.add(name, re.search(rf"^ *({key}: {{(?:certificate|type).*)$", code[1], re.M)[1])
         self.gw.edit(r"ra: \[main\]", re.search(r"ra: \[main\], next: \{.*?\}", code[1])[0])
-        self.reload()
+        self.gw.reload()
         early, to_next = ("--subject", "/CN=early", "--renew"), ("--recipient", self.gw.path("ra/next.pem"))
         self.refused(*early, "early.pem", "early.key", cwd=work)
         self.gw.scep_client(*early, "early.pem", "early.key", *to_next, "--key-out", "stored.key", "--out", "stored.pem", cwd=work)

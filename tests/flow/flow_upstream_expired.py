@@ -35,15 +35,6 @@ class Ours:
             self.path + ".pem", *by)
 
 
-def reload(gw):
-    reloads = gw.metric("scepter_reloads_total")
-    gw.process.send_signal(1)
-    end = time.monotonic() + 20
-    while gw.metric("scepter_reloads_total") == reloads:
-        assert time.monotonic() < end, gw.log()[-2000:]
-        time.sleep(0.1)
-
-
 class Expired(ByTheClock):
     """A class for each kind below. hold makes a request wait at the CA, and release ends that; None: this kind cannot."""
 
@@ -91,7 +82,7 @@ class Expired(ByTheClock):
         self.renew(60)
         if self.release:
             self.release()
-        reload(self.gw)
+        self.gw.reload()
         self.page.shift_clock(2 * DAY + 3600)
         for name in ["late"] + waiting:
             self.collect(name)
@@ -137,7 +128,7 @@ class ToScep(Expired):
     @classmethod
     def renew(cls, days):
         super().renew(days)
-        reload(cls.ca.gw)
+        cls.ca.gw.reload()
 
     def hold(self):
         self.ca.hold("waiting")

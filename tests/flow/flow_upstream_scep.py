@@ -178,6 +178,27 @@ class ToSecondGateway(UpstreamTest):
         self.enroll("not.allowed", code=2)
         self.assertIn("FAILURE", self.request("not.allowed")["reason"])
 
+    def test_new_ra(self):
+        """A CA that has put in another RA since we asked for its certificates cannot read what is encrypted to the old one: it is
+        asked anew with the new one, and nobody is refused."""
+        self.enroll("old-ra")
+        ra = self.ca.gw.path("ra")
+        run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "new.key", "-subj", "/CN=the next RA", "-out",
+            "new.csr", cwd=ra)
+        with open(os.path.join(ra, "ext"), "w", encoding="ascii") as file:
+            file.write("keyUsage=critical,digitalSignature,keyEncipherment\n")
+        run("openssl", "x509", "-req", "-in", "new.csr", "-CA", "../ca/issuing.pem", "-CAkey", "../ca/issuing.key", "-set_serial",
+            "0x5ca1ab1e", "-days", "30", "-extfile", "ext", "-out", "new.pem", cwd=ra)
+        with open(self.ca.chain, encoding="ascii") as issuing, open(os.path.join(ra, "new.pem"), "a", encoding="ascii") as file:
+            file.write(issuing.read())
+        for suffix in ("key", "pem"):
+            os.replace(os.path.join(ra, f"new.{suffix}"), os.path.join(ra, f"ra.{suffix}"))
+        self.ca.gw.reload()
+        self.enroll("new-ra", code=3)
+        self.wait_state("new-ra", "issued")
+        self.enroll("new-ra", "--poll")
+        self.assertEqual(self.ca.issued("new-ra"), 1)
+
     def test_never_heard(self):
         """What never arrived is not sent again without an operator."""
         self.ca.proxy.reset(faults.HANG)

@@ -204,6 +204,16 @@ class Gateway:
         lines = self.admin("/metrics")[1].splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#") and re.search(pattern, line))
 
+    def reload(self):
+        """Has the configuration read anew, and waits until that is done."""
+        done = r'^scepter_reloads_total\{result="done"'
+        before = self.metric(done)
+        self.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 30
+        while self.metric(done) == before:
+            assert time.monotonic() < end, self.log()[-3000:]
+            time.sleep(0.05)
+
     def scep_client(self, *words, check=True, secret=None, **options):
         """The project's own client; the challenge goes by the environment."""
         env = {**os.environ, "CHALLENGE": secret or ""}

@@ -2,14 +2,12 @@
 import base64
 import os
 import re
-import signal
 import socket
 import ssl
 import urllib.parse
 
 from forgeries import GenerousCa
 from gateway import run, text
-from http_corpus import wait_until
 from scep_wire import PKIOP, RECIPIENT_NONCE, TXN, CertRep, Wire, connect, post, segments
 
 
@@ -340,23 +338,18 @@ class Answers(Wire):
     def test_rates(self):
         ask = self.get_line("operation=GetCACaps")
         self.gw.edit(r"^limits: .*", "limits: {rate_per_address: 1/min}")
-        self.reload()
+        self.gw.reload()
         while self.talk(ask.replace(b"x\r\n", b"x\r\nConnection: close\r\n", 1))[0] == 200:
             pass
         self.answered("one write: beyond the rate of an address: 429", ask, 429, "text/plain")
         self.gw.edit(r"^limits: .*", "limits: {}")
         self.gw.edit(r"^    trust: ", "    rate: 1/min\n    trust: ")
-        self.reload()
+        self.gw.reload()
         while self.talk(ask.replace(b"x\r\n", b"x\r\nConnection: close\r\n", 1))[0] == 200:
             pass
         self.answered("one write: beyond the rate of a profile: 503", ask, 503, "text/plain")
         self.gw.edit(r"^    rate: .*\n", "")
-        self.reload()
-
-    def reload(self):
-        before = self.gw.metric(r'^scepter_reloads_total\{result="done"')
-        self.gw.process.send_signal(signal.SIGHUP)
-        self.assertTrue(wait_until(lambda: self.gw.metric(r'^scepter_reloads_total\{result="done"') > before))
+        self.gw.reload()
 
     def test_two_writes_are_seen(self):
         """one write: a server that sends its header and then its body is seen to do so"""
