@@ -165,12 +165,13 @@ static void test_oaep_source(void **state)
 }
 
 /* CVE-2026-28389: KeyAgreeRecipientInfo whose keyEncryptionAlgorithm has no parameters; with them
- * it is refused as well. */
+ * it is refused as well, and so is CVE-2026-63072's, whose key is wrapped with padding. */
 static void test_key_agreement(void **state)
 {
     struct fixture *f = *state;
     static const uint8_t point[65] = {4};
-    for (int params = 0; params < 2; params++) {
+    static const int wraps[] = {NID_undef, NID_id_aes128_wrap, NID_id_aes128_wrap_pad};
+    for (size_t i = 0; i < sizeof wraps / sizeof wraps[0]; i++) {
         struct buf info = {0}, wrap = {0}, cipher = cipher_algorithm(NID_aes_128_cbc, 16);
         add_number(&info, 3);
         size_t originator = info.len;
@@ -178,9 +179,9 @@ static void test_key_agreement(void **state)
         assert_true(der_add(&info, DER_BIT_STRING, bytes_of(point, sizeof point)) &&
                     der_wrap(&info, originator, DER_CONTEXT_CONSTRUCTED(1)) &&
                     der_wrap(&info, originator, DER_CONTEXT_CONSTRUCTED(0)));
-        add_algorithm(&wrap, NID_id_aes128_wrap, (struct bytes){0});
-        add_algorithm(&info, NID_dhSinglePass_stdDH_sha256kdf_scheme,
-                      params ? buf_bytes(&wrap) : (struct bytes){0});
+        if (wraps[i] != NID_undef)
+            add_algorithm(&wrap, wraps[i], (struct bytes){0});
+        add_algorithm(&info, NID_dhSinglePass_stdDH_sha256kdf_scheme, buf_bytes(&wrap));
         size_t keys = info.len;
         add_identifier(&info, f->cert);
         assert_true(der_add(&info, DER_OCTET_STRING, bytes_str("key")) &&
@@ -227,6 +228,44 @@ static void test_auth_enveloped(void **state)
     }
 }
 
+/* A PasswordRecipientInfo, and where it has its flaw. */
+struct password {
+    bool no_derivation;
+    int cipher; /* wraps the key */
+    size_t iv, wrapped;
+};
+
+static struct buf by_password(const struct password *password)
+{
+    static const uint8_t zeros[512];
+    struct buf info = {0}, kek = cipher_algorithm(password->cipher, password->iv);
+    add_number(&info, 0);
+    size_t derivation = info.len;
+    assert_true(der_add_oid(&info, NID_id_pbkdf2));
+    size_t params = info.len;
+    assert_true(der_add(&info, DER_OCTET_STRING, bytes_of(zeros, 8)) &&
+                der_add(&info, DER_INTEGER, bytes_of("\x08\x00", 2)) &&
+                der_wrap(&info, params, DER_SEQUENCE) &&
+                der_wrap(&info, derivation, DER_CONTEXT_CONSTRUCTED(0)));
+    if (password->no_derivation)
+        info.len = derivation;
+    add_algorithm(&info, NID_id_alg_PWRI_KEK, buf_bytes(&kek));
+    assert_true(der_add(&info, DER_OCTET_STRING, bytes_of(zeros, password->wrapped)) &&
+                der_wrap(&info, 0, DER_CONTEXT_CONSTRUCTED(3)));
+    buf_free(&kek);
+    return info;
+}
+
+static void assert_password(const struct password *password, bool fine)
+{
+    struct buf info = by_password(password), cipher = cipher_algorithm(NID_aes_128_cbc, 16);
+    struct buf der =
+        envelope(&(struct parts){NID_pkcs7_enveloped, buf_bytes(&info), buf_bytes(&cipher), false});
+    assert_enveloped(&der, fine);
+    buf_free(&info);
+    buf_free(&cipher);
+}
+
 /* CVE-2025-9230: a PasswordRecipientInfo whose wrapped key is shorter than two blocks or no whole
  * blocks; longer than any key is refused, too. */
 static void test_password(void **state)
@@ -236,27 +275,61 @@ static void test_password(void **state)
         bool fine;
     } rows[] = {{0, false}, {1, false},  {8, false}, {16, false}, {31, false},
                 {32, true}, {33, false}, {64, true}, {80, false}, {300, false}};
-    static const uint8_t zeros[512];
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct buf info = {0}, kek = cipher_algorithm(NID_aes_128_cbc, 16);
-        add_number(&info, 0);
-        size_t derivation = info.len;
-        assert_true(der_add_oid(&info, NID_id_pbkdf2));
-        size_t params = info.len;
-        assert_true(der_add(&info, DER_OCTET_STRING, bytes_of(zeros, 8)) &&
-                    der_add(&info, DER_INTEGER, bytes_of("\x08\x00", 2)) &&
-                    der_wrap(&info, params, DER_SEQUENCE) &&
-                    der_wrap(&info, derivation, DER_CONTEXT_CONSTRUCTED(0)));
-        add_algorithm(&info, NID_id_alg_PWRI_KEK, buf_bytes(&kek));
-        assert_true(der_add(&info, DER_OCTET_STRING, bytes_of(zeros, rows[i].wrapped)) &&
-                    der_wrap(&info, 0, DER_CONTEXT_CONSTRUCTED(3)));
-        struct buf der = envelope(
-            &(struct parts){NID_pkcs7_enveloped, buf_bytes(&info), buf_bytes(&kek), false});
-        assert_enveloped(&der, rows[i].fine);
-        buf_free(&info);
-        buf_free(&kek);
-    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_password(
+            &(struct password){.cipher = NID_aes_128_cbc, .iv = 16, .wrapped = rows[i].wrapped},
+            rows[i].fine);
+}
+
+/* CVE-2026-9076: a PasswordRecipientInfo whose key is wrapped by a cipher without blocks. */
+static void test_password_stream(void **state)
+{
+    static const int ciphers[] = {NID_aes_128_cfb128, NID_aes_256_cfb128, NID_aes_256_ofb128,
+                                  NID_aes_128_gcm, NID_rc4};
+    static const size_t wrapped[] = {1, 2, 7, 32};
+    (void)state;
+    for (size_t i = 0; i < sizeof ciphers / sizeof ciphers[0]; i++)
+        for (size_t k = 0; k < sizeof wrapped / sizeof wrapped[0]; k++)
+            assert_password(
+                &(struct password){.cipher = ciphers[i], .iv = 16, .wrapped = wrapped[k]}, false);
+}
+
+/* CVE-2026-42766: a PasswordRecipientInfo without its keyDerivationAlgorithm, which is optional. */
+static void test_password_derivation(void **state)
+{
+    (void)state;
+    for (int none = 0; none < 2; none++)
+        assert_password(
+            &(struct password){
+                .no_derivation = none, .cipher = NID_aes_128_cbc, .iv = 16, .wrapped = 32},
+            !none);
+}
+
+/* CVE-2026-63072: a key that is wrapped with padding (RFC 5649), for which OpenSSL's buffer was too
+ * short: in a KEKRecipientInfo, which is refused whatever wraps. */
+static void test_key_wrap(void **state)
+{
+    static const int wraps[] = {NID_id_aes128_wrap_pad, NID_id_aes256_wrap_pad, NID_id_aes128_wrap,
+                                NID_id_smime_alg_CMS3DESwrap};
+    static const uint8_t zeros[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof wraps / sizeof wraps[0]; i++)
+        for (size_t wrapped = 0; wrapped <= sizeof zeros; wrapped += 8) {
+            struct buf info = {0}, cipher = cipher_algorithm(NID_aes_128_cbc, 16);
+            add_number(&info, 4);
+            size_t id = info.len;
+            assert_true(der_add(&info, DER_OCTET_STRING, bytes_str("key")) &&
+                        der_wrap(&info, id, DER_SEQUENCE));
+            add_algorithm(&info, wraps[i], (struct bytes){0});
+            assert_true(der_add(&info, DER_OCTET_STRING, bytes_of(zeros, wrapped)) &&
+                        der_wrap(&info, 0, DER_CONTEXT_CONSTRUCTED(2)));
+            struct buf der = envelope(
+                &(struct parts){NID_pkcs7_enveloped, buf_bytes(&info), buf_bytes(&cipher), false});
+            assert_enveloped(&der, false);
+            buf_free(&info);
+            buf_free(&cipher);
+        }
 }
 
 /* A SignedData, and its digestAlgorithms and messageDigest somewhere within. */
@@ -347,7 +420,7 @@ static void test_seeds(void **state)
     glob_t found;
     (void)state;
     assert_int_equal(glob(TEST_DATA "/fuzz/scep_check/cve-*", 0, NULL, &found), 0);
-    assert_int_equal(found.gl_pathc, 7);
+    assert_int_equal(found.gl_pathc, 10);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct buf der = {0};
         struct err err = {0};
@@ -362,10 +435,11 @@ static void test_seeds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_oaep_source),    cmocka_unit_test(test_key_agreement),
-        cmocka_unit_test(test_auth_enveloped), cmocka_unit_test(test_password),
-        cmocka_unit_test(test_no_digests),     cmocka_unit_test(test_digest_type),
-        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_oaep_source),     cmocka_unit_test(test_key_agreement),
+        cmocka_unit_test(test_auth_enveloped),  cmocka_unit_test(test_password),
+        cmocka_unit_test(test_password_stream), cmocka_unit_test(test_password_derivation),
+        cmocka_unit_test(test_key_wrap),        cmocka_unit_test(test_no_digests),
+        cmocka_unit_test(test_digest_type),     cmocka_unit_test(test_seeds),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
