@@ -40,6 +40,7 @@ struct session {
     bool by_signer; /* the TLS client is the signer: no copy */
     unsigned fine, refused, faults;
     int status;               /* of the first that was refused */
+    int again;                /* seconds until the first that waits may be asked for */
     int64_t started, wait_ms; /* how long one request may take */
     unsigned taken;           /* requests and queries */
     bool full;                /* the reply is too large */
@@ -145,6 +146,7 @@ static void say_outcome(struct session *s, uint32_t id, struct bytes token,
                         struct ra_outcome *outcome)
 {
     struct est_cmc_status status = {.ids = &id, .id_count = 1};
+    int seconds;
     if (!s->reply->note.request_id[0])
         memcpy(s->reply->note.request_id, outcome->request_id, sizeof outcome->request_id);
     switch (outcome->status) {
@@ -153,9 +155,11 @@ static void say_outcome(struct session *s, uint32_t id, struct bytes token,
         status.code = EST_CMC_SUCCESS;
         break;
     case RA_PENDING:
+        seconds = outcome->retry_after > 0 ? outcome->retry_after : AGAIN_SECONDS;
+        s->again = s->again && s->again < seconds ? s->again : seconds;
         status.code = EST_CMC_PENDING;
         status.token = token;
-        status.pend_time = clock_now() + outcome->retry_after;
+        status.pend_time = clock_now() + seconds;
         break;
     default:
         say_refused(s, id, outcome);
@@ -464,7 +468,9 @@ static bool is_cmc(struct bytes content_type)
     return bytes_equal_nocase(bytes_trim(type), "application/pkcs7-mime");
 }
 
-/* RFC 7030 section 4.3.2: 200 if anything was granted or waits, else an error with its CMC body. */
+/* RFC 7030 section 4.3.2: 200 if anything was granted; 202 and when to come again (4.2.3) if
+ * anything waits, whose repetition is answered like a query; else an error. Each has its CMC body.
+ */
 static void finish(struct session *s)
 {
     struct est_reply *reply = s->reply;
@@ -476,9 +482,9 @@ static void finish(struct session *s)
                                &der, &err) &&
               est_body_base64(buf_bytes(&der), !s->call->user_agent, &reply->body);
     buf_free(&der);
-    reply->status = s->fine ? 200 : s->faults ? 503 : s->status;
+    reply->status = s->issued_count ? 200 : s->again ? 202 : s->faults ? 503 : s->status;
     if (s->fine)
-        reply->retry_after = 0;
+        reply->retry_after = s->issued_count ? 0 : s->again;
     else if (s->faults && !reply->retry_after)
         reply->retry_after = AGAIN_SECONDS;
     reply->content_type = CMC_RESPONSE;

@@ -128,6 +128,8 @@ class FullCmc:
         self.assertEqual(headers["Content-Type"], RESPONSE_TYPE, body)
         self.assertEqual(headers["Content-Transfer-Encoding"], "base64")
         self.assertEqual(int(headers["Content-Length"]), len(body))
+        self.assertEqual("Retry-After" in headers, status in (202, 503), headers)
+        self.assertGreater(int(headers.get("Retry-After", 1)), 0)
         with open(os.path.join(work, "reply.der"), "wb") as file:
             file.write(base64.b64decode(body))
         shown = text("openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", "reply.der", cwd=work)
@@ -383,14 +385,18 @@ class Remote(FullCmc, FlowTest):
         gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}, {cls.second[0]}]")
 
     def test_pending(self):
-        """S19, RFC 5272 6.13: pending with a token; another RA gets nothing for it, its own the certificate, also after kill -9"""
+        """S19, RFC 7030 4.3.2, 4.2.3, RFC 5272 6.13: 202 and pending with a token; another RA gets nothing for it, its own the
+        certificate, also after kill -9, by a query or by the same message"""
         work = self.gw.work("pending")
         self.ca.plan("waits", "echo 3", "echo later", "exit 5")
-        status, reply = self.ask(work, self.ra, pkcs10(1, self.csr(work, "/CN=waits")))
-        self.assertEqual((status, reply.status[1][0]), (200, PENDING))
+        message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=waits"))]), self.ra)
+        status, reply = self.send(work, message)
+        self.assertEqual((status, reply.status[1][0]), (202, PENDING))
         token = reply.status[1][1]
         self.gw.stop(signal.SIGKILL)
         self.gw.start()
+        status, reply = self.send(work, message)
+        self.assertEqual((status, reply.status), (202, {1: (PENDING, token)}))
         query = [control(6, QUERY, der(4, token))]
         status, reply = self.ask(work, self.second, controls=query)
         self.assertEqual((status, reply.status), (403, {6: (FAILED, BAD_REQUEST)}))
@@ -399,9 +405,14 @@ class Remote(FullCmc, FlowTest):
 
         def collected():
             self.last = self.ask(work, self.ra, controls=query)
-            return self.last[1].status[6][0] != PENDING
+            waits = self.last[1].status[6][0] == PENDING
+            self.assertEqual(self.last[0], 202 if waits else 200)
+            return not waits
         self.assertTrue(wait_until(collected, 60), self.gw.log()[-3000:])
         self.assertEqual((self.last[0], self.last[1].status), (200, {6: (SUCCESS, None)}))
+        self.assertIn("CN=waits", self.subjects(work))
+        status, reply = self.send(work, message)
+        self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
         self.assertIn("CN=waits", self.subjects(work))
         self.assertEqual(len(self.issued("CN=waits")), 1)
 

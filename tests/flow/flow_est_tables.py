@@ -70,6 +70,7 @@ SENTENCES = [
      "est_security Behind.test_s19_identity, est_conformance Binding.test_repeat"),
     ("RFC 7030 4.3.1", "MUST", "what is no Full PKI Request is rejected", "est_fullcmc Local.test_messages"),
     ("RFC 7030 4.3.2", "MUST", "200 and a PKIResponse", "est_fullcmc Local.test_enroll"),
+    ("RFC 7030 4.3.2", "", "what waits is 202 and Retry-After, as for simpleenroll", "est_fullcmc Remote.test_pending"),
     ("RFC 7030 4.3.2", "MUST", "an error is 4xx or 5xx and has a CMC body", "est_fullcmc Local.test_authorized"),
     ("RFC 7030 4.3.2", "", "where it is not served it is 501", "est_fullcmc Off.test_off"),
     ("RFC 7030 4.4", "MUST", "serverkeygen authenticates", "est_keygen Allow.test_methods"),

@@ -43,6 +43,10 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
         *outcome = (struct ra_outcome){.status = RA_REFUSED, .reason = RA_BAD_NAMES};
         return true;
     }
+    if (asked.calls == asked.pends_at) {
+        *outcome = (struct ra_outcome){.status = RA_PENDING, .retry_after = 60};
+        return true;
+    }
     if (asked.fails)
         return err_set(err, ERR_LOCAL, OPERATOR_TEXT);
     *outcome = asked.answer;

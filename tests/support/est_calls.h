@@ -28,6 +28,7 @@ struct asked {
     size_t txn_len;
     char txn[80];
     unsigned refuses_at; /* the call that is refused for its names; 0: none */
+    unsigned pends_at;   /* the call that is to wait a minute; 0: none */
     bool fails;          /* could not decide */
     bool chain_fails;    /* the CAs cannot give their chains */
     struct ra_outcome answer;

@@ -329,7 +329,7 @@ static void test_pending(void **state)
         cmc_add_pkcs10(&cmc, 5, buf_bytes(&f->csr_der));
         struct est_reply reply = send_parts(f, &cmc);
         open_answer(&reply, &answer);
-        assert_int_equal(reply.status, 200);
+        assert_int_equal(reply.status, 202);
         assert_true(said_at(&answer, 0, &said));
         assert_int_equal(said.code, EST_CMC_PENDING);
         assert_string_equal(said.token, asked.txn);

@@ -1,4 +1,4 @@
-/* fullcmc: how much of a message is taken up. */
+/* fullcmc: how much of a message is taken up, and when to come again. */
 #include "tests/support/cmc_make.h"
 #include "tests/support/est_calls.h"
 
@@ -107,11 +107,46 @@ static void test_first(void **state)
     est_reply_clear(&reply);
 }
 
+/* RFC 7030 sections 4.2.3 and 4.3.2: what waits is 202, also beside what was refused, and says when
+ * the first of it may be asked for; beside a certificate it is told in the 200 that brings that. */
+static void test_waits(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum ra_status others; /* than the one at pends_at */
+        int seconds;
+        unsigned refuses_at, pends_at;
+        int status, retry_after;
+    } rows[] = {
+        {RA_PENDING, 90, 0, 0, 202, 90}, {RA_PENDING, 90, 0, 2, 202, 60},
+        {RA_PENDING, 90, 1, 0, 202, 90}, {RA_PENDING, 0, 0, 0, 202, 30},
+        {RA_REFUSED, 90, 0, 2, 202, 60}, {RA_ISSUED, 0, 0, 2, 200, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cmc cmc = {0};
+        asked.refuses_at = rows[i].refuses_at;
+        asked.pends_at = rows[i].pends_at;
+        asked.answer =
+            (struct ra_outcome){.status = rows[i].others,
+                                .reason = rows[i].others == RA_REFUSED ? RA_OVER_QUOTA : RA_OK,
+                                .retry_after = rows[i].seconds,
+                                .cert = rows[i].others == RA_ISSUED ? f->issued : NULL};
+        cmc_add_pkcs10(&cmc, 1, buf_bytes(&f->csr_der));
+        cmc_add_pkcs10(&cmc, 2, buf_bytes(&f->csr_der));
+        struct est_reply reply = send_parts(f, &cmc);
+        assert_int_equal(reply.status, rows[i].status);
+        assert_int_equal(reply.retry_after, rows[i].retry_after);
+        assert_string_equal(reply.content_type, "application/pkcs7-mime; smime-type=CMC-response");
+        est_reply_clear(&reply);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_budget, setup, teardown),
         cmocka_unit_test_setup_teardown(test_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
