@@ -22,6 +22,7 @@ struct handle {
     struct httpc *httpc;
     CURL *curl;
     bool unwanted; /* the server has said in TLS that it does not take our certificate */
+    bool more;     /* TLS has read more than the last reply */
 };
 
 struct httpc {
@@ -34,6 +35,7 @@ struct httpc {
 /* One exchange. */
 struct exchange {
     struct httpc *httpc;
+    struct handle *handle;
     struct httpc_reply *reply;
     size_t reply_max;
     bool too_large;
@@ -76,6 +78,13 @@ bool httpc_new(const struct httpc_conf *conf, struct httpc **ret, struct err *er
     return true;
 }
 
+static void curl_open(struct handle *handle)
+{
+    handle->curl = curl_easy_init();
+    if (!handle->curl)
+        err_no_memory();
+}
+
 static void handle_free(struct handle *handle)
 {
     curl_easy_cleanup(handle->curl);
@@ -106,9 +115,7 @@ static struct handle *handle_take(struct httpc *httpc)
         return handle;
     handle = mem_zalloc(sizeof *handle);
     handle->httpc = httpc;
-    handle->curl = curl_easy_init();
-    if (!handle->curl)
-        err_no_memory();
+    curl_open(handle);
     return handle;
 }
 
@@ -167,10 +174,19 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
     return exchange->too_large ? 0 : line.len;
 }
 
+/* libcurl asks TLS for no more than the body's length. */
+static bool has_more(CURL *curl)
+{
+    const struct curl_tlssessioninfo *info = NULL;
+    return curl_easy_getinfo(curl, CURLINFO_TLS_SSL_PTR, &info) == CURLE_OK && info->internals &&
+           SSL_has_pending(info->internals) == 1;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct exchange *exchange = arg;
     struct bytes part = bytes_of(data, size * count);
+    exchange->handle->more = has_more(exchange->handle->curl);
     exchange->too_large = !buf_add(&exchange->reply->body, part);
     return exchange->too_large ? 0 : part.len;
 }
@@ -189,22 +205,9 @@ static bool set_tls(CURL *curl, struct handle *handle)
     return ok;
 }
 
-/* Whether something waits to be read on the connection that is kept: it answers no request of ours.
- * This libcurl (7.88) would take it for the answer to the next one. */
-static bool has_rest(CURL *curl)
-{
-    curl_socket_t socket = CURL_SOCKET_BAD;
-    if (curl_easy_getinfo(curl, CURLINFO_ACTIVESOCKET, &socket) != CURLE_OK ||
-        socket == CURL_SOCKET_BAD)
-        return false;
-    struct pollfd poll_fd = {.fd = socket, .events = POLLIN};
-    return poll(&poll_fd, 1, 0) != 0;
-}
-
 static bool set_limits(CURL *curl, const struct httpc_call *call, int64_t left)
 {
     long connect = left < CONNECT_MS ? (long)left : CONNECT_MS;
-    bool fresh = call->once || has_rest(curl);
     /* The thread that looks a name up may outlive the deadline: it is not waited for. */
     return curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
@@ -213,8 +216,8 @@ static bool set_limits(CURL *curl, const struct httpc_call *call, int64_t left)
            curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L) == CURLE_OK && /* the one of has_rest */
+           curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, call->once ? 1L : 0L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L) == CURLE_OK && /* the one of kept() */
            curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
 }
 
@@ -274,6 +277,33 @@ static struct curl_slist *headers_of(const struct httpc_call *call)
     return list;
 }
 
+/* The connection that the last exchange left; CURL_SOCKET_BAD: none. */
+static curl_socket_t kept(CURL *curl)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    return curl_easy_getinfo(curl, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK ? fd : CURL_SOCKET_BAD;
+}
+
+static bool is_readable(curl_socket_t fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) != 0;
+}
+
+/* What waits to be read on a connection that is kept answers no request of ours, and this libcurl
+ * (7.88) would take it for the answer to the next one. Such a connection is closed; so is one that
+ * an exchange on another has put out of sight. */
+static void close_stale(struct handle *handle, bool hidden)
+{
+    curl_socket_t fd = kept(handle->curl);
+    bool bad = fd == CURL_SOCKET_BAD ? hidden : handle->more || is_readable(fd);
+    handle->more = false;
+    if (!bad)
+        return;
+    curl_easy_cleanup(handle->curl);
+    curl_open(handle);
+}
+
 /* Whether the request line may have been written. */
 static bool has_left(CURL *curl)
 {
@@ -320,12 +350,15 @@ enum httpc_result httpc_run(struct httpc *httpc, const struct httpc_call *call,
                             struct httpc_reply *reply, struct err *err)
 {
     struct handle *handle = handle_take(httpc);
-    struct exchange exchange = {.httpc = httpc, .reply = reply};
+    struct exchange exchange = {.httpc = httpc, .handle = handle, .reply = reply};
     httpc_reply_clear(reply);
     reply->headers.max = HEADERS_MAX;
     reply->body.max = call->reply_max ? call->reply_max : REPLY_MAX;
     reply->body.secret = call->secret;
+    close_stale(handle, false);
+    bool before = kept(handle->curl) != CURL_SOCKET_BAD;
     enum httpc_result result = run(&exchange, handle, call, err);
+    close_stale(handle, before);
     handle_give(httpc, handle);
     return result;
 }
