@@ -1,16 +1,11 @@
 #include "tests/support/cmc_make.h"
+#include "tests/support/must.h"
 
 #include "base/der.h"
 #include "base/text.h"
 
 #include <openssl/cms.h>
 #include <stdlib.h>
-
-#define MUST(what)                                                                                 \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 void cmc_free(struct cmc *cmc)
 {

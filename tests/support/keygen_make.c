@@ -1,14 +1,9 @@
 #include "tests/support/keygen_make.h"
+#include "tests/support/must.h"
 
 #include "base/der.h"
 
 #include <stdlib.h>
-
-#define MUST(what)                                                                                 \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 struct buf keygen_make_der(EVP_PKEY *key, const struct keygen_attr *attrs, size_t count)
 {

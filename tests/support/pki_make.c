@@ -1,4 +1,5 @@
 #include "tests/support/pki_make.h"
+#include "tests/support/must.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -10,14 +11,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define MUST(expression)                                                                           \
-    do {                                                                                           \
-        if (!(expression)) {                                                                       \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expression);                       \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 EVP_PKEY *make_rsa(int bits)
 {

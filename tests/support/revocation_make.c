@@ -1,4 +1,5 @@
 #include "tests/support/revocation_make.h"
+#include "tests/support/must.h"
 
 #include "base/clock.h"
 
@@ -8,14 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MUST(ok)                                                                                   \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #ok);                               \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static X509_NAME *common_name(const char *text)
 {

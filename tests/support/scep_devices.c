@@ -4,6 +4,7 @@
  * usage: scep_devices FOLDER */
 #include "base/pem.h"
 #include "base/text.h"
+#include "tests/support/must.h"
 #include "tests/support/pki_make.h"
 #include "tests/support/scep_make.h"
 #include "tests/support/seed_key.h"
@@ -14,14 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MUST(expression)                                                                           \
-    do {                                                                                           \
-        if (!(expression)) {                                                                       \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expression);                       \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* How the message comes. */
 enum way {

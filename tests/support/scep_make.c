@@ -1,4 +1,5 @@
 #include "tests/support/scep_make.h"
+#include "tests/support/must.h"
 
 #include "base/der.h"
 #include "base/text.h"
@@ -10,14 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MUST(expression)                                                                           \
-    do {                                                                                           \
-        if (!(expression)) {                                                                       \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expression);                       \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 #define ATTRIBUTES_MAX 32
 #define SEGMENT 100 /* octets of one piece of a constructed OCTET STRING */

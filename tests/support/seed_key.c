@@ -1,4 +1,5 @@
 #include "tests/support/seed_key.h"
+#include "tests/support/must.h"
 
 #include <openssl/core_names.h>
 #include <openssl/param_build.h>
@@ -10,14 +11,6 @@
 
 #define PRIME_LEN 128
 #define EXPONENT 65537
-#define MUST(expression)                                                                           \
-    do {                                                                                           \
-        if (!(expression)) {                                                                       \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #expression);                       \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
 enum { N, E, D, P, Q, DP, DQ, INVERSE, NUMBERS };
 
 /* The first prime from the number of `which` on whose predecessor has no factor in common with the
