@@ -185,7 +185,8 @@ static bool confirm(const struct ra_drive *drive, struct bytes cookie, int faile
     struct store_confirm in = {.id = drive->row->id, .attempt = drive->row->attempt};
     if (up->vt->confirm && !up->vt->confirm(up, cookie, true, drive->deadline, &failed)) {
         in.failures = failed_before + 1;
-        in.again_at = clock_now() + backoff(in.failures);
+        in.again_at =
+            clock_now() + (failed.retry_after > 0 ? failed.retry_after : backoff(in.failures));
         in.reason = failed.text;
     }
     debug_boundary("confirmed");

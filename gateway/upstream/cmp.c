@@ -271,7 +271,7 @@ static bool is_done(const struct cmp_session *session, bool accept)
 static bool say_failed(struct cmp_session *session, const char *what, struct err *err)
 {
     if (session->sent && session->body < 0)
-        return err_set(err, ERR_UPSTREAM, "%s: %s", what, session->http_said.reason);
+        return relay_failed(err, what, &session->http_said);
     return err_openssl(err, ERR_UPSTREAM, "%s", what);
 }
 

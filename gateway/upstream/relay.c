@@ -226,9 +226,9 @@ static enum up_result result_of(int status)
     return UP_RETRY;
 }
 
-bool relay_failed(struct err *err, const char *url, const struct up_reply *said)
+bool relay_failed(struct err *err, const char *what, const struct up_reply *said)
 {
-    err_set(err, ERR_UPSTREAM, "%s: %s", url, said->reason);
+    err_set(err, ERR_UPSTREAM, "%s: %s", what, said->reason);
     err->retry_after = said->retry_after;
     return false;
 }

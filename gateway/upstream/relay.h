@@ -35,7 +35,7 @@ enum up_result relay_result(enum httpc_result result, const struct httpc_reply *
                             const struct err *err, struct up_reply *reply);
 /* The same of what was asked by the way, for which there is no reply: ERR_UPSTREAM with what was
  * said. Always returns false. */
-bool relay_failed(struct err *err, const char *url, const struct up_reply *said);
+bool relay_failed(struct err *err, const char *what, const struct up_reply *said);
 /* And back: err kept a request from being sent. UP_RETRY, after the time that the CA wants. */
 enum up_result relay_later(struct up_reply *reply, const struct err *err);
 /* reason is printable afterwards. */

@@ -135,10 +135,14 @@ static bool fetch_chain(struct stepca *stepca, int64_t deadline, struct err *err
     struct rest_reply middle = {0}, roots = {0};
     struct cert **certs = NULL;
     size_t count = 0;
-    struct err ignored;
+    struct err untold = {0};
     bool ok = true;
-    if (get(stepca, "/intermediates", deadline, &middle, &ignored))
+    if (get(stepca, "/intermediates", deadline, &middle, &untold)) {
         ok = rest_certs_add(&pem, json_get(json_root(middle.json), "crts"), err);
+    } else if (untold.retry_after) { /* it has them, and no time */
+        *err = untold;
+        ok = false;
+    }
     ok = ok && get(stepca, "/roots", deadline, &roots, err) &&
          rest_certs_add(&pem, json_get(json_root(roots.json), "crts"), err) &&
          relay_certs_decode(buf_bytes(&pem), &certs, &count, err);
