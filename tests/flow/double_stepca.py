@@ -63,6 +63,7 @@ def der_integer(raw):
 class StepCaDouble(Double):
     def __init__(self, port, ca, jwk_pem):
         self.started = int(time.time())
+        self.ahead = 0  # seconds, of its clock
         self.jwk_pem = jwk_pem
         self.used = set()
         self.tokens = []  # claims, of whatever came
@@ -158,7 +159,7 @@ class StepCaDouble(Double):
                 raise lacked()
             self.used.add(claims["jti"])
         key = self.key_of(provisioner, header)
-        now = time.time()
+        now = time.time() + self.ahead
         if not self.verifies(header["alg"], key, f"{parts[0]}.{parts[1]}".encode(), decode(parts[2])) or \
            claims["iss"] != provisioner["name"] or claims["exp"] < now - LEEWAY or claims["nbf"] > now + LEEWAY or \
            claims["iat"] > now + LEEWAY or not host.endswith(method) or not claims.get("sub"):

@@ -210,9 +210,10 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def finish_request(self, request, client_address):
         proxy = self.proxy
-        fault = proxy.next_connection(request)
+        fault = proxy.next_connection()
         try:
             request = self.secure(request, fault)
+            proxy.keep_connection(request)
             if fault is EARLY:
                 select.select([request], [], [], 20)
                 reset(request)
@@ -309,10 +310,13 @@ class FaultProxy:
         self.notes.append(Note(method, path, fault))
         return self.notes[-1]
 
-    def next_connection(self, request):
+    def next_connection(self):
+        with self.lock:
+            return self.connections.popleft() if self.connections else PASS
+
+    def keep_connection(self, request):
         with self.lock:
             self.live[threading.get_ident()] = request
-            return self.connections.popleft() if self.connections else PASS
 
     def forget_connection(self):
         with self.lock:
@@ -321,9 +325,9 @@ class FaultProxy:
     def hang_up(self):
         """On whoever keeps a connection."""
         with self.lock:
-            for request in self.live.values():
+            for request in filter(None, self.live.values()):
                 try:
-                    request.shutdown(socket.SHUT_RDWR)
+                    socket.socket.shutdown(request, socket.SHUT_RDWR)
                 except OSError:
                     pass
 

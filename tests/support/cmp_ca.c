@@ -8,9 +8,9 @@
  * reference). The first word of DIR/mode, read at every message: "wait N" (N polls until it
  * issues, or fewer if a later N says so), "deaf" (knows no poll but of those it told to wait),
  * "key" (a wrong key in the certificate), "subject" (a wrong subject), "next" (issued by next.pem,
- * which comes with it) and "orphan" (the same, and it does not come), "refuse". A poll that finds
- * nothing is answered with the checkAfter in DIR/after, or 1. What happens is told on stdout, a
- * line each.
+ * which comes with it) and "orphan" (the same, and it does not come), "san" (a SAN more),
+ * "expired", "serial" (that of the last one without a mode), "refuse". A poll that finds nothing is
+ * answered with the checkAfter in DIR/after, or 1. What happens is told on stdout, a line each.
  */
 #include <arpa/inet.h>
 #include <openssl/cmp.h>
@@ -92,17 +92,32 @@ static void tell(const char *what, const X509 *cert)
     OPENSSL_free(name);
 }
 
+/* One more than there are. */
+static void add_san(X509 *cert)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    GENERAL_NAME *name = a2i_GENERAL_NAME(NULL, NULL, NULL, GEN_DNS, "elsewhere.example.com", 0);
+    sk_GENERAL_NAME_push(names, name);
+    X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_REPLACE);
+    GENERAL_NAMES_free(names);
+}
+
 static X509 *issue(const struct ca *ca, const X509_REQ *req)
 {
     X509 *cert = X509_new();
     int next = is_mode(ca, "next", NULL) || is_mode(ca, "orphan", NULL);
     X509 *issuer = next ? ca->next : ca->cert;
+    static unsigned char good[12]; /* of the last one without a mistake */
     unsigned char serial[12];
     BIGNUM *number = BN_new();
     EVP_PKEY *key = is_mode(ca, "key", NULL) ? X509_get0_pubkey(ca->cert)
                                              : X509_REQ_get0_pubkey((X509_REQ *)req);
     RAND_bytes(serial, sizeof serial);
     serial[0] = 0x11;
+    if (is_mode(ca, "serial", NULL))
+        memcpy(serial, good, sizeof serial);
+    if (is_mode(ca, "", NULL))
+        memcpy(good, serial, sizeof good);
     BN_bin2bn(serial, sizeof serial, number);
     BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert));
     X509_set_version(cert, X509_VERSION_3);
@@ -112,7 +127,7 @@ static X509 *issue(const struct ca *ca, const X509_REQ *req)
         X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "O", MBSTRING_UTF8,
                                    (const unsigned char *)"Elsewhere", -1, 0, 0);
     X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 30 * 86400L);
+    X509_gmtime_adj(X509_getm_notAfter(cert), is_mode(ca, "expired", NULL) ? -30 : 30 * 86400L);
     X509_set_pubkey(cert, key);
     static const struct {
         int nid;
@@ -134,6 +149,8 @@ static X509 *issue(const struct ca *ca, const X509_REQ *req)
     int san = X509v3_get_ext_by_NID(asked, NID_subject_alt_name, -1);
     if (san >= 0)
         X509_add_ext(cert, X509v3_get_ext(asked, san), -1);
+    if (is_mode(ca, "san", NULL))
+        add_san(cert);
     sk_X509_EXTENSION_pop_free(asked, X509_EXTENSION_free);
     BN_free(number);
     X509_sign(cert, next ? ca->next_key : ca->key, EVP_sha256());
