@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "ra/challenge/challenge.h"
 #include "ra/drive.h"
 
 #include <openssl/sha.h>
@@ -212,20 +211,28 @@ static struct ra_authorization *authorize_foreign(const struct ra_case *c)
     return authorization;
 }
 
+bool ra_prove_challenge(struct store *store, const struct ra_request *request,
+                        struct challenge_verdict *ret, struct ra_outcome *outcome, struct err *err)
+{
+    bool spent = false;
+    if (!challenge_judge(store, request, ret, err) ||
+        (ret->missed && !challenge_miss(store, request, ret, &spent, err)))
+        return false;
+    if (!ret->accepted)
+        ra_refuse(outcome, RA_BAD_CHALLENGE, "%s%s",
+                  spent ? "spent now, after too many names: " : "", ret->detail);
+    return true;
+}
+
 static bool prove_challenge(struct store *store, const struct ra_request *request,
                             struct ra_authorization **ret, struct ra_outcome *outcome,
                             struct err *err)
 {
     struct challenge_verdict verdict;
-    bool spent = false;
-    if (!challenge_judge(store, request, &verdict, err) ||
-        (verdict.missed && !challenge_miss(store, request, &verdict, &spent, err)))
+    if (!ra_prove_challenge(store, request, &verdict, outcome, err))
         return false;
-    if (!verdict.accepted) {
-        ra_refuse(outcome, RA_BAD_CHALLENGE, "%s%s",
-                  spent ? "spent now, after too many names: " : "", verdict.detail);
+    if (!verdict.accepted)
         return true;
-    }
     *ret = authorize(RA_ENROLL, "challenge");
     (*ret)->spends = verdict.spends;
     memcpy((*ret)->digest, verdict.digest, sizeof verdict.digest);
