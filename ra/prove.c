@@ -339,8 +339,9 @@ static bool unchecked(const struct ra_case *c, struct err *err)
 }
 
 /* A signed message that anybody may send again gets one certificate and no other, also once that
- * was revoked or replaced: who wants another one signs anew. outcome is a refusal then, and else
- * left alone. False: could not decide. */
+ * was revoked or replaced: who wants another one signs anew, and what was signed before that counts
+ * no more, whatever has become of the later one. outcome is a refusal then, and else left alone.
+ * False: could not decide. */
 static bool judge_replay(const struct ra_case *c, struct ra_outcome *outcome, struct err *err)
 {
     struct store_request row = {0};
@@ -353,6 +354,10 @@ static bool judge_replay(const struct ra_case *c, struct ra_outcome *outcome, st
         ra_refuse(outcome, RA_UNKNOWN_TXN,
                   "the certificate that this message was signed for was revoked or replaced since; "
                   "expected a message that is signed anew");
+    else if (row.id[0] && row.created > at + SKEW_SECONDS)
+        ra_refuse(outcome, RA_UNKNOWN_TXN,
+                  "the same was asked for after this message was signed; expected a message that "
+                  "is signed anew");
     store_request_clear(&row);
     return true;
 }
