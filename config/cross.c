@@ -196,6 +196,28 @@ static void resolve_next(struct cfg_scep *scep, const struct cfg_node *node,
         cfg_fault_value(faults, ra, "is among the RAs of today", "another entry of ra");
 }
 
+static bool same_file(const struct cfg_identity *a, const struct cfg_identity *b)
+{
+    for (size_t i = 0; i < CFG_RA_ROLES; i++)
+        for (size_t k = 0; k < CFG_RA_ROLES; k++)
+            if (a->renew.pairs[i].file && b->renew.pairs[k].file &&
+                strcmp(a->renew.pairs[i].file, b->renew.pairs[k].file) == 0)
+                return true;
+    return false;
+}
+
+/* One would become the other, and its key would be lost. */
+static void check_files(const struct cfg *cfg, const struct cfg_node *ras,
+                        struct cfg_faults *faults)
+{
+    for (size_t i = 0; i < cfg->ra_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (same_file(&cfg->ras[i], &cfg->ras[k]))
+                cfg_fault(faults, cfg_node_get(cfg_node_get(ras->items[i], "renew"), "file"),
+                          "is where %s keeps a renewed pair; expected another name",
+                          cfg->ras[k].name);
+}
+
 /* The CAs that RAs ask for their own certificates. */
 static void resolve_renewals(struct cfg *cfg, const struct cfg_node *root,
                              struct cfg_faults *faults)
@@ -207,6 +229,7 @@ static void resolve_renewals(struct cfg *cfg, const struct cfg_node *root,
         if (at && upstreams && upstreams->kind == CFG_NODE_MAP && upstreams->count)
             (void)resolve_upstream(upstreams, at, &cfg->ras[i].renew.upstream, faults);
     }
+    check_files(cfg, ras, faults);
 }
 
 static void resolve_signer(struct cfg_profile *profile, const struct cfg_node *node,

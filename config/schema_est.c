@@ -140,8 +140,8 @@ const struct cfg_key cfg_est_keys[] = {
      .offset = offsetof(struct cfg_est, extensions),
      .sub = extension_keys,
      .meaning = "The extensions that csrattrs names, in place of those that follow from eku and "
-                "san. Whether a CSR may have them, san and eku say; another one may be there, and "
-                "its value is not looked at.",
+                "san. Whether a CSR may have them, san and eku say; another one may be there, with "
+                "the value that is given here, or with any if none is.",
      .count_offset = offsetof(struct cfg_est, extension_count),
      .item_size = sizeof(struct cfg_asked_extension)},
     {.name = "csrattrs_oids",

@@ -1,6 +1,7 @@
 #include "gateway/edge.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #include <openssl/x509v3.h>
@@ -16,13 +17,45 @@ static bool has_name(const struct cfg_edge_certificates *conf, const struct cert
     return false;
 }
 
-bool edge_is(const struct cfg_edge_certificates *conf, const struct cert *cert,
-             struct cert *const *along, size_t along_count)
+static bool is_listed(const struct cfg_certs *certs, const struct cert *cert)
 {
+    for (size_t i = 0; i < certs->count; i++)
+        if (bytes_equal(cert_der_get(certs->items[i]), cert_der_get(cert)))
+            return true;
+    return false;
+}
+
+/* Of a CA that issues to devices, which may have got the name. */
+static bool is_device(const struct ra_settings *settings, const struct cert *cert)
+{
+    const X509_NAME *issuer = X509_get_issuer_name(cert_x509_get(cert));
+    for (size_t i = 0; i < settings->cfg->upstream_count; i++) {
+        struct upstream *up = settings->upstreams[i];
+        const struct cfg_certs *chain = NULL;
+        struct err ignored;
+        if (up->vt->chain && up->vt->chain(up, &chain, &ignored) && chain && chain->count &&
+            X509_NAME_cmp(X509_get_subject_name(cert_x509_get(chain->items[0])), issuer) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool edge_is(const struct ra_settings *settings, const struct cert *cert, struct cert *const *along,
+             size_t along_count)
+{
+    const struct cfg_edge_certificates *conf = &settings->cfg->edge.certificates;
     struct err ignored;
     const struct trust_terms terms = {
         .extra = along, .extra_count = along_count, .at = clock_now(), .client = true};
-    return conf->trust && has_name(conf, cert) && trust_check(conf->trust, cert, &terms, &ignored);
+    if (!conf->trust || !has_name(conf, cert) || !trust_check(conf->trust, cert, &terms, &ignored))
+        return false;
+    if (is_listed(&conf->trust_certs, cert) || !is_device(settings, cert))
+        return true;
+    log_text(LOG_WARN, "edge",
+             "certificate %s of \"%s\" is no edge's: its CA issues to devices; expected CAs that "
+             "issue to edges alone in edge.certificates.trust",
+             cert_serial_get(cert), cert_names_get(cert)->subject_text);
+    return false;
 }
 
 /* One certificate as a byte sequence of structured fields, ":base64:". */

@@ -4,12 +4,14 @@
 
 #include "gateway/http.h"
 #include "gateway/tls.h"
+#include "ra/ra.h"
 
 /* Whether this is the certificate of an edge, for whoever has proved its key by TLS: it is good for
  * a client now, chains to an anchor for edges, through certificates along if need be, and has one
- * of their DNS names. */
-bool edge_is(const struct cfg_edge_certificates *conf, const struct cert *cert,
-             struct cert *const *along, size_t along_count);
+ * of their DNS names. One that an upstream CA has issued is a device's, which is logged, unless it
+ * is itself an anchor. */
+bool edge_is(const struct ra_settings *settings, const struct cert *cert, struct cert *const *along,
+             size_t along_count);
 
 /* What an edge tells. Owned. */
 struct edge_told {

@@ -320,7 +320,7 @@ static bool is_edge(void *arg, const struct cert *certificate, struct cert *cons
                     size_t along_count)
 {
     struct ra_settings *settings = front_settings(arg);
-    bool ok = edge_is(&settings->cfg->edge.certificates, certificate, along, along_count);
+    bool ok = edge_is(settings, certificate, along, along_count);
     ra_settings_free(settings);
     return ok;
 }

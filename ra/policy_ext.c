@@ -116,34 +116,46 @@ static void judge_ski(X509_EXTENSION *extension, struct policy_result *result)
     ASN1_OCTET_STRING_free(ski);
 }
 
-/* Devices are told to ask for it. */
-static bool is_asked(const struct cfg_est *est, const char *oid)
+static struct bytes value_of(X509_EXTENSION *extension)
+{
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    return bytes_of(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+}
+
+/* What devices are told to ask for; NULL: nothing of the kind. */
+static const struct cfg_asked_extension *asked(const struct cfg_est *est, const char *oid)
 {
     for (size_t i = 0; i < est->extension_count; i++)
         if (strcmp(est->extensions[i].oid, oid) == 0)
-            return true;
-    return false;
+            return &est->extensions[i];
+    return NULL;
 }
 
-/* Not one that we judge: ignored by name, or refused. */
-static void judge_other(const struct cfg_profile *profile, const char *oid,
+/* Not one that we judge: ignored by name, as devices are told to ask for it, or refused. A CA may
+ * go by the value. */
+static void judge_other(const struct cfg_profile *profile, X509_EXTENSION *extension,
                         struct policy_result *result)
 {
-    if (strcmp(oid, OID_MS_SID) != 0 &&
-        (listed(&profile->ignore_extensions, oid) || is_asked(&profile->est, oid))) {
+    char oid[POLICY_OID_MAX];
+    policy_oid(X509_EXTENSION_get_object(extension), oid);
+    const struct cfg_asked_extension *told = asked(&profile->est, oid);
+    bool never = strcmp(oid, OID_MS_SID) == 0, ignored = listed(&profile->ignore_extensions, oid);
+    if (never || (!ignored && !told)) {
+        policy_refuse(result, RA_BAD_EXTENSION, "extension %s is not allowed", oid);
+    } else if (!ignored && told->value.len &&
+               !bytes_equal(value_of(extension), buf_bytes(&told->value))) {
+        policy_refuse(result, RA_BAD_EXTENSION,
+                      "extension %s has another value than csrattrs tells", oid);
+    } else {
         size_t len = strlen(result->ignored);
         snprintf(result->ignored + len, sizeof result->ignored - len, "%s%s", len ? " " : "", oid);
-        return;
     }
-    policy_refuse(result, RA_BAD_EXTENSION, "extension %s is not allowed", oid);
 }
 
 /* Whether a value is one element and nothing after it, which OpenSSL's decoders do not ask. */
 static bool is_whole(X509_EXTENSION *extension)
 {
-    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
-    struct bytes der = bytes_of(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
-    return der_check(der, VALUE_DEPTH_MAX, VALUE_ELEMENTS_MAX);
+    return der_check(value_of(extension), VALUE_DEPTH_MAX, VALUE_ELEMENTS_MAX);
 }
 
 void policy_judge_extensions(const struct cfg_profile *profile, const struct csr *csr,
@@ -170,8 +182,7 @@ void policy_judge_extensions(const struct cfg_profile *profile, const struct csr
             judge_ski(extension, result);
             break;
         default:
-            policy_oid(object, oid);
-            judge_other(profile, oid, result);
+            judge_other(profile, extension, result);
             continue;
         }
         if (result->verdict != POLICY_REFUSE && !is_whole(extension)) {

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "ra/challenge/challenge.h"
 #include "ra/drive.h"
 
 #include <openssl/sha.h>
@@ -212,20 +211,28 @@ static struct ra_authorization *authorize_foreign(const struct ra_case *c)
     return authorization;
 }
 
+bool ra_prove_challenge(struct store *store, const struct ra_request *request,
+                        struct challenge_verdict *ret, struct ra_outcome *outcome, struct err *err)
+{
+    bool spent = false;
+    if (!challenge_judge(store, request, ret, err) ||
+        (ret->missed && !challenge_miss(store, request, ret, &spent, err)))
+        return false;
+    if (!ret->accepted)
+        ra_refuse(outcome, RA_BAD_CHALLENGE, "%s%s",
+                  spent ? "spent now, after too many names: " : "", ret->detail);
+    return true;
+}
+
 static bool prove_challenge(struct store *store, const struct ra_request *request,
                             struct ra_authorization **ret, struct ra_outcome *outcome,
                             struct err *err)
 {
     struct challenge_verdict verdict;
-    bool spent = false;
-    if (!challenge_judge(store, request, &verdict, err) ||
-        (verdict.missed && !challenge_miss(store, request, &verdict, &spent, err)))
+    if (!ra_prove_challenge(store, request, &verdict, outcome, err))
         return false;
-    if (!verdict.accepted) {
-        ra_refuse(outcome, RA_BAD_CHALLENGE, "%s%s",
-                  spent ? "spent now, after too many names: " : "", verdict.detail);
+    if (!verdict.accepted)
         return true;
-    }
     *ret = authorize(RA_ENROLL, "challenge");
     (*ret)->spends = verdict.spends;
     memcpy((*ret)->digest, verdict.digest, sizeof verdict.digest);
@@ -332,8 +339,9 @@ static bool unchecked(const struct ra_case *c, struct err *err)
 }
 
 /* A signed message that anybody may send again gets one certificate and no other, also once that
- * was revoked or replaced: who wants another one signs anew. outcome is a refusal then, and else
- * left alone. False: could not decide. */
+ * was revoked or replaced: who wants another one signs anew, and what was signed before that counts
+ * no more, whatever has become of the later one. outcome is a refusal then, and else left alone.
+ * False: could not decide. */
 static bool judge_replay(const struct ra_case *c, struct ra_outcome *outcome, struct err *err)
 {
     struct store_request row = {0};
@@ -346,6 +354,10 @@ static bool judge_replay(const struct ra_case *c, struct ra_outcome *outcome, st
         ra_refuse(outcome, RA_UNKNOWN_TXN,
                   "the certificate that this message was signed for was revoked or replaced since; "
                   "expected a message that is signed anew");
+    else if (row.id[0] && row.created > at + SKEW_SECONDS)
+        ra_refuse(outcome, RA_UNKNOWN_TXN,
+                  "the same was asked for after this message was signed; expected a message that "
+                  "is signed anew");
     store_request_clear(&row);
     return true;
 }

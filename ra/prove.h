@@ -4,6 +4,7 @@
 #define RA_PROVE_H
 
 #include "ra/anchor.h"
+#include "ra/challenge/challenge.h"
 #include "ra/ra.h"
 
 struct ra_authorization;
@@ -41,6 +42,12 @@ void ra_case_clear(struct ra_case *c);
 bool ra_prove(struct ra_case *c, struct ra_authorization **ret, struct ra_outcome *outcome,
               struct err *err) MUST_USE;
 void ra_authorization_free(struct ra_authorization *authorization);
+
+/* Judges what the request carries as a challenge; names that a right one is not for are counted.
+ * outcome is a refusal unless it is accepted. False: could not decide. */
+bool ra_prove_challenge(struct store *store, const struct ra_request *request,
+                        struct challenge_verdict *ret, struct ra_outcome *outcome,
+                        struct err *err) MUST_USE;
 
 const char *ra_authorization_by(const struct ra_authorization *authorization); /* for audit */
 enum ra_op ra_authorization_op(const struct ra_authorization *authorization);

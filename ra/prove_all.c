@@ -1,20 +1,16 @@
 #include "ra/prove_all.h"
 
-#include "ra/challenge/challenge.h"
-
 /* The challenge is spent by the same order. */
 static bool add_challenge(struct ra_case *c, struct ra_authorization **ret,
                           struct ra_outcome *outcome, struct err *err)
 {
     struct challenge_verdict verdict;
-    bool ok = challenge_judge(c->store, c->request, &verdict, err);
+    bool ok = ra_prove_challenge(c->store, c->request, &verdict, outcome, err);
     if (ok && verdict.accepted) {
         if (verdict.spends)
             ra_authorization_spend(*ret, verdict.digest);
         return true;
     }
-    if (ok)
-        ra_refuse(outcome, RA_BAD_CHALLENGE, "%s", verdict.detail);
     ra_authorization_free(*ret);
     *ret = NULL;
     return ok;

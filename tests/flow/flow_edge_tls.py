@@ -65,7 +65,8 @@ class Pretenders(EstFlow):
         cls.ca = Ca(gw.top, "edges", "/CN=Edges")
         cls.edge = cls.ca.issue("edge", "/CN=edge", [CLIENT_AUTH, san(NAME)])
         cls.lone = Ca(gw.top, "lone", "/CN=Lone").issue("lone", "/CN=lone", [CLIENT_AUTH, san(NAME)])
-        gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{cls.ca.cert}, {cls.lone[0]}], names: [{NAME}, edge-2.example.com]}}}}\n")
+        trust = f"{cls.ca.cert}, {cls.lone[0]}, ca/issuing.pem"
+        gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{trust}], names: [{NAME}, edge-2.example.com]}}}}\n")
         gw.edit(r"est: +\{", "est: {keygen: allow, ")
 
     told = flow_edge.Behind.told
@@ -125,6 +126,18 @@ class Pretenders(EstFlow):
         self.assertEqual(self.status(request("simpleenroll", csr, self.told(victim[0]))), 401)
         self.assertEqual(self.renew(mine, own, self.told(victim[0])), 200, "the device's own counts")
         self.assertEqual(len(self.issued("told-3")), 1)
+
+    def test_device_with_name(self):
+        """A device that got an edge's name is no edge, even where its CA is listed; what is listed itself is an edge's,
+        whoever issued it."""
+        victim, csr = self.device("told-7")
+        work = self.gw.work("pretender")
+        mine = self.enroll(work, "/CN=pretender", extensions=[san(NAME)])
+        self.assertEqual(self.renew(mine, csr, self.told(victim[0])), 403)
+        self.gw.log_line("is no edge's")
+        self.gw.edit(r"ca/issuing\.pem\], names", f"ca/issuing.pem, {mine[0]}], names")
+        self.reload()
+        self.assertEqual(self.renew(mine, csr, self.told(victim[0])), 200)
 
     def test_name_taken_out(self):
         """A reload that takes a name out ends the edge's word, on a connection that it has open."""

@@ -404,6 +404,32 @@ static void test_misses(void **state)
     ra_outcome_clear(&outcome);
 }
 
+/* So is one who has a certificate besides, where both are needed. */
+static void test_misses_both(void **state)
+{
+    static const char *const subjects[] = {"CN=a", "CN=b", "CN=r1"};
+    struct world *w = *state;
+    char secret[CHALLENGE_LEN + 1];
+    const struct make_spec spec = {
+        .subject = "CN=registrar", .not_before = NOW - DAY, .not_after = NOW + DAY};
+    struct cert *registrar = make_cert(&spec, w->other_key, NULL, NULL);
+    w->profiles[0].challenge.mismatches = 2;
+    w->profiles[0].registrars = (struct cfg_certs){&registrar, 1};
+    world_mint(w, "CN=r1", secret);
+    for (unsigned i = 0; i < 3; i++) {
+        struct csr *csr = world_csr(subjects[i], NULL, w->key);
+        struct ra_request request = world_request(w, csr);
+        request.evidence.holder = registrar;
+        request.evidence.both = true;
+        request.evidence.challenge = bytes_str(secret);
+        world_refused(w, &request, RA_BAD_CHALLENGE);
+        csr_free(csr);
+        assert_int_equal(world_audited(w, "challenge-burnt"), i > 0);
+    }
+    w->profiles[0].registrars = (struct cfg_certs){0};
+    cert_free(registrar);
+}
+
 /* Who has no challenge spends none: neither with one that is a little different, nor with one of
  * another profile, nor with one whose time is over. 0 lets everybody go on. */
 static void test_no_misses(void **state)
@@ -441,10 +467,10 @@ static void test_no_misses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_fixed),         TEST(test_kinds), TEST(test_secret),   TEST(test_one_time),
-        TEST(test_other_profile), TEST(test_uses),  TEST(test_bound),    TEST(test_user),
-        TEST(test_not_minted),    TEST(test_given), TEST(test_spelling), TEST(test_misses),
-        TEST(test_no_misses),
+        TEST(test_fixed),         TEST(test_kinds),       TEST(test_secret),   TEST(test_one_time),
+        TEST(test_other_profile), TEST(test_uses),        TEST(test_bound),    TEST(test_user),
+        TEST(test_not_minted),    TEST(test_given),       TEST(test_spelling), TEST(test_misses),
+        TEST(test_no_misses),     TEST(test_misses_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,6 +124,35 @@ static void test_asked_extensions(void **state)
     EVP_PKEY_free(key);
 }
 
+/* One that csrattrs names with a value is there with that value or not at all: a CA may go by it,
+ * as one of Microsoft's does by a template's name. ignore_extensions names what may have any. */
+static void test_asked_value(void **state)
+{
+    static const char *const user[] = {"1.3.6.1.4.1.311.20.2", "DER:1e080055007300650072", NULL},
+                             *const admin[] = {"1.3.6.1.4.1.311.20.2", "DER:1e0400430041", NULL};
+    static uint8_t told[] = {0x1e, 8, 0, 'U', 0, 's', 0, 'e', 0, 'r'};
+    char *ignored[] = {"1.3.6.1.4.1.311.20.2"};
+    struct cfg_asked_extension asked[] = {
+        {.oid = "1.3.6.1.4.1.311.20.2", .value = {.ptr = told, .len = sizeof told}}};
+    struct cfg_profile asking = profile;
+    EVP_PKEY *key = make_ec("P-256");
+    (void)state;
+    asking.est.extensions = asked;
+    asking.est.extension_count = 1;
+    for (unsigned i = 0; i < 4; i++) {
+        const struct make_spec spec = {.subject = "CN=r1", .extensions = i % 2 ? admin : user};
+        struct csr *csr = make_csr(&spec, key);
+        struct policy_result result;
+        asking.ignore_extensions = (struct cfg_strings){ignored, i / 2};
+        policy_judge(&asking, csr, &result);
+        assert_int_equal(result.verdict, i == 1 ? POLICY_REFUSE : POLICY_ALLOW);
+        if (i == 1)
+            assert_int_equal(result.reason, RA_BAD_EXTENSION);
+        csr_free(csr);
+    }
+    EVP_PKEY_free(key);
+}
+
 /* Of several patterns for one attribute each has a value, and each value has a pattern. */
 static void test_several_patterns(void **state)
 {
@@ -167,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_asked_extensions),
+        cmocka_unit_test(test_asked_value),
         cmocka_unit_test(test_several_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

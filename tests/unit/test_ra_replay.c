@@ -101,10 +101,31 @@ static void test_anew(void **state)
     message_close(&m);
 }
 
+/* Nor does the old message get another one where the CA refused what was signed anew. */
+static void test_refused_since(void **state)
+{
+    struct world *w = *state;
+    struct message m = message_open(w);
+    struct cert *first = world_issue(w, &m.request);
+    revoke(w, first);
+    clock_set(NOW + 3600);
+    m.request.evidence.signed_at = NOW + 3600;
+    w->ca[0].submit = UP_REFUSED;
+    world_refused(w, &m.request, RA_UPSTREAM_REFUSED);
+    w->ca[0].submit = UP_ISSUED;
+    m.request.evidence.signed_at = NOW;
+    world_refused(w, &m.request, RA_UNKNOWN_TXN);
+    m.request.evidence.signed_at = NOW + 3600;
+    cert_free(world_issue(w, &m.request));
+    cert_free(first);
+    message_close(&m);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_revoked), TEST(test_anew)};
+    const struct CMUnitTest tests[] = {TEST(test_revoked), TEST(test_anew),
+                                       TEST(test_refused_since)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
