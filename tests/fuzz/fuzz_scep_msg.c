@@ -7,13 +7,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A message that is accepted is whole; one that is refused can be answered or leaves nothing. */
-static void parse(struct bytes der)
+static void parse(struct bytes der, bool md5)
 {
     struct scep_msg *msg = NULL;
     struct err err = {0};
     enum scep_fail fail = SCEP_BAD_TIME;
     bool partial;
-    bool ok = scep_msg_parse(der, &msg, &partial, &fail, &err);
+    bool ok = md5 ? scep_msg_parse_md5(der, &msg, &partial, &fail, &err)
+                  : scep_msg_parse(der, &msg, &partial, &fail, &err);
     if (!ok && (err.kind != ERR_PEER || !err.text[0]))
         abort();
     if ((ok || partial) != (msg != NULL))
@@ -46,7 +47,8 @@ static void decode(struct bytes der)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    parse(bytes_of(data, size));
+    parse(bytes_of(data, size), false);
+    parse(bytes_of(data, size), true);
     decode(bytes_of(data, size));
     if (ERR_peek_error())
         abort();
