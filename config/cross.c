@@ -284,16 +284,29 @@ static bool same_socket(const struct cfg_url *a, const struct cfg_url *b)
             strcmp(b->host, any) == 0);
 }
 
-/* Certificates are proved by TLS; without it, an edge must say that it did so. */
+/* Whether nobody is between the peer and a listener here. */
+static bool is_near(const struct cfg_url *url)
+{
+    return url->local || strncmp(url->host, "127.", 4) == 0 || strcmp(url->host, "::1") == 0;
+}
+
+/* Certificates are proved by TLS; without it, an edge must say that it did so, and by a way on
+ * which nobody else can. */
 static void check_est(const struct cfg *cfg, const struct cfg_node *listen,
                       struct cfg_faults *faults)
 {
     const struct cfg_node *list = list_get(listen, "est");
-    for (size_t i = 0; list && i < cfg->listen.est.count; i++)
-        if (cfg->listen.est.items[i].host && !cfg->listen.est.items[i].tls &&
-            !cfg->edge.client_cert.count)
+    for (size_t i = 0; list && i < cfg->listen.est.count; i++) {
+        const struct cfg_url *url = &cfg->listen.est.items[i];
+        if (!url->host || url->tls)
+            continue;
+        if (!cfg->edge.client_cert.count)
             cfg_fault_value(faults, list->items[i], "is not https",
                             "https, or an edge in front (edge.client_cert)");
+        else if (!is_near(url))
+            cfg_fault_value(faults, list->items[i], "is not https",
+                            "https and edge.certificates, or a unix socket or loopback address");
+    }
 }
 
 /* A certificate that chains to an edge's anchors is an edge's if it has the name: devices, who may

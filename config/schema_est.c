@@ -107,8 +107,9 @@ const struct cfg_key cfg_est_keys[] = {
      .type = CFG_CUSTOM,
      .offset = 0,
      .def = "[der, pem, no-media-type]",
-     .meaning = "What is accepted, and counted, though RFC 8951 does not have it: a CSR in DER or "
-                "PEM instead of base64, and a request without a media type.",
+     .meaning =
+         "What is accepted, and counted, though RFC 8951 does not have it: a body in DER, a CSR in "
+         "PEM, and a request without a media type.",
      .form = "none, or a list of der, pem, no-media-type",
      .json = "{\"oneOf\": [{\"const\": \"none\"}, " JSON_WORDS3("der", "pem", "no-media-type") "]}",
      .read = cfg_read_lenient},

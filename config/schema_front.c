@@ -24,7 +24,9 @@ const struct cfg_key cfg_listen_keys[] = {
     {.name = "est",
      .type = CFG_CUSTOM,
      .offset = offsetof(struct cfg_listen, est),
-     .meaning = "Where EST is served; by http only behind an edge (edge.client_cert).",
+     .meaning = "Where EST is served; by http only behind an edge (edge.client_cert), on a unix "
+                "socket or a "
+                "loopback address.",
      .form = "a list, each item http[s]://ADDRESS:PORT or http[s]://unix:PATH",
      .json = JSON_URLS("https?"),
      .read = cfg_read_urls,

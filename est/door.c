@@ -6,6 +6,7 @@
 #include "est/csrattrs.h"
 #include "est/fullcmc.h"
 #include "est/keygen.h"
+#include "est/lenient.h"
 #include "est/outcome.h"
 #include "est/renewal.h"
 #include "est/sign.h"
@@ -415,33 +416,14 @@ static bool may_try(const struct est_call *call, struct est_reply *reply)
     return false;
 }
 
-static void note_leniency(const struct est_call *call, struct est_reply *reply)
-{
-    enum est_layout layout = est_body_layout(call->body);
-    reply->lenient[EST_LENIENT_DER] = layout == EST_LAYOUT_DER;
-    reply->lenient[EST_LENIENT_PEM] = layout == EST_LAYOUT_PEM;
-    reply->lenient[EST_LENIENT_NO_TYPE] = bytes_trim(call->content_type).len == 0;
-}
-
 /* RFC 8951 section 3, where the profile insists on it. */
 static bool is_exact(const struct est_call *call, struct est_reply *reply)
 {
-    static const char *const details[EST_LENIENT_COUNT] = {
-        [EST_LENIENT_DER] = "a body of DER instead of base64",
-        [EST_LENIENT_PEM] = "a body of PEM instead of base64",
-        [EST_LENIENT_NO_TYPE] = "no media type",
-    };
-    note_leniency(call, reply);
-    for (unsigned i = 0; i < EST_LENIENT_COUNT; i++) {
-        if (!reply->lenient[i] || !call->profile->est.strict[i])
-            continue;
-        memset(reply->lenient, 0, sizeof reply->lenient);
-        bool type = i == EST_LENIENT_NO_TYPE;
-        refuse(reply, type ? 415 : 400, type ? "bad-media-type" : "bad-request", details[i]);
-        return false;
-    }
-    memset(reply->lenient, 0, sizeof reply->lenient);
-    return true;
+    bool lenient[EST_LENIENT_COUNT];
+    const struct est_lenient_refusal *refusal = est_lenient_find(call, lenient);
+    if (refusal)
+        refuse(reply, refusal->status, refusal->reason, refusal->detail);
+    return !refusal;
 }
 
 /* RFC 7030 section 4.4.1: of a key that is made, the CSR's own key and signature are ignored. Where
@@ -475,7 +457,7 @@ static void enroll(struct ra *ra, const struct est_call *call, struct est_reply 
     } else if (!est_binding_check(&call->profile->est, csr, call->binding, &err)) {
         refuse(reply, 400, "bad-binding", err.text);
     } else if (has_credential(call, csr, reply)) {
-        note_leniency(call, reply);
+        (void)est_lenient_find(call, reply->lenient);
         snprintf(reply->note.subject, sizeof reply->note.subject, "%s",
                  csr_names_get(csr)->subject_text);
         submit(ra, call, csr, &wrap, reply);
@@ -533,16 +515,6 @@ void est_door_handle(struct ra *ra, const struct est_call *call, struct est_repl
     default:
         refuse(reply, 501, "not-implemented", "an optional operation that is not served");
     }
-}
-
-const char *est_lenient_name(enum cfg_lenient lenient)
-{
-    static const char *const names[EST_LENIENT_COUNT] = {
-        [EST_LENIENT_DER] = "der",
-        [EST_LENIENT_PEM] = "pem",
-        [EST_LENIENT_NO_TYPE] = "no-media-type",
-    };
-    return names[lenient];
 }
 
 void est_reply_clear(struct est_reply *reply)

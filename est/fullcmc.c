@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "est/body.h"
 #include "est/cmc_reply.h"
+#include "est/lenient.h"
 #include "est/outcome.h"
 #include "ra/chain.h"
 
@@ -453,8 +454,10 @@ static void open_message(struct session *s)
                    "the signer is no registrar, and certificates do not count (auth)");
     else if (!est_cmc_parse(buf_bytes(&s->message.content), &s->data, &err))
         refuse_all(s, 400, EST_CMC_BAD_REQUEST, err.text);
-    else
+    else {
+        (void)est_lenient_find(s->call, s->reply->lenient);
         work(s);
+    }
     buf_free(&der);
 }
 
@@ -513,10 +516,14 @@ void est_fullcmc(struct ra *ra, const struct est_call *call, struct est_reply *r
                           .reply = reply,
                           .started = clock_mono_ms(),
                           .wait_ms = longest_wait(call->settings->cfg)};
-    if (is_cmc(call->content_type))
-        open_message(s);
-    else
+    bool lenient[EST_LENIENT_COUNT];
+    const struct est_lenient_refusal *refusal = est_lenient_find(call, lenient);
+    if (!is_cmc(call->content_type))
         refuse_all(s, 415, EST_CMC_BAD_REQUEST, "the media type is not application/pkcs7-mime");
+    else if (refusal)
+        refuse_all(s, refusal->status, EST_CMC_BAD_REQUEST, refusal->detail);
+    else
+        open_message(s);
     finish(s);
     for (size_t i = 0; i < s->issued_count; i++)
         cert_free(s->issued[i]);

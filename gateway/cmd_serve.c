@@ -269,21 +269,6 @@ static void log_ready(const struct cfg *cfg)
     log_end(&line);
 }
 
-/* What devices say there, and who an edge says they are, can be read and changed on its way. */
-static void warn_plain(const struct cfg *cfg)
-{
-    for (size_t i = 0; i < cfg->listen.est.count; i++) {
-        const struct cfg_url *url = &cfg->listen.est.items[i];
-        bool near =
-            url->local || strncmp(url->host, "127.", 4) == 0 || strcmp(url->host, "::1") == 0;
-        if (!url->tls && !near)
-            log_text(LOG_WARN, "listen",
-                     "EST is served by http on %s:%u: keep others off that network, or use https "
-                     "and edge.certificates",
-                     url->host, url->port);
-    }
-}
-
 /* Signals, one at a time, until one says to end; the watchdog's heartbeat in between. */
 static void wait_for_end(struct gateway *gateway, const sigset_t *signals)
 {
@@ -370,7 +355,6 @@ int cmd_serve(int argc, char **argv)
         return code;
     }
     log_ready(settings->cfg);
-    warn_plain(settings->cfg);
     service_notify("READY=1");
     wait_for_end(&gateway, &signals);
     service_notify("STOPPING=1");

@@ -366,6 +366,45 @@ class Anchored(FullCmc, FlowTest):
         self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
 
 
+class Strict(FullCmc, FlowTest):
+    """est.lenient, once as it is and once as none; a message in DER, and one without a media type."""
+
+    @classmethod
+    def configure(cls, gw):
+        cls.ra = cls.registrar(gw, "registrar")
+        gw.edit(r"(labels: \[[^]]*\],)", r"\1 fullcmc: allow,")
+        gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}]")
+
+    def post(self, work, body, *flags):
+        with open(os.path.join(work, "raw"), "wb") as file:
+            file.write(body)
+        status = text("curl", "-sS", "--cacert", self.gw.root, "-o", "body", "-w", "%{http_code} %{content_type}",
+                      "--data-binary", "@raw", *flags, f"{self.gw.est_url}/fullcmc", cwd=work)
+        self.assertIn(RESPONSE_TYPE, status, "with a CMC body, whatever it is")
+        return int(status[:3])
+
+    def counted(self):
+        return [self.gw.metric(f'scepter_est_lenient_total.kind="{kind}"') for kind in ("der", "pem", "no-media-type")]
+
+    def test_strict(self):
+        """RFC 8951 3: a message in DER or without a media type is read and counted, or refused where the profile insists"""
+        work = self.gw.work("strict")
+        message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=lenient"))]), self.ra)
+        rows = [(message, ["-H", "Content-Type: application/pkcs7-mime"], 400), (base64.b64encode(message), ["-H", "Content-Type:"], 415),
+                (base64.b64encode(message), ["-H", "Content-Type: application/pkcs7-mime"], 200)]
+        self.assertEqual([self.post(work, body, *flags) for body, flags, _ in rows], [200] * 3)
+        self.assertTrue(wait_until(lambda: self.counted() == [1, 0, 1]), self.counted())
+        self.assertEqual(self.post(work, b"-----BEGIN CMS-----\n" + base64.encodebytes(message) + b"-----END CMS-----\n",
+                                   "-H", "Content-Type: application/pkcs7-mime"), 400, "PEM is none of a CMC message's forms")
+        self.gw.edit(r"fullcmc: allow,", "fullcmc: allow, lenient: none,")
+        generation = self.gw.metric("scepter_generation ")
+        self.gw.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.gw.metric("scepter_generation ") > generation))
+        for body, flags, wanted in rows:
+            self.assertEqual(self.post(work, body, *flags), wanted, flags)
+        self.assertEqual(self.counted(), [1, 0, 1])
+
+
 class Off(FullCmc, FlowTest):
     def test_off(self):
         """RFC 7030 4.3.2: where it is not served it is 501"""
