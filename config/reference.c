@@ -27,7 +27,7 @@ struct page {
     struct {
         const struct cfg_key *keys;
         char where[WHERE_MAX]; /* its heading */
-    } printed[SHARED_MAX]; /* tables, which several kinds have and some by another name */
+    } printed[SHARED_MAX];     /* tables, which several kinds have and some by another name */
     size_t printed_count;
 };
 
