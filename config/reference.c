@@ -24,8 +24,11 @@ static const char intro[] =
 struct page {
     struct buf *out;
     bool room;
-    const struct cfg_key *shared[SHARED_MAX]; /* tables that several kinds have, printed already */
-    size_t shared_count;
+    struct {
+        const struct cfg_key *keys;
+        char where[WHERE_MAX]; /* its heading */
+    } printed[SHARED_MAX];     /* tables, which several kinds have and some by another name */
+    size_t printed_count;
 };
 
 static void put(struct page *page, const char *text)
@@ -62,6 +65,23 @@ static void where_below(const char *where, const struct cfg_key *key, char ret[W
     snprintf(ret, WHERE_MAX, "%s%s%s%s", where, *where ? "." : "", key->name, behind);
 }
 
+/* The heading under which the table stands; NULL if it was not printed yet. */
+static const char *printed_at(const struct page *page, const struct cfg_key *keys)
+{
+    for (size_t i = 0; i < page->printed_count; i++)
+        if (page->printed[i].keys == keys)
+            return page->printed[i].where;
+    return NULL;
+}
+
+static void note_printed(struct page *page, const struct cfg_key *keys, const char *where)
+{
+    if (page->printed_count == SHARED_MAX)
+        return;
+    page->printed[page->printed_count].keys = keys;
+    snprintf(page->printed[page->printed_count++].where, WHERE_MAX, "%s", where);
+}
+
 static void put_row(struct page *page, const char *where, const struct cfg_key *key)
 {
     struct buf form = {0};
@@ -72,11 +92,12 @@ static void put_row(struct page *page, const char *where, const struct cfg_key *
     put(page, "` | ");
     put_cell(page, buf_str(&form));
     if (key->sub) {
+        const char *at = printed_at(page, key->sub);
         where_below(where, key, below);
         put(page, ", see [");
-        put(page, below);
+        put(page, at ? at : below);
         put(page, "](");
-        put_anchor(page, below);
+        put_anchor(page, at ? at : below);
         put(page, ")");
     }
     put(page, " | ");
@@ -100,17 +121,6 @@ static void put_heading(struct page *page, const char *heading)
     put(page, "\n\n| key | value | default | meaning |\n|---|---|---|---|\n");
 }
 
-/* Whether the table was printed before; it is the same wherever it stands. */
-static bool is_printed(struct page *page, const struct cfg_key *keys)
-{
-    for (size_t i = 0; i < page->shared_count; i++)
-        if (page->shared[i] == keys)
-            return true;
-    if (page->shared_count < SHARED_MAX)
-        page->shared[page->shared_count++] = keys;
-    return false;
-}
-
 /* A table and, below it, the tables of its sections. */
 static void put_table(struct page *page, const char *where, const struct cfg_key *keys)
 {
@@ -118,9 +128,10 @@ static void put_table(struct page *page, const char *where, const struct cfg_key
         put_row(page, where, key);
     for (const struct cfg_key *key = keys; key->name; key++) {
         char below[WHERE_MAX];
-        if (!key->sub || is_printed(page, key->sub))
+        if (!key->sub || printed_at(page, key->sub))
             continue;
         where_below(where, key, below);
+        note_printed(page, key->sub, below);
         put_heading(page, below);
         put_table(page, below, key->sub);
     }
