@@ -3,6 +3,7 @@
 #include "base/text.h"
 
 #include <arpa/inet.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,6 +281,7 @@ bool names_parse_text(const char *subject, const char *const *sans, size_t san_c
     bool ok = false;
     if (!name || !list)
         err_no_memory();
+    ERR_clear_error(); /* what is complained of is to be of this text alone */
     if (subject && !subject_from_text(subject, name, err))
         goto out;
     for (size_t i = 0; i < san_count; i++) {

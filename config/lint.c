@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "config/renewed.h"
 
+#include <openssl/err.h>
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ static void lint_pair(const struct cfg *cfg, const struct cfg_pair *pair,
         cfg_fault(
             warnings, node,
             "warning: has the key of the TLS server; whoever finds a flaw in one use has both");
+    ERR_clear_error(); /* keys of two kinds, which nobody shall hear of later */
 }
 
 static void lint_ra(const struct cfg *cfg, size_t index, const struct cfg_node *node,

@@ -23,7 +23,13 @@ void cli_complain(const struct cli *cli, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    text_escape(bytes_str(text), sizeof text, &safe);
+    for (const char *p = text;; p++) { /* a person reads it: quotes stay as they are */
+        size_t len = strcspn(p, "\"");
+        text_escape(bytes_of(p, len), len, &safe);
+        p += len;
+        if (!*p || !buf_add_u8(&safe, '"'))
+            break;
+    }
     fprintf(stderr, "scepter %s: %s\n", cli->name, buf_str(&safe));
     buf_free(&safe);
 }
@@ -46,11 +52,11 @@ static void all_options(const struct option *mine, struct option *list)
 bool cli_parse(struct cli *cli, int argc, char **argv)
 {
     struct option list[OPTIONS_MAX + 4];
-    int option;
+    int option, index = 0;
     all_options(cli->options, list);
     cli->conf = DEFAULT_CONF;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "c:", list, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:", list, &index)) != -1) {
         switch (option) {
         case 'c':
             cli->conf = optarg;
@@ -68,7 +74,8 @@ bool cli_parse(struct cli *cli, int argc, char **argv)
         default:
             if (cli->take && cli->take(option, optarg, cli->arg))
                 break;
-            cli_complain(cli, "\"%s\" will not do here", optarg ? optarg : "");
+            cli_complain(cli, "--%s \"%s\" will not do; --help tells what will", list[index].name,
+                         optarg ? optarg : "");
             return false;
         }
     }

@@ -25,8 +25,8 @@ static const char usage[] =
     "commas\n"
     "                  or by repeating. A challenge bound to a subject alone allows no SAN; bound\n"
     "                  to SANs alone it leaves the subject to the profile\n"
-    "  --ttl TIME      how long it lives (the profile's challenge.ttl)\n"
-    "  --uses N        how often it may be used (the profile's challenge.uses)\n";
+    "  --ttl TIME      how long it lives, such as 30m, 8h or 7d (the profile's challenge.ttl)\n"
+    "  --uses N        how often it may be used, at most 1000000 (the profile's challenge.uses)\n";
 
 static const struct option options[] = {
     {"profile", required_argument, NULL, 'p'}, {"subject", required_argument, NULL, 's'},

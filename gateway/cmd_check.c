@@ -62,6 +62,10 @@ int cmd_check(int argc, char **argv)
     cli.arg = &what;
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
+    if (optind != argc) {
+        cli_complain(&cli, "\"%s\" is not expected; -c FILE names the configuration", argv[optind]);
+        return CMD_USAGE;
+    }
     if (what)
         return print(what == 'r' ? cfg_reference_write : cfg_schema_write);
     bool ok = cfg_load(cli.conf, wire_kinds(), &cfg, &faults);

@@ -342,7 +342,7 @@ int cmd_serve(int argc, char **argv)
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
     if (optind != argc) {
-        fputs(usage, stderr);
+        cli_complain(&cli, "\"%s\" is not expected; -c FILE names the configuration", argv[optind]);
         return CMD_USAGE;
     }
     /* Blocked before any thread starts: they are taken one at a time below. */

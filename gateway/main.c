@@ -29,9 +29,11 @@ static void print_usage(FILE *out)
     fputs("usage: scepter COMMAND [OPTION]...\n\n", out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].does);
-    fputs("\n`scepter COMMAND --help` tells more. Exit codes: 0 done, 1 refused or invalid, 2 "
-          "usage,\n"
-          "3 could not reach the gateway or the store.\n",
+    fputs("\n`scepter COMMAND --help` tells more. -c FILE is the configuration, scepter.yaml in "
+          "this folder\n"
+          "if there is none. Exit codes: 0 done, 1 refused or invalid, 2 usage, 3 could not reach "
+          "the\n"
+          "gateway or the store.\n",
           out);
 }
 
