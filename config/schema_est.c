@@ -183,7 +183,7 @@ const struct cfg_key cfg_est_keys[] = {
      .offset = offsetof(struct cfg_est, fullcmc),
      .words = fullcmc_words,
      .def = "off",
-     .meaning = "Whether other RAs, which registrars lists, enroll by Full CMC (RFC 7030 section "
+     .meaning = "Whether other RAs, by registrars or cmc_ra, enroll by Full CMC (RFC 7030 section "
                 "4.3); certificates of the profile renew by it."},
     {.name = "signer",
      .type = CFG_CUSTOM,

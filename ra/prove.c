@@ -290,8 +290,11 @@ static bool prove_holder(const struct ra_case *c, struct ra_authorization **ret,
         if (outcome->status != RA_REFUSED)
             *ret = authorize_foreign(c);
     } else if (request->op == RA_RENEW) {
+        const struct cert *holder = request->evidence.holder;
         ra_refuse(outcome, RA_BAD_RENEWAL,
-                  "the certificate presented is not one that was issued for this profile%s%.150s",
+                  "the certificate presented (%.100s) is not one that was issued for this "
+                  "profile%s%.150s",
+                  holder ? cert_names_get(holder)->subject_text : "none",
                   c->foreign.detail[0] ? ": " : "", c->foreign.detail);
     }
     return true;

@@ -128,6 +128,8 @@ static bool add_eku(struct buf *out, const struct csr *csr, const struct cfg_pro
     struct bytes value = requested(csr, NID_ext_key_usage);
     struct buf list = {0};
     bool ok = true;
+    if (!value.ptr && profile->own && !profile->eku.count)
+        return true; /* an RA has what it had */
     if (!value.ptr) {
         for (size_t i = 0; i < profile->eku.count && ok; i++)
             ok = add_oid_text(&list, profile->eku.items[i]);

@@ -74,6 +74,7 @@ class Renewal(FlowTest):
         self.assertEqual(text("openssl", "x509", "-in", renewed, "-noout", "-pubkey"),
                          text("openssl", "pkey", "-in", renewed, "-pubout"))
         self.wait_for(lambda: not os.path.exists(renewed + ".key"))
+        self.assertNotIn("Extended Key Usage", text("openssl", "x509", "-in", renewed, "-noout", "-text"))  # as before
         return renewed
 
 
