@@ -130,8 +130,8 @@ class Security(EstFlow):
         for name, command, reason in (
                 ("e3", [*rsa, "rsa_keygen_bits:2048", "-pkeyopt", "rsa_keygen_pubexp:3"], "an RSA key with the exponent 3"),
                 ("small", [*rsa, "rsa_keygen_bits:1024"], "an RSA key of 1024 bits is not allowed"),
-                ("p192", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime192v1"], "prime192v1"),
-                ("dsa", ["dsaparam", "-genkey", "1024"], "dsa")):
+                ("p192", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime192v1"], "an EC key on P-192 is not allowed"),
+                ("dsa", ["dsaparam", "-genkey", "1024"], "a kind of key that we cannot verify")):
             run("openssl", *command[:1], "-out", name + ".pem", *command[1:], cwd=work)
             self.assert_refused(make_csr(work, "/CN=s13", key=name + ".pem"), why=name)
             self.assertTrue(wait_until(lambda reason=reason: reason in self.gw.log()), (name, self.gw.log()[-600:]))
