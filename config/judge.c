@@ -95,6 +95,9 @@ void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node
     if (est->auth_require == CFG_REQUIRE_ALL && est->fullcmc != CFG_FULLCMC_OFF)
         cfg_fault_key(faults, cfg_node_get(node, "fullcmc"), NULL,
                       "is authorized by a signature alone; expected auth_require: any");
+    if (est->binding == CFG_BINDING_REQUIRED && est->fullcmc != CFG_FULLCMC_OFF)
+        cfg_fault_key(faults, cfg_node_get(node, "fullcmc"), NULL,
+                      "is bound to no TLS connection; expected binding: none or optional");
     const struct cfg_node *shared = cfg_node_get(node, "keygen_keys");
     if (shared && est->keygen == CFG_KEYGEN_OFF)
         cfg_fault_key(faults, shared, NULL, "is not used; expected keygen to be allowed");

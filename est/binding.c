@@ -19,13 +19,19 @@ static bool matches(const char *name, struct bytes text, struct bytes binding, s
                    "%s is not that of this TLS connection; something between may end TLS", name);
 }
 
+bool est_password_check(const struct cfg_est *est, const struct csr *csr, struct err *err)
+{
+    return !csr_challenge_has(csr) || est->challenge_password != CFG_PASSWORD_REFUSE ||
+           err_set(err, ERR_PEER, "challengePassword, which the profile refuses");
+}
+
 bool est_binding_check(const struct cfg_est *est, const struct csr *csr, struct bytes binding,
                        struct err *err)
 {
     struct bytes password = csr_challenge_get(csr), linking = csr_linking_get(csr);
     bool bound = false;
-    if (csr_challenge_has(csr) && est->challenge_password == CFG_PASSWORD_REFUSE)
-        return err_set(err, ERR_PEER, "challengePassword, which the profile refuses");
+    if (!est_password_check(est, csr, err))
+        return false;
     if (est->binding == CFG_BINDING_NONE)
         return true;
     if (csr_challenge_has(csr) && est->challenge_password == CFG_PASSWORD_BINDING) {

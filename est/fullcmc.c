@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/der.h"
 #include "base/text.h"
+#include "est/binding.h"
 #include "est/body.h"
 #include "est/cmc_reply.h"
 #include "est/lenient.h"
@@ -269,6 +270,9 @@ static void enroll(struct session *s, const struct est_cmc_request *item)
         note_refused(s, 400, fail == EST_CMC_POP_FAILED ? "bad-possession" : "bad-request",
                      err.text);
         say_failed(s, item->id, fail, NULL);
+    } else if (!est_password_check(&s->call->profile->est, csr, &err)) {
+        note_refused(s, 400, "bad-binding", err.text);
+        say_failed(s, item->id, EST_CMC_BAD_REQUEST, NULL);
     } else {
         struct ra_request request = {.op = RA_ENROLL, .csr = csr};
         make_token(s, item->id, csr, token);

@@ -4,6 +4,7 @@ import os
 import signal
 import unittest
 
+from est_wire import make_csr
 from flow_est_keygen import der, der_split
 from flow_upstream_exec import LocalSubmit
 from gateway import FlowTest, run, text
@@ -367,13 +368,23 @@ class Anchored(FullCmc, FlowTest):
 
 
 class Strict(FullCmc, FlowTest):
-    """est.lenient, once as it is and once as none; a message in DER, and one without a media type."""
+    """challenge_password: refuse; and est.lenient, as it is and as none."""
 
     @classmethod
     def configure(cls, gw):
         cls.ra = cls.registrar(gw, "registrar")
-        gw.edit(r"(labels: \[[^]]*\],)", r"\1 fullcmc: allow,")
+        gw.edit(r"(labels: \[[^]]*\],)", r"\1 fullcmc: allow, challenge_password: refuse,")
         gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}]")
+
+    def test_password(self):
+        """RFC 7030 3.5: where challengePassword has no meaning a CSR that holds one is refused, by whomever it comes"""
+        work = self.gw.work("password")
+        requests = [pkcs10(1, make_csr(work, "/CN=with", attributes=["challengePassword = anything"])),
+                    pkcs10(2, make_csr(work, "/CN=without"))]
+        status, reply = self.ask(work, self.ra, *requests)
+        self.assertEqual((status, reply.status), (200, {1: (FAILED, BAD_REQUEST), 2: (SUCCESS, None)}))
+        self.assertEqual((len(self.issued("CN=with")), len(self.issued("CN=without"))), (0, 1))
+        self.gw.log_line("challengePassword, which the profile refuses")
 
     def post(self, work, body, *flags):
         with open(os.path.join(work, "raw"), "wb") as file:

@@ -174,7 +174,7 @@ class Whole(EstFlow):
 
     def test_informative(self):
         """RFC 7030 3.5, quirk 19: who is refused for a binding is told so in words, and it is counted and logged as what it may be"""
-        self.gw.edit(r"keygen: allow", "keygen: allow, binding: required")
+        self.gw.edit("fullcmc: allow", "binding: required")
         self.gw.reload()
         try:
             work = self.gw.work("informative")
@@ -188,7 +188,7 @@ class Whole(EstFlow):
                 self.assertTrue(wait_until(lambda words=words: words in self.gw.log()), words)
             self.assertTrue(wait_until(lambda: self.gw.metric(r'reason="bad-binding"') == 2))
         finally:
-            self.gw.edit(", binding: required", "")
+            self.gw.edit("binding: required", "fullcmc: allow")
             self.gw.reload()
 
 
