@@ -70,7 +70,7 @@ static void judge_csrattrs(struct cfg_est *est, struct cfg_faults *faults,
         cfg_fault_key(faults, extensions, NULL, "is not used; expected csrattrs other than none");
     if (oids && est->csrattrs != CFG_CSRATTRS_PLAIN && est->csrattrs != CFG_CSRATTRS_BOTH)
         cfg_fault_key(faults, oids, NULL, "is not used; expected csrattrs plain or both");
-    for (size_t i = 0; i < est->extension_count; i++)
+    for (size_t i = 0; extensions && i < est->extension_count; i++)
         for (size_t k = 0; k < i && est->extensions[i].oid; k++)
             if (est->extensions[k].oid &&
                 strcmp(est->extensions[i].oid, est->extensions[k].oid) == 0)
