@@ -362,7 +362,9 @@ static const struct cfg_key profile_keys[] = {
      .min = MINUTE,
      .max = 30 * DAY,
      .def = "24h",
-     .meaning = "How long a repeated request gets the answer of the first."},
+     .meaning =
+         "How long a repeated request gets the answer of the first. The very same SCEP message "
+         "gets it at any time, and never another certificate."},
     {.name = "challenge",
      .type = CFG_SECTION,
      .offset = offsetof(struct cfg_profile, challenge),

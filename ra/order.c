@@ -88,6 +88,7 @@ static bool write_order(struct ra *ra, struct ra_ordering *ordering, struct err 
         .retry_window = request->profile->retry_window,
         .quota = ordering->quota.most ? &ordering->quota : NULL,
         .key = &ordering->key,
+        .message = request->evidence.message,
         .audit = &event,
     };
     if (!ra->store->vt->order(ra->store, &order, &ordering->result, ordering->existing, err))

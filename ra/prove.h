@@ -24,6 +24,7 @@ struct ra_case {
     const uint8_t *dedup; /* the request's deduplication key; NULL of RA_POLL */
     struct ra_held held;
     struct ra_foreign foreign;
+    bool seen;                 /* the message it came in has led to a certificate, or will */
     char stale[RA_ID_LEN + 1]; /* RA_KEYGEN: the same request, issued, whose key is lost; or "" */
 };
 /* Looks at the holder's certificate, in the inventory and by the profile's anchors; ra_case_clear

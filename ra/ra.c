@@ -61,6 +61,16 @@ struct lines *ra_lines_get(struct ra *ra)
     return ra->lines;
 }
 
+/* Whatever leads to a request may be sent again by somebody else, at any time. */
+static bool note_message(struct ra *ra, const struct ra_request *request, const char *id,
+                         struct err *err)
+{
+    const uint8_t *message = request->evidence.message;
+    bool seen;
+    return !message || (ra->store->vt->message_seen(ra->store, message, &seen, err) &&
+                        (seen || ra->store->vt->message_add(ra->store, message, id, err)));
+}
+
 /* A device may repeat with a new transactionID, and then polls by that one. */
 static bool take_txn(struct ra *ra, const struct ra_request *request,
                      const struct store_request *row, struct err *err)
@@ -89,7 +99,8 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
 {
     struct store_request row = {0};
     const struct ra_settings *settings = request->settings;
-    bool ok = ra->store->vt->request_by_id(ra->store, id, &row, err);
+    bool ok = note_message(ra, request, id, err) &&
+              ra->store->vt->request_by_id(ra->store, id, &row, err);
     bool line = ok && row.id[0] && ra_has_line(settings, row.upstream);
     if (ok && !line) {
         store_request_clear(&row);
@@ -247,12 +258,12 @@ static bool judge_and_order(struct ra *ra, struct ra_ordering *ordering, struct 
     return ok;
 }
 
-/* Is this a repetition that its row can answer? */
+/* Is this a repetition that its row can answer? A message that comes again is one at any time. */
 static bool find_repeated(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
                           char id[RA_ID_LEN + 1], struct err *err)
 {
     const struct ra_request *request = c->request;
-    int64_t since = clock_now() - request->profile->retry_window;
+    int64_t since = c->seen ? 0 : clock_now() - request->profile->retry_window;
     struct store_request row = {0};
     bool may = false;
     *id = 0;
@@ -277,6 +288,15 @@ static void note_unchecked(const struct ra_case *c, struct ra_outcome *outcome)
                  c->foreign.detail);
 }
 
+/* Not audited: whoever captured a message may send it any number of times. */
+static void refuse_seen(const struct ra_authorization *authorization, struct ra_outcome *outcome)
+{
+    bool renews = ra_authorization_op(authorization) == RA_RENEW;
+    ra_refuse(outcome, renews ? RA_BAD_RENEWAL : RA_BAD_CHALLENGE,
+              "the certificate that this message led to was revoked or replaced since; "
+              "expected a message that is signed anew");
+}
+
 /* Proves, judges and orders what is not a repetition. */
 static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
                        struct ra_outcome *outcome, struct err *err)
@@ -288,7 +308,9 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
     struct ra_ordering ordering = {
         .request = c->request, .authorization = authorization, .dedup = dedup, .stale = c->stale};
     bool ok = true;
-    if (authorization) {
+    if (authorization && c->seen) {
+        refuse_seen(authorization, outcome);
+    } else if (authorization) {
         if (c->held.found && *ra_authorization_renews(authorization))
             ordering.lineage = c->held.cert.upstream;
         ok = judge_and_order(ra, &ordering, outcome, err);
@@ -341,7 +363,9 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     }
     if (!ra_case_open(&c, err))
         return false;
-    bool ok = ra_request_dedup(request, ra_case_renews(&c) ? request->evidence.holder : NULL, dedup,
+    bool ok = (!request->evidence.message ||
+               ra->store->vt->message_seen(ra->store, request->evidence.message, &c.seen, err)) &&
+              ra_request_dedup(request, ra_case_renews(&c) ? request->evidence.holder : NULL, dedup,
                                err) &&
               find_repeated(ra, &c, dedup, id, err);
     if (ok)

@@ -43,6 +43,9 @@ struct ra_evidence {
     /* What the signature says of its time, if somebody else may have sent the message again; else
      * 0. */
     int64_t signed_at;
+    /* Which message that was, RA_DIGEST_LEN octets, if its signature says nothing of its time; or
+     * NULL. */
+    const uint8_t *message;
     const char *principal; /* user of the profile's users file whose password was right */
 };
 

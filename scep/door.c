@@ -268,6 +268,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
             .evidence = {.holder = scep_msg_signer_get(op->msg),
                          .over_cms = true,
                          .other_key = scep_family_other_signer(&op->call->profile->scep),
+                         .message = scep_msg_digest_get(op->msg),
                          .challenge = csr_challenge_get(csr)},
             .origin = op->call->origin,
         };

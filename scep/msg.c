@@ -1,11 +1,13 @@
 #include "scep/msg.h"
 
+#include "base/der.h"
 #include "base/pem.h"
 #include "scep/attrs.h"
 #include "scep/check.h"
 
 #include <openssl/cms.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,7 @@ struct scep_msg {
     struct buf fail_text, hresult;
     int type, status, fail;
     struct scep_algs algs;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
     struct cert *signer;
     struct cert *along[SCEP_CERTS_MAX];
     size_t along_count;
@@ -91,6 +94,25 @@ static bool take_address(struct bytes attributes, struct scep_msg *msg)
     return true;
 }
 
+/* By what was signed, not by how it is written: OpenSSL verifies attributes in BER as well. Without
+ * the senderNonce, which can so be hidden from us; without the others there is no request. */
+static void digest_make(struct bytes attributes, struct scep_msg *msg)
+{
+    static const enum scep_attr parts[] = {SCEP_ATTR_TYPE, SCEP_ATTR_TXN, SCEP_ATTR_MESSAGE_DIGEST};
+    struct buf text = {0};
+    bool ok = buf_set(&text, bytes_of(cert_spki_get(msg->signer)->digest, SPKI_DIGEST_LEN));
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        struct bytes value = {0};
+        if (!scep_attr_find(attributes, parts[i], &value))
+            value = (struct bytes){0};
+        ok = ok && der_add(&text, DER_OCTET_STRING, value); /* with its length */
+    }
+    if (!ok)
+        err_no_memory(); /* they are parts of a message that is within its ceiling */
+    SHA256(text.ptr, text.len, msg->digest);
+    buf_free(&text);
+}
+
 /* What is taken beyond what every message has to be. */
 struct terms {
     struct scep_known known;
@@ -123,8 +145,11 @@ static bool parse(struct bytes der, const struct terms *terms, struct scep_msg *
         return err_set(err, ERR_PEER,
                        "a message whose contentType attribute is not data, or whose messageDigest "
                        "is not one");
-    return find_signer(&found, &terms->known, msg, err) &&
-           cms_signed_verify(der, msg->signer, &msg->content, err);
+    if (!find_signer(&found, &terms->known, msg, err) ||
+        !cms_signed_verify(der, msg->signer, &msg->content, err))
+        return false;
+    digest_make(found.attributes, msg);
+    return true;
 }
 
 bool scep_msg_parse(struct bytes der, struct scep_msg **ret, bool *partial, enum scep_fail *fail,
@@ -205,6 +230,11 @@ struct cert *const *scep_msg_along_get(const struct scep_msg *msg, size_t *count
 {
     *count = msg->along_count;
     return msg->along;
+}
+
+const uint8_t *scep_msg_digest_get(const struct scep_msg *msg)
+{
+    return msg->digest;
 }
 
 struct scep_algs scep_msg_algs_get(const struct scep_msg *msg)

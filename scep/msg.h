@@ -46,6 +46,9 @@ struct bytes scep_msg_nonce_get(
 struct cert *scep_msg_signer_get(const struct scep_msg *msg); /* borrowed */
 /* The other certificates of the bag, of those that can be read; borrowed. They prove nothing. */
 struct cert *const *scep_msg_along_get(const struct scep_msg *msg, size_t *count);
+/* Which message this is: SHA-256 of the signer's key and of what was signed. Who has no part in the
+ * signature cannot make another one of it. */
+const uint8_t *scep_msg_digest_get(const struct scep_msg *msg);
 struct scep_algs scep_msg_algs_get(const struct scep_msg *msg);
 struct bytes scep_msg_content_get(const struct scep_msg *msg); /* the EnvelopedData, or empty */
 int scep_msg_status_get(const struct scep_msg *msg);           /* CertRep only; -1 otherwise */

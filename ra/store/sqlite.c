@@ -233,6 +233,11 @@ static bool request_last(struct store *store, const uint8_t *dedup, struct store
     WITH_READER(store, err, db_request_last(db, dedup, ret, err));
 }
 
+static bool message_seen(struct store *store, const uint8_t *digest, bool *ret, struct err *err)
+{
+    WITH_READER(store, err, db_message_seen(db, digest, ret, err));
+}
+
 static bool request_by_txn(struct store *store, const struct store_txn_key *key,
                            struct store_request *ret, struct err *err)
 {
@@ -380,6 +385,13 @@ static bool take_txn(struct store *store, const char *request_id, struct bytes t
     return write_wait(store, db_write_txn, &job, err);
 }
 
+static bool message_add(struct store *store, const uint8_t *digest, const char *request_id,
+                        struct err *err)
+{
+    struct db_message job = {digest, request_id};
+    return write_wait(store, db_write_message, &job, err);
+}
+
 static void delivered(struct store *store, const char *request_id)
 {
     struct sqlite *s = (struct sqlite *)store;
@@ -513,6 +525,7 @@ const struct store_vt store_sqlite = {
     .close = sqlite_close,
     .request_by_dedup = request_by_dedup,
     .request_last = request_last,
+    .message_seen = message_seen,
     .request_by_txn = request_by_txn,
     .request_by_id = request_by_id,
     .request_list = request_list,
@@ -534,6 +547,7 @@ const struct store_vt store_sqlite = {
     .record = record,
     .confirm = confirm,
     .take_txn = take_txn,
+    .message_add = message_add,
     .delivered = delivered,
     .challenge_add = challenge_add,
     .challenge_miss = challenge_miss,

@@ -60,6 +60,7 @@ static const char *const steps[] = {
     "CREATE TABLE challenge_miss ("
     "  digest BLOB NOT NULL REFERENCES challenge (digest) ON DELETE CASCADE,"
     "  names BLOB NOT NULL, PRIMARY KEY (digest, names)) WITHOUT ROWID;",
+    "CREATE TABLE message (digest BLOB PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

@@ -3,6 +3,7 @@ import os
 import signal
 import unittest
 
+from debug import DebugPage
 from http_corpus import wait_until
 from scep_wire import PKIOP, CertRep, Party, ScepTest, connect, post
 
@@ -90,6 +91,47 @@ class Lost(ScepTest):
         before = self.counts()
         for source in ("127.0.0.1", "127.0.0.2"):
             self.assertEqual(CertRep(post(self.gw, message, source=source)[2]).outcome, "badRequest")
+        self.assertEqual(self.counts(), before)
+
+
+class Later(ScepTest):
+    """Messages that are sent again when retry_window is over."""
+
+    FIXED = "FIXEDSECRET234567890"
+
+    @classmethod
+    def configure(cls, gw):
+        cls.page = DebugPage(os.path.join(gw.top, "page"))
+        gw.env = cls.page.env
+        with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+            file.write(cls.FIXED + "\n")
+        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
+        gw.secrets.append(cls.FIXED)
+
+    def test_replayed_later(self):
+        """A month later a PKCSReq with a fixed challenge, and a RenewalReq by a certificate that is still good, bring what they
+        brought; a year of renewals or a revocation later, nothing; and nothing is issued by them."""
+        device = Party(self.gw, "later")
+        device.csr("/CN=later", self.FIXED)
+        first = device.message("csr=csr.der", "txn=first")
+        old = device.keep("old.pem", device.open(post(self.gw, first)[2]))
+        device.csr("/CN=later")
+        renewal = device.message("csr=csr.der", "type=17", "txn=renewal", f"signer={old}")
+        new = device.keep("new.pem", device.open(post(self.gw, renewal)[2], old))
+        device.csr("/CN=revoked", self.FIXED)
+        doomed = device.message("csr=csr.der", "txn=doomed")
+        device.open(post(self.gw, doomed)[2])
+        self.page.shift_clock(30 * 86400)
+        before = self.counts()
+        self.assertEqual(device.open(post(self.gw, renewal, source="127.0.0.2")[2], old), device.load("new.pem"))
+        self.assertTrue(device.open(post(self.gw, doomed, source="127.0.0.2")[2]))
+        self.assertEqual(self.counts(), before)
+        device.csr("/CN=later")
+        self.assertEqual(device.forge("csr=csr.der", "type=17", f"signer={new}").outcome, "SUCCESS")
+        self.gw.cli("cert", "revoke", next(c for c in self.gw.certs() if c["subject"] == "CN=revoked")["serial"])
+        before = self.counts()
+        for message in (first, renewal, doomed):
+            self.assertEqual(CertRep(post(self.gw, message, source="127.0.0.2")[2]).outcome, "badRequest")
         self.assertEqual(self.counts(), before)
 
 

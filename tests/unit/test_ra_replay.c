@@ -121,11 +121,128 @@ static void test_refused_since(void **state)
     message_close(&m);
 }
 
+static const uint8_t messages[4][RA_DIGEST_LEN] = {{1}, {2}, {3}, {4}};
+
+/* As SCEP has it: a message whose signature says nothing of its time. */
+static struct cert *issue(const struct world *w, struct ra_request request, const uint8_t *message)
+{
+    request.evidence.message = message;
+    return world_issue(w, &request);
+}
+
+static void refused(const struct world *w, struct ra_request request, const uint8_t *message,
+                    enum ra_reason reason)
+{
+    request.evidence.message = message;
+    world_refused(w, &request, reason);
+}
+
+static struct ra_request by_holder(const struct world *w, const struct csr *csr,
+                                   struct cert *holder)
+{
+    struct ra_request request = world_request(w, csr);
+    request.evidence.holder = holder;
+    request.evidence.over_cms = true;
+    return request;
+}
+
+static struct ra_request by_challenge(const struct world *w, const struct csr *csr,
+                                      struct cert *holder)
+{
+    struct ra_request request = by_holder(w, csr, holder);
+    request.evidence.challenge = bytes_str(FIXED_CHALLENGE);
+    return request;
+}
+
+/* A message with a challenge that is never spent gets its certificate again after retry_window as
+ * well, and nothing once that was revoked; whoever makes another message gets another one. */
+static void test_challenge(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct cert *signer = world_signer("CN=r1", w->key);
+    struct cert *first = issue(w, by_challenge(w, csr, signer), messages[0]);
+    clock_set(NOW + 2 * DAY);
+    struct cert *again = issue(w, by_challenge(w, csr, signer), messages[0]);
+    assert_true(world_same_cert(first, again));
+    revoke(w, first);
+    refused(w, by_challenge(w, csr, signer), messages[0], RA_BAD_CHALLENGE);
+    world_restart(w);
+    refused(w, by_challenge(w, csr, signer), messages[0], RA_BAD_CHALLENGE);
+    assert_int_equal(w->ca[0].submitted, 1);
+    struct cert *second = issue(w, by_challenge(w, csr, signer), messages[1]);
+    assert_false(world_same_cert(first, second));
+    revoke(w, second);
+    for (size_t i = 0; i < 2; i++)
+        refused(w, by_challenge(w, csr, signer), messages[i], RA_BAD_CHALLENGE);
+    assert_int_equal(w->ca[0].submitted, 2);
+    cert_free(first);
+    cert_free(again);
+    cert_free(second);
+    cert_free(signer);
+    csr_free(csr);
+}
+
+/* Nor do messages renew twice, though the certificate that signed them is good: not when what they
+ * led to was replaced, neither the first one nor one that repeated it. */
+static void test_renewal(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct csr *next = world_csr("CN=r1", NULL, w->other_key);
+    struct cert *signer = world_signer("CN=r1", w->key);
+    struct cert *held = issue(w, by_challenge(w, csr, signer), NULL);
+    struct cert *renewed = issue(w, by_holder(w, next, held), messages[0]);
+    struct cert *again = issue(w, by_holder(w, next, held), messages[1]);
+    assert_true(world_same_cert(renewed, again));
+    clock_set(NOW + 2 * DAY);
+    for (size_t i = 0; i < 2; i++) {
+        cert_free(again);
+        again = issue(w, by_holder(w, next, held), messages[i]);
+        assert_true(world_same_cert(renewed, again));
+    }
+    struct cert *third = issue(w, by_holder(w, csr, renewed), messages[2]);
+    for (size_t i = 0; i < 2; i++)
+        refused(w, by_holder(w, next, held), messages[i], RA_BAD_RENEWAL);
+    assert_int_equal(w->ca[0].submitted, 3);
+    struct cert *anew = issue(w, by_holder(w, next, held), messages[3]);
+    assert_int_equal(w->ca[0].submitted, 4);
+    cert_free(held);
+    cert_free(renewed);
+    cert_free(again);
+    cert_free(third);
+    cert_free(anew);
+    cert_free(signer);
+    csr_free(csr);
+    csr_free(next);
+}
+
+/* What the CA refused led to nothing: the same message may ask again. */
+static void test_after_refusal(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct cert *signer = world_signer("CN=r1", w->key);
+    w->ca[0].submit = UP_REFUSED;
+    refused(w, by_challenge(w, csr, signer), messages[0], RA_UPSTREAM_REFUSED);
+    w->ca[0].submit = UP_ISSUED;
+    struct cert *first = issue(w, by_challenge(w, csr, signer), messages[0]);
+    clock_set(NOW + 2 * DAY);
+    struct cert *again = issue(w, by_challenge(w, csr, signer), messages[0]);
+    assert_true(world_same_cert(first, again));
+    assert_int_equal(w->ca[0].submitted, 2);
+    cert_free(first);
+    cert_free(again);
+    cert_free(signer);
+    csr_free(csr);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_revoked), TEST(test_anew),
-                                       TEST(test_refused_since)};
+    const struct CMUnitTest tests[] = {TEST(test_revoked),       TEST(test_anew),
+                                       TEST(test_refused_since), TEST(test_challenge),
+                                       TEST(test_renewal),       TEST(test_after_refusal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,40 @@ static void test_changed(void **state)
         }
 }
 
+/* The message, with something of so many levels in its bag. */
+static struct buf with_deep(const struct fixture *f, unsigned levels)
+{
+    struct buf bag = {0}, out = {0};
+    struct bytes cur = buf_bytes(&f->message);
+    struct der info, oid, explicit, data, head, certs;
+    for (unsigned i = 0; i < levels; i++)
+        assert_true(der_wrap(&bag, 0, DER_SEQUENCE));
+    assert_true(der_take(&cur, &info) && der_take(&info.content, &oid) &&
+                der_take(&info.content, &explicit) && der_take(&explicit.content, &data) &&
+                buf_set(&out, oid.whole));
+    size_t at = out.len;
+    for (unsigned i = 0; i < 3; i++) /* version, digestAlgorithms, encapContentInfo */
+        assert_true(der_take(&data.content, &head) && buf_add(&out, head.whole));
+    assert_true(der_take(&data.content, &certs) && buf_add(&bag, certs.content) &&
+                der_add(&out, DER_CONTEXT_CONSTRUCTED(0), buf_bytes(&bag)) &&
+                buf_add(&out, data.content) && der_wrap(&out, at, DER_SEQUENCE) &&
+                der_wrap(&out, at, DER_CONTEXT_CONSTRUCTED(0)) && der_wrap(&out, 0, DER_SEQUENCE));
+    buf_free(&bag);
+    return out;
+}
+
+/* What stands in the bag is not looked at, but for how deep it is. */
+static void test_depth(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned levels = 1; levels < 200; levels++) {
+        struct buf der = with_deep(f, levels);
+        if (signed_fine(buf_bytes(&der)) != (levels + 4 <= SCEP_DEPTH_MAX))
+            fail_msg("%u levels", levels);
+        buf_free(&der);
+    }
+}
+
 /* A message beyond the ceiling, and one that is nested beyond it, are refused before OpenSSL. */
 static void test_bounds(void **state)
 {
@@ -439,13 +473,14 @@ static void test_attributes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranges),         cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_changed),        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_digests),        cmocka_unit_test(test_ciphers),
-        cmocka_unit_test(test_recipients),     cmocka_unit_test(test_oaep_source),
-        cmocka_unit_test(test_key_encryption), cmocka_unit_test(test_other_recipients),
-        cmocka_unit_test(test_blocks),         cmocka_unit_test(test_confused),
-        cmocka_unit_test(test_names_cert),     cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_ranges),           cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_changed),          cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_bounds),           cmocka_unit_test(test_digests),
+        cmocka_unit_test(test_ciphers),          cmocka_unit_test(test_recipients),
+        cmocka_unit_test(test_oaep_source),      cmocka_unit_test(test_key_encryption),
+        cmocka_unit_test(test_other_recipients), cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_confused),         cmocka_unit_test(test_names_cert),
+        cmocka_unit_test(test_attributes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -135,13 +135,15 @@ static void profile_for(struct fixture *f, const struct device *d)
     f->profile.scep.legacy = d->legacy;
 }
 
-/* Each message tells its family, or nothing does and the profile has to. */
+/* Each family has a message. It tells its family, or nothing does and the profile has to. */
 static void test_shown(void **state)
 {
     struct fixture *f = *state;
+    assert_int_equal(DEVICE_COUNT, CFG_CLIENT_COUNT - CFG_CLIENT_GENERIC);
     for (size_t i = 0; i < DEVICE_COUNT; i++) {
         const struct device *d = &devices[i];
         profile_for(f, d);
+        assert_int_equal(d->client, CFG_CLIENT_GENERIC + i);
         struct scep_reply reply = call_stored(f, d->name, "PKCSReq");
         assert_string_equal(reply.note.family, d->name);
         scep_reply_clear(&reply);
