@@ -17,10 +17,23 @@
 #define DER_VALUE_MAX 4096
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
+/* Whether the file could be made: a path that was resolved, in a folder that exists. */
+static bool has_folder(const char *path, const struct cfg_node *node, const char *form,
+                       struct cfg_faults *faults)
+{
+    struct stat st;
+    char *folder = mem_strdup(path);
+    *(strrchr(folder, '/') + 1) = 0;
+    bool ok = stat(folder, &st) == 0 && S_ISDIR(st.st_mode);
+    if (!ok)
+        cfg_fault_value(faults, node, "lies in a folder that does not exist", form);
+    free(folder);
+    return ok;
+}
+
 bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults *faults)
 {
     static const char form[] = "sqlite:PATH";
-    struct stat st;
     const char *text = node->kind == CFG_NODE_SCALAR ? node->text : "";
     if (strncmp(text, "sqlite:", 7) != 0 || !text[7] || strncmp(text, "sqlite://", 9) == 0) {
         /* Not shown: the URL of a database may hold a password. */
@@ -28,16 +41,11 @@ bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults 
         return false;
     }
     char *path = cfg_path_resolve(faults, text + 7);
-    char *folder = mem_strdup(path);
-    *(strrchr(folder, '/') + 1) = 0;
-    bool ok = stat(folder, &st) == 0 && S_ISDIR(st.st_mode);
-    if (!ok)
-        cfg_fault_value(faults, node, "lies in a folder that does not exist", form);
+    bool ok = has_folder(path, node, form, faults);
     struct buf url = {0};
     if (ok && buf_add_fmt(&url, "sqlite:%s", path))
         *(char **)field = mem_strdup(buf_str(&url));
     buf_free(&url);
-    free(folder);
     free(path);
     return ok;
 }
@@ -55,6 +63,12 @@ bool cfg_read_path(const struct cfg_node *node, void *field, struct cfg_faults *
     else
         cfg_fault(faults, node, "is no name of a file; expected one");
     return ok;
+}
+
+bool cfg_read_new_path(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    return cfg_read_path(node, field, faults) &&
+           has_folder(*(char **)field, node, "a file in one that scepter may write to", faults);
 }
 
 void cfg_read_path_clear(void *field)

@@ -21,6 +21,8 @@ bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults 
 void cfg_read_store_clear(void *field);
 /* char *: the name of a file, made absolute. */
 bool cfg_read_path(const struct cfg_node *node, void *field, struct cfg_faults *faults);
+/* The same of a file that scepter makes: its folder exists. */
+bool cfg_read_new_path(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_read_path_clear(void *field);
 
 /* struct rate: "50/s", "5/day". */

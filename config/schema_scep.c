@@ -63,7 +63,7 @@ static const struct cfg_key renew_keys[] = {
                 "the one that began last is used and the other one decrypts.",
      .form = "the name of a file in a folder that scepter may write to",
      .json = JSON_FILE,
-     .read = cfg_read_path,
+     .read = cfg_read_new_path,
      .clear = cfg_read_path_clear},
     {0},
 };

@@ -109,7 +109,7 @@ const struct cfg_key acme_keys[] = {
                 "no such file. Who has it owns the account.",
      .form = "a file of mode 0600 or 0400, or 0640 if it is root's",
      .json = "{\"type\": \"string\"}",
-     .read = cfg_read_path,
+     .read = cfg_read_new_path,
      .clear = cfg_read_path_clear},
     {.name = "contact",
      .type = CFG_STRINGS,
