@@ -136,7 +136,7 @@ class Pretenders(EstFlow):
         self.assertEqual(self.renew(mine, csr, self.told(victim[0])), 403)
         self.gw.log_line("is no edge's")
         self.gw.edit(r"ca/issuing\.pem\], names", f"ca/issuing.pem, {mine[0]}], names")
-        self.reload()
+        self.gw.reload()
         self.assertEqual(self.renew(mine, csr, self.told(victim[0])), 200)
 
     def test_name_taken_out(self):
