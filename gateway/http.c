@@ -203,9 +203,10 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
             .certificate = edge ? told.certificate : gate_request->certificate,
             .along = edge ? told.chain : gate_request->along,
             .along_count = edge ? told.chain_count : gate_request->along_count,
-            .binding = edge ? (struct bytes){0} : gate_request->binding,
             .headers = &headers,
         };
+        if (!edge)
+            request.binding = gate_request->binding;
         run_handler(server, conn, lane, gate_request, &request);
     }
     edge_told_clear(&told);

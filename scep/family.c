@@ -14,24 +14,24 @@ static const struct cfg_told all = {
 
 /* Where a row has no note, nothing else than its name was seen to matter. */
 static const struct scep_family families[CFG_CLIENT_COUNT] = {
-    [CFG_CLIENT_GENERIC] = {"generic", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_NONE,
+    [CFG_CLIENT_GENERIC] = {"generic", &all, CFG_CHAIN_LEAF, CFG_NONCE_MIRROR, CFG_LEGACY_NONE,
                             true, false},
     /* Pairs the first certificate of a CertRep with its key; nonces of 8 octets once. */
-    [CFG_CLIENT_APPLE] = {"apple", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_DES3_SHA1,
+    [CFG_CLIENT_APPLE] = {"apple", &all, CFG_CHAIN_LEAF, CFG_NONCE_MIRROR, CFG_LEGACY_DES3_SHA1,
                           false, false},
     /* Signs with a key of its own for each attempt, whatever RFC 8894 section 2.3 says, and with
      * SHA-1. */
-    [CFG_CLIENT_WINDOWS] = {"windows", CFG_CHAIN_LEAF, &all, CFG_NONCE_FULL, CFG_LEGACY_DES3_SHA1,
+    [CFG_CLIENT_WINDOWS] = {"windows", &all, CFG_CHAIN_LEAF, CFG_NONCE_FULL, CFG_LEGACY_DES3_SHA1,
                             false, true},
-    [CFG_CLIENT_CISCO_IOS] = {"cisco-ios", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR,
+    [CFG_CLIENT_CISCO_IOS] = {"cisco-ios", &all, CFG_CHAIN_LEAF, CFG_NONCE_MIRROR,
                               CFG_LEGACY_DES_MD5, false, false},
     /* Wants its CA in the CertRep. */
-    [CFG_CLIENT_CISCO_VPN] = {"cisco-vpn", CFG_CHAIN_ISSUER, &all, CFG_NONCE_MIRROR,
+    [CFG_CLIENT_CISCO_VPN] = {"cisco-vpn", &all, CFG_CHAIN_ISSUER, CFG_NONCE_MIRROR,
                               CFG_LEGACY_DES_MD5, false, false},
     /* Rejects a CertRep that holds a CA's certificate. */
-    [CFG_CLIENT_JUNIPER] = {"juniper", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_DES_MD5,
+    [CFG_CLIENT_JUNIPER] = {"juniper", &all, CFG_CHAIN_LEAF, CFG_NONCE_MIRROR, CFG_LEGACY_DES_MD5,
                             false, false},
-    [CFG_CLIENT_MIKROTIK] = {"mikrotik", CFG_CHAIN_LEAF, &all, CFG_NONCE_MIRROR, CFG_LEGACY_DES_MD5,
+    [CFG_CLIENT_MIKROTIK] = {"mikrotik", &all, CFG_CHAIN_LEAF, CFG_NONCE_MIRROR, CFG_LEGACY_DES_MD5,
                              false, false},
 };
 

@@ -6,8 +6,8 @@
 
 struct scep_family {
     const char *name;            /* as scep.client has it; logs */
-    enum cfg_scep_chain chain;   /* what a CertRep holds */
     const struct cfg_told *told; /* what GetCACert tells, in this order */
+    enum cfg_scep_chain chain;   /* what a CertRep holds */
     enum cfg_nonce nonce;        /* how long ours are */
     enum cfg_scep_legacy needs;  /* old algorithms that it knows nothing better than */
     bool fail_text;              /* a FAILURE may hold a failInfoText */
