@@ -43,7 +43,7 @@ class Hidden:
     def __init__(self, folder, port, *command):
         self.path = os.path.join(folder, "socket")
         self.log = open(os.path.join(folder, "server.log"), "wb")
-        flags = ["--net"]
+        flags = ["--net", "--pid"]  # the server is in a process space of its own, and ends with it
         if subprocess.run(["unshare", *flags, "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
             flags.append("--map-root-user")
         self.process = subprocess.Popen(["unshare", *flags, "--kill-child", "--fork", sys.executable, __file__, self.path,
