@@ -220,6 +220,26 @@ static enum up_result go_on(const struct cmp_session *session, enum up_result re
     return UP_PENDING;
 }
 
+/* A pollReq issues nothing, whatever the CA thinks of it. A CA that repeats itself may be sent the
+ * very request again. */
+static enum up_result cmp_recover(struct upstream *up, const struct up_order *order,
+                                  struct bytes handle, int64_t deadline, struct up_reply *reply)
+{
+    struct cmp_session session = session_of(cmp_of(up));
+    session.find = !session.options->resend;
+    struct err err;
+    enum up_result result;
+    if (!cmp_session_open(&session, handle, deadline, &err))
+        result = later(reply, &err);
+    else
+        result = run(cmp_of(up), &session, csr_der_get(order->csr), reply);
+    result = go_on(&session, doubt(&session, result), reply);
+    cmp_session_close(&session);
+    return result;
+}
+
+/* Where the answer to a poll was lost, the CA may hold the next one, which still answers the one
+ * before, for an error: then it is asked as after any lost answer. */
 static enum up_result cmp_poll(struct upstream *up, const struct up_order *order,
                                struct bytes cookie, int64_t deadline, struct up_reply *reply)
 {
@@ -237,26 +257,13 @@ static enum up_result cmp_poll(struct upstream *up, const struct up_order *order
     else
         result = doubt(&session, run(cmp_of(up), &session, csr_der_get(order->csr), reply));
     result = go_on(&session, result, reply);
+    bool lost = session.body == CMP_BODY_ERROR && result == UP_UNKNOWN;
     cmp_session_close(&session);
-    return result;
-}
-
-/* A pollReq issues nothing, whatever the CA thinks of it. A CA that repeats itself may be sent the
- * very request again. */
-static enum up_result cmp_recover(struct upstream *up, const struct up_order *order,
-                                  struct bytes handle, int64_t deadline, struct up_reply *reply)
-{
-    struct cmp_session session = session_of(cmp_of(up));
-    session.find = !session.options->resend;
-    struct err err;
-    enum up_result result;
-    if (!cmp_session_open(&session, handle, deadline, &err))
-        result = later(reply, &err);
-    else
-        result = run(cmp_of(up), &session, csr_der_get(order->csr), reply);
-    result = go_on(&session, doubt(&session, result), reply);
-    cmp_session_close(&session);
-    return result;
+    if (!lost)
+        return result;
+    result = cmp_recover(up, order, was.tid, deadline, reply);
+    /* What it was told to wait by stays what the next poll begins with. */
+    return result != UP_PENDING || buf_set(&reply->cookie, cookie) ? result : UP_UNKNOWN;
 }
 
 /* RFC 4210 section 5.2.8 names its bits: it is so already. */

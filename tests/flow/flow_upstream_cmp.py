@@ -178,6 +178,19 @@ class UpstreamCmp(CmpTest):
         self.gw.start()
         self.finish("patient")
 
+    def test_poll_lost(self):
+        """A poll whose answer is lost, with the certificate or without, is found by another: no second request is made. OpenSSL's
+        CA holds a poll that answers what was before for an error."""
+        for name, mode in {"working": "wait 2", "done": "wait 0"}.items():
+            self.ca.mode("wait 9")
+            requests = self.ca.asked(P10CR)
+            self.enroll(name, code=3)
+            self.wait_state(name, "waiting")
+            self.ca.proxy.reset(faults.LOSE)
+            self.ca.mode(mode)
+            self.finish(name)
+            self.assertEqual(self.ca.asked(P10CR), requests + 1, name)
+
     def test_reply_lost(self):
         """A reply that is lost or garbled is recovered by a poll: the request is not sent again."""
         for name, fault in {"lost": faults.LOSE, "garbled": faults.GARBAGE}.items():
