@@ -32,7 +32,9 @@ static bool sweep_due(const struct sweep *sweep, const struct store_due *due, si
                       bool line, struct err *err)
 {
     struct ra *ra = sweep->ra;
-    struct store_ids ids = {.max = most, .ids = mem_zalloc(most * sizeof *ids.ids + 1)};
+    if (!most)
+        return true;
+    struct store_ids ids = {.max = most, .ids = mem_zalloc(most * sizeof *ids.ids)};
     bool ok = ra->store->vt->request_due(ra->store, due, &ids, err);
     for (size_t i = 0; i < ids.count; i++) {
         bool done = line ? lines_add(ra->lines, due->upstream, ids.ids[i])

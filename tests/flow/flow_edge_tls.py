@@ -2,9 +2,9 @@
 import unittest
 
 import flow_edge
+from edges import EDGE, open_text, put, snippet
 from est_rows import EstFlow
 from est_wire import make_csr, request
-from flow_edge import EDGE, open_text, put, snippet
 from pki import Ca
 
 NAME = "edge-1.example.com"

@@ -279,12 +279,21 @@ static void test_full_doors(void **state)
     assert_int_equal(p->scep.client, CFG_CLIENT_CISCO_VPN);
     assert_int_equal(p->scep.root, CFG_CHOICE_NO);
     assert_int_equal(p->scep.fail_text, CFG_CHOICE_NO);
+    assert_string_equal(p->owner_contact, "pki@example.com");
+    assert_string_equal(p->owner_technical, "noc@example.com");
+    cfg_free(cfg);
+}
+
+static void test_full_est(void **state)
+{
+    (void)state;
+    struct cfg *cfg = load(full);
+    const struct cfg_profile *p = cfg_profile_get(cfg, "vpn");
     assert_true(p->est.enabled);
     assert_strings(&p->est.labels, "phones ");
     assert_false(p->est.auth_certificate);
     assert_true(p->est.auth_basic);
-    assert_true(p->est.auth_digest);
-    assert_true(p->est.digest_md5);
+    assert_true(p->est.auth_digest && p->est.digest_md5);
     assert_string_equal(p->est.realm, "plant 7");
     assert_true(p->est.strict[CFG_LENIENT_DER]);
     assert_false(p->est.strict[CFG_LENIENT_PEM]);
@@ -301,8 +310,6 @@ static void test_full_doors(void **state)
     assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_SHA256],
                         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     assert_string_equal(p->est.users[2].ha1[CFG_DIGEST_MD5], "0123456789abcdef0123456789abcdef");
-    assert_string_equal(p->owner_contact, "pki@example.com");
-    assert_string_equal(p->owner_technical, "noc@example.com");
     cfg_free(cfg);
 }
 
@@ -577,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_full_anchors),
         cmocka_unit_test(test_full_rules),
         cmocka_unit_test(test_full_doors),
+        cmocka_unit_test(test_full_est),
         cmocka_unit_test(test_full_keygen),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_defaults_in_sections),
