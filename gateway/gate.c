@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <malloc.h>
 #include <openssl/rand.h>
 #include <poll.h>
@@ -25,6 +24,8 @@
 #define TRIM_MIN 1024
 #define TICK_MS 1000
 #define FIRST_WHEN_DRAINING_MS 1000
+#define HANDSHAKES_MS 2000 /* a packet of them may be lost once, and is sent again after a second  \
+                            */
 #define START_MS 5000
 #define PAUSE_NS 5000000L
 #define SPARE_DESCRIPTORS 128
@@ -91,15 +92,6 @@ static void accept_all(struct gate_loop *loop)
             accept_some(loop, &gate->listeners[i]);
 }
 
-/* From now on the kernel drops what would become a new connection, so that none gets between our
- * last accept and the close; whoever knocked knocks again and is refused. */
-static void deafen(int fd)
-{
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    const struct sock_fprog filter = {1, &drop};
-    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
-}
-
 /* Whoever is connected already is served. */
 static void stop_listening(struct gate_loop *loop)
 {
@@ -108,8 +100,6 @@ static void stop_listening(struct gate_loop *loop)
         struct gate_listener *listener = &gate->listeners[i];
         if (listener->fd < 0)
             continue;
-        if (!listener->inherited)
-            deafen(listener->fd);
         while (!listener->inherited && accept_one(loop, listener))
             ;
         epoll_ctl(loop->epoll, EPOLL_CTL_DEL, listener->fd, NULL);
@@ -438,9 +428,26 @@ static void settle(struct gate_loop *loop, int64_t end)
     }
 }
 
+/* Nobody may be between our last accept and the close: the kernel would reset a client that
+ * believes to be connected. */
+static void deafen(struct gate *gate, int64_t end)
+{
+    bool halfway = true;
+    for (size_t i = 0; i < gate->listener_count; i++)
+        if (!gate->listeners[i].inherited)
+            listen_deafen(gate->listeners[i].fd);
+    while (halfway && clock_mono_ms() < end) {
+        pause_short();
+        halfway = false;
+        for (size_t i = 0; i < gate->listener_count && !halfway; i++)
+            halfway = !gate->listeners[i].inherited && listen_halfway(gate->listeners[i].fd);
+    }
+}
+
 bool gate_drain(struct gate *gate, int64_t milliseconds)
 {
-    int64_t end = clock_mono_ms() + milliseconds;
+    int64_t now = clock_mono_ms(), end = now + milliseconds;
+    deafen(gate, milliseconds < HANDSHAKES_MS ? end : now + HANDSHAKES_MS);
     for (unsigned i = 0; i < gate->loop_count; i++) {
         pthread_mutex_lock(&gate->loops[i].mutex);
         gate->loops[i].drain = true;

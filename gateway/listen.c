@@ -4,7 +4,10 @@
 #include "gateway/service.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +131,50 @@ bool listen_open(const struct cfg_url *url, struct listen_socket *ret, struct er
     }
     *ret = (struct listen_socket){.fd = fd, .path = url->local ? mem_strdup(url->host) : NULL};
     return true;
+}
+
+static void address_have(int fd, union any_address *ret)
+{
+    socklen_t len = sizeof *ret;
+    memset(ret, 0, sizeof *ret);
+    (void)getsockname(fd, &ret->any, &len);
+}
+
+void listen_deafen(int fd)
+{
+    /* A filter of a TCP socket begins at the TCP header. */
+    struct sock_filter drop[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct tcphdr, th_flags)),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog filter = {sizeof drop / sizeof drop[0], drop};
+    union any_address have;
+    address_have(fd, &have);
+    if (have.any.sa_family == AF_UNIX)
+        (void)shutdown(fd, SHUT_RD);
+    else
+        (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+bool listen_halfway(int fd)
+{
+    union any_address have;
+    address_have(fd, &have);
+    bool six = have.any.sa_family == AF_INET6, found = false;
+    FILE *file = have.any.sa_family == AF_UNIX
+                     ? NULL
+                     : fopen(six ? "/proc/net/tcp6" : "/proc/net/tcp", "re");
+    char line[256];
+    unsigned port, state, want = ntohs(six ? have.v6.sin6_port : have.v4.sin_port);
+    while (file && !found && fgets(line, sizeof line, file))
+        found = sscanf(line, "%*u: %*[0-9A-F]:%4x %*[0-9A-F]:%*4x %2x", &port, &state) == 2 &&
+                port == want && state == TCP_SYN_RECV;
+    if (file)
+        fclose(file);
+    return found;
 }
 
 void listen_forget(struct listen_socket *socket)

@@ -14,6 +14,14 @@ struct listen_socket {
  * (sd_listen_fds) if it is bound to that address, else a new one. The caller owns ret->fd. */
 bool listen_open(const struct cfg_url *url, struct listen_socket *ret, struct err *err) MUST_USE;
 
+/* From now on the socket takes no new connection; what is connected or halfway there (TCP) can
+ * still be accepted. A client that knocks on a TCP socket knocks again after a second, on a new
+ * process's socket perhaps. */
+void listen_deafen(int fd);
+
+/* Whether a TCP handshake with this socket has begun and not ended. */
+bool listen_halfway(int fd);
+
 /* At the end, when the socket itself is closed: removes its file. */
 void listen_forget(struct listen_socket *socket);
 

@@ -1,9 +1,12 @@
 """The front: sockets of every kind, certificates by name and by key, tickets, and no lost reply."""
+import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +19,7 @@ from http_corpus import wait_until
 CAPS = b"GET /scep/default?operation=GetCACaps HTTP/1.1\r\nHost: x\r\n%s\r\n"
 CACERTS = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n%s\r\n"
 CLOSE = b"Connection: close\r\n"
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # of Linux
 
 
 def read_reply(s):
@@ -343,6 +347,24 @@ class NothingLost(unittest.TestCase):
             status, head, _ = read_reply(s)
             self.assertEqual(status, 400)
             self.assertIn(b"Connection: close", head)
+        self.gw.stop()
+
+    def test_drain_halfway(self):
+        """Who was halfway through TCP's handshake at SIGTERM, since a packet was lost, is served like who had ended it."""
+        deaf = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF: return 0
+        self.gw.start()
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(deaf)))
+            s.setblocking(False)
+            self.assertRaises(BlockingIOError, s.connect, ("127.0.0.1", self.gw.scep_port))
+            time.sleep(0.1)  # the server's answer is lost
+            self.gw.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            s.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+            s.settimeout(10)
+            self.assertEqual(select.select([], [s], [], 10)[1], [s])
+            s.sendall(CAPS % CLOSE)
+            self.assertEqual(read_reply(s)[0], 200)
         self.gw.stop()
 
     def test_drain_ends(self):
