@@ -26,9 +26,8 @@ static void acme_close(struct upstream *up)
     struct acme *acme = acme_of(up);
     http01_stop(acme->http01);
     acme_client_free(acme->client);
-    relay_chain_free(acme->chain);
     pthread_mutex_destroy(&acme->mutex);
-    free(acme);
+    relay_close(up);
 }
 
 static bool acme_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
@@ -43,24 +42,17 @@ static bool acme_open(const struct cfg_upstream *conf, struct upstream **ret, st
         .contact = &options->contact,
         .terms_agreed = options->terms_agreed,
     };
-    struct acme *acme = mem_zalloc(sizeof *acme);
-    acme->base = (struct upstream){.vt = &acme_vt, .name = conf->name};
+    struct relay_conf relay = {.vt = &acme_vt, .chain = &options->chain};
+    struct acme *acme = relay_new(sizeof *acme, conf, &relay, err);
+    if (!acme)
+        return false;
     acme->options = options;
-    acme->chain = relay_chain_new(&options->chain);
     pthread_mutex_init(&acme->mutex, NULL);
     if (!acme_client_new(&client, &acme->client, err)) {
-        acme_close(&acme->base);
+        acme_close(&acme->relay.base);
         return false;
     }
-    *ret = &acme->base;
-    return true;
-}
-
-/* Nothing has to be known before an order is made: one that is lost is never finalized. */
-static bool acme_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
-                         struct err *err)
-{
-    (void)up, (void)order, (void)handle, (void)err;
+    *ret = &acme->relay.base;
     return true;
 }
 
@@ -217,12 +209,12 @@ static void learn_chain(struct acme *acme, const struct cert *cert, struct cert 
     const struct cfg_certs *known;
     struct err ignored;
     struct cert *all[RELAY_CERTS_MAX];
-    if (relay_chain_issued(acme->chain, cert))
+    if (relay_chain_issued(acme->relay.chain, cert))
         return;
     size_t n = certs_add(all, 0, certs, count);
-    if (relay_chain_get(acme->chain, &known, &ignored))
+    if (relay_chain_get(acme->relay.chain, &known, &ignored))
         n = certs_add(all, n, known->items, known->count);
-    relay_chain_set(acme->chain, all, n);
+    relay_chain_set(acme->relay.chain, all, n);
 }
 
 /* A certificate for another key. CAs give the same order to requests for the same names, so unless
@@ -414,21 +406,6 @@ static bool acme_revoke(struct upstream *up, const struct cert *cert, int reason
     return ok;
 }
 
-static bool acme_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
-{
-    return relay_chain_get(acme_of(up)->chain, ret, err);
-}
-
-static bool acme_remember(struct upstream *up, struct buf *memory)
-{
-    return relay_chain_remember(acme_of(up)->chain, memory);
-}
-
-static void acme_recall(struct upstream *up, struct bytes memory)
-{
-    relay_chain_recall(acme_of(up)->chain, memory);
-}
-
 static bool acme_health(struct upstream *up, int64_t deadline, struct err *err)
 {
     struct acme *acme = acme_of(up);
@@ -464,13 +441,13 @@ const struct upstream_vt acme_vt = {
     .caps = UP_PENDINGS | UP_RESUBMIT_SAFE | UP_REVOKE | UP_MAY_REWRITE | UP_RENEWS,
     .open = acme_open,
     .close = acme_close,
-    .prepare = acme_prepare,
+    .prepare = relay_prepare,
     .submit = acme_submit,
     .poll = acme_poll,
     .revoke = acme_revoke,
-    .chain = acme_chain,
+    .chain = relay_chain,
     .health = acme_health,
     .window = acme_window,
-    .remember = acme_remember,
-    .recall = acme_recall,
+    .remember = relay_remember,
+    .recall = relay_recall,
 };

@@ -10,10 +10,9 @@
 #include <pthread.h>
 
 struct acme {
-    struct upstream base; /* first */
+    struct relay relay; /* first */
     const struct acme_options *options;
     struct acme_client *client;
-    struct relay_chain *chain;
     pthread_mutex_t mutex;
     struct http01 *http01; /* NULL until it is needed */
 };

@@ -17,10 +17,8 @@
 #define FAILED(bit) (1u << (bit))
 
 struct cmp {
-    struct upstream base; /* first */
+    struct relay relay; /* first */
     const struct cmp_options *options;
-    struct httpc *httpc;
-    struct relay_chain *chain;
 };
 
 static struct cmp *cmp_of(struct upstream *up)
@@ -30,7 +28,7 @@ static struct cmp *cmp_of(struct upstream *up)
 
 static struct cmp_session session_of(const struct cmp *cmp)
 {
-    return (struct cmp_session){.options = cmp->options, .httpc = cmp->httpc};
+    return (struct cmp_session){.options = cmp->options, .httpc = cmp->relay.httpc};
 }
 
 /* The certificate's issuers among those that came with it, nearest first. */
@@ -61,7 +59,7 @@ static void learn_chain(const struct cmp *cmp, const struct cmp_session *session
     const struct cfg_certs *known = &cmp->options->chain;
     struct cert *issuers[CHAIN_MAX];
     struct err ignored;
-    if (relay_chain_issued(cmp->chain, cert))
+    if (relay_chain_issued(cmp->relay.chain, cert))
         return;
     size_t count = issuers_of(session, cert, issuers);
     struct trust_terms terms = {
@@ -71,7 +69,7 @@ static void learn_chain(const struct cmp *cmp, const struct cmp_session *session
         struct cert **all = mem_zalloc((count + known->count) * sizeof *all);
         memcpy(all, issuers, count * sizeof *all);
         memcpy(all + count, known->items, known->count * sizeof *all);
-        relay_chain_set(cmp->chain, all, count + known->count);
+        relay_chain_set(cmp->relay.chain, all, count + known->count);
         free(all);
     }
     trust_free(trust);
@@ -348,44 +346,19 @@ static bool cmp_health(struct upstream *up, int64_t deadline, struct err *err)
     return ok;
 }
 
-static bool cmp_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
-{
-    return relay_chain_get(cmp_of(up)->chain, ret, err);
-}
-
-static const struct cert *cmp_credential(struct upstream *up)
-{
-    const struct relay_client *client = &cmp_of(up)->options->client;
-    return client->certificate.count ? client->certificate.items[0] : NULL;
-}
-
-static void cmp_close(struct upstream *up)
-{
-    struct cmp *cmp = cmp_of(up);
-    httpc_free(cmp->httpc);
-    relay_chain_free(cmp->chain);
-    free(cmp);
-}
-
 static bool cmp_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
 {
     const struct cmp_options *options = conf->options;
-    struct httpc_conf http = {
-        .trust = options->tls.items,
-        .trust_count = options->tls.count,
-        .chain = options->client.certificate.items,
-        .chain_count = options->client.certificate.count,
-        .key = options->client.key,
-    };
-    struct cmp *cmp = mem_zalloc(sizeof *cmp);
-    cmp->base = (struct upstream){.vt = &cmp_vt, .name = conf->name};
-    cmp->options = options;
-    cmp->chain = relay_chain_new(&options->chain);
-    if (!httpc_new(&http, &cmp->httpc, err)) {
-        cmp_close(&cmp->base);
+    struct relay_conf relay = {.vt = &cmp_vt,
+                               .trust = &options->tls,
+                               .tls = &options->client,
+                               .client = &options->client,
+                               .chain = &options->chain};
+    struct cmp *cmp = relay_new(sizeof *cmp, conf, &relay, err);
+    if (!cmp)
         return false;
-    }
-    *ret = &cmp->base;
+    cmp->options = options;
+    *ret = &cmp->relay.base;
     return true;
 }
 
@@ -473,14 +446,14 @@ const struct upstream_vt cmp_vt = {
     .type = "cmp",
     .caps = UP_RECOVER | UP_CONFIRM | UP_REVOKE | UP_PENDINGS,
     .open = cmp_open,
-    .close = cmp_close,
+    .close = relay_close,
     .prepare = cmp_prepare,
     .submit = cmp_submit,
     .poll = cmp_poll,
     .recover = cmp_recover,
     .confirm = cmp_confirm,
     .revoke = cmp_revoke,
-    .chain = cmp_chain,
+    .chain = relay_chain,
     .health = cmp_health,
-    .credential = cmp_credential,
+    .credential = relay_credential,
 };

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define API "/ejbca/ejbca-rest-api/v1/"
 #define PEM_MAX ((size_t)1 << 20)
 #define NAME_MAX_TEXT 160 /* of a username */
 #define FOUND_MAX 8
@@ -27,10 +26,8 @@ struct ejbca_options {
 };
 
 struct ejbca {
-    struct upstream base; /* first */
+    struct relay relay; /* first */
     const struct ejbca_options *options;
-    struct httpc *httpc;
-    struct relay_chain *chain;
 };
 
 static struct ejbca *ejbca_of(struct upstream *up)
@@ -38,42 +35,22 @@ static struct ejbca *ejbca_of(struct upstream *up)
     return (struct ejbca *)up;
 }
 
-static void ejbca_close(struct upstream *up)
-{
-    struct ejbca *ejbca = ejbca_of(up);
-    httpc_free(ejbca->httpc);
-    relay_chain_free(ejbca->chain);
-    free(ejbca);
-}
-
 static bool ejbca_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
 {
     const struct ejbca_options *options = conf->options;
-    struct httpc_conf http = {
-        .trust = options->trust.items,
-        .trust_count = options->trust.count,
-        .chain = options->client.certificate.items,
-        .chain_count = options->client.certificate.count,
-        .key = options->client.key,
-    };
-    struct ejbca *ejbca = mem_zalloc(sizeof *ejbca);
-    ejbca->base = (struct upstream){.vt = &ejbca_vt, .name = conf->name};
-    ejbca->options = options;
-    ejbca->chain = relay_chain_new(&options->chain);
-    if (!httpc_new(&http, &ejbca->httpc, err)) {
-        ejbca_close(&ejbca->base);
+    struct relay_conf relay = {.vt = &ejbca_vt,
+                               .url = options->url,
+                               .api = "/ejbca/ejbca-rest-api/v1/",
+                               .trust = &options->trust,
+                               .tls = &options->client,
+                               .client = &options->client,
+                               .chain = &options->chain};
+    struct ejbca *ejbca = relay_new(sizeof *ejbca, conf, &relay, err);
+    if (!ejbca)
         return false;
-    }
-    *ret = &ejbca->base;
+    ejbca->options = options;
+    *ret = &ejbca->relay.base;
     return true;
-}
-
-static void url_of(const struct ejbca *ejbca, const char *path, char ret[REST_URL_MAX])
-{
-    const char *url = ejbca->options->url;
-    size_t len = strlen(url);
-    snprintf(ret, REST_URL_MAX, "%.*s" API "%s", (int)(url[len - 1] == '/' ? len - 1 : len), url,
-             path);
 }
 
 /* The handle is the username: EJBCA issues to it once, and finds what it issued by it. No serial
@@ -124,28 +101,13 @@ static enum up_result take_waiting(const struct rest_reply *answer, const char *
     return ok ? UP_PENDING : UP_UNKNOWN;
 }
 
-/* The certificate of an answer; its chain, if it brings one, is what we know of the CA from then
- * on. */
 static enum up_result take_cert(struct ejbca *ejbca, const struct rest_reply *answer,
                                 const struct up_order *order, struct up_reply *reply)
 {
     const struct json_value *root = json_root(answer->json);
-    struct buf pem = BUF_INIT(PEM_MAX), above = BUF_INIT(PEM_MAX);
-    struct cert **certs = NULL;
-    size_t count = 0;
-    struct err err;
-    bool ok = rest_certs_add(&pem, json_get(root, "certificate"), &err);
-    if (!ok)
-        relay_reason(reply, "the CA answers that it issued, with %s", err.text);
-    ok = ok && rest_cert_take(&pem, order->csr, reply);
-    if (ok && !relay_chain_issued(ejbca->chain, reply->cert) &&
-        rest_certs_add(&above, json_get(root, "certificate_chain"), &err) &&
-        relay_certs_decode(buf_bytes(&above), &certs, &count, &err))
-        relay_chain_set(ejbca->chain, certs, count);
-    pem_certs_free(certs, count);
-    buf_free(&above);
-    buf_free(&pem);
-    return ok ? UP_ISSUED : UP_UNKNOWN;
+    struct rest_issued issued = {json_get(root, "certificate"),
+                                 {json_get(root, "certificate_chain"), NULL}};
+    return rest_take(&ejbca->relay, &issued, order->csr, reply);
 }
 
 static enum up_result enroll(struct upstream *up, const struct up_order *order, struct bytes handle,
@@ -155,25 +117,27 @@ static enum up_result enroll(struct upstream *up, const struct up_order *order, 
     const struct ejbca_options *options = ejbca->options;
     struct rest_reply answer = {0};
     struct err err;
-    char url[REST_URL_MAX], username[NAME_MAX_TEXT], password[EJBCA_PASSWORD_TEXT];
+    char username[NAME_MAX_TEXT], password[EJBCA_PASSWORD_TEXT];
     if (!username_of(handle, username, reply))
         return UP_REFUSED;
     if (!relay_client_check(&options->client, &err)) {
         return relay_later(reply, &err);
     }
     struct json *body = json_new_object();
-    url_of(ejbca, "certificate/pkcs10enroll", url);
     json_set_text(body, "certificate_profile_name", options->certificate_profile);
     json_set_text(body, "end_entity_profile_name", options->end_entity_profile);
     json_set_text(body, "certificate_authority_name", options->ca);
     json_set_text(body, "username", username);
     json_set_bool(body, "include_chain", true);
-    struct rest_call call = {
-        .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
+    struct rest_call call = {.method = "POST",
+                             .path = "certificate/pkcs10enroll",
+                             .body = body,
+                             .once = true,
+                             .deadline = deadline};
     enum up_result result = UP_RETRY;
     if (make_password(password) && rest_set_csr(body, "certificate_request", order->csr)) {
         json_set_text(body, "password", password);
-        result = rest_run(ejbca->httpc, &call, &answer, reply);
+        result = rest_run(&ejbca->relay, &call, &answer, reply);
     }
     if (result == UP_ISSUED && answer.status == 202)
         result = take_waiting(&answer, username, password, reply);
@@ -189,18 +153,17 @@ static enum up_result enroll(struct upstream *up, const struct up_order *order, 
 static enum up_result search(struct ejbca *ejbca, const char *username, int64_t deadline,
                              struct rest_reply *answer, struct up_reply *reply)
 {
-    char url[REST_URL_MAX];
     struct json *body = json_new_object(), *criteria = json_new_array(),
                 *criterion = json_new_object();
-    url_of(ejbca, "certificate/search", url);
     json_set_text(criterion, "property", "QUERY");
     json_set_text(criterion, "value", username);
     json_set_text(criterion, "operation", "EQUAL");
     json_append(criteria, criterion);
     json_set_number(body, "max_number_of_results", FOUND_MAX);
     json_set(body, "criteria", criteria);
-    struct rest_call call = {.method = "POST", .url = url, .body = body, .deadline = deadline};
-    enum up_result result = rest_run(ejbca->httpc, &call, answer, reply);
+    struct rest_call call = {
+        .method = "POST", .path = "certificate/search", .body = body, .deadline = deadline};
+    enum up_result result = rest_run(&ejbca->relay, &call, answer, reply);
     json_free(body);
     return result;
 }
@@ -221,9 +184,9 @@ static enum up_result find_cert(const struct rest_reply *answer, const struct up
         relay_reason(reply, "the CA finds the request, with %s", err.text);
     else if (!any)
         relay_reason(reply, "the CA has no certificate for the request");
-    ok = any && ok && rest_cert_take(&pem, order->csr, reply);
+    enum up_result result = any && ok ? rest_cert_take(&pem, order->csr, reply) : UP_UNKNOWN;
     buf_free(&pem);
-    return ok ? UP_ISSUED : UP_UNKNOWN;
+    return result;
 }
 
 /* A certificate that is not there yet may still come: the request stays as it is. */
@@ -268,15 +231,14 @@ static enum up_result ejbca_submit(struct upstream *up, const struct up_order *o
 static enum up_result finalize(struct ejbca *ejbca, const struct ejbca_waiting *waiting,
                                int64_t deadline, struct rest_reply *answer, struct up_reply *reply)
 {
-    char path[PATH_MAX_TEXT], url[REST_URL_MAX];
+    char path[PATH_MAX_TEXT];
     struct json *body = json_new_object();
     snprintf(path, sizeof path, "certificate/%s/finalize", waiting->number);
-    url_of(ejbca, path, url);
     json_set_text(body, "response_format", "DER");
     json_set_text(body, "password", waiting->password);
     struct rest_call call = {
-        .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
-    enum up_result result = rest_run(ejbca->httpc, &call, answer, reply);
+        .method = "POST", .path = path, .body = body, .once = true, .deadline = deadline};
+    enum up_result result = rest_run(&ejbca->relay, &call, answer, reply);
     json_free(body);
     return result;
 }
@@ -357,25 +319,19 @@ static bool ejbca_revoke(struct upstream *up, const struct cert *cert, int reaso
     struct ejbca *ejbca = ejbca_of(up);
     struct buf issuer = BUF_INIT(800);
     struct rest_reply answer = {0};
-    char path[PATH_MAX_TEXT], url[REST_URL_MAX];
+    char path[PATH_MAX_TEXT];
     if (!issuer_text(cert, &issuer)) {
         buf_free(&issuer);
         return err_set(err, ERR_UPSTREAM, "the issuer's name is too long for a URL");
     }
     snprintf(path, sizeof path, "certificate/%s/%s/revoke?reason=%s", buf_str(&issuer),
              cert_serial_get(cert), reason_name(reason));
-    url_of(ejbca, path, url);
-    struct rest_call call = {.method = "PUT", .url = url, .deadline = deadline};
+    struct rest_call call = {.method = "PUT", .path = path, .deadline = deadline};
     bool ok = relay_client_check(&ejbca->options->client, err) &&
-              rest_ask(ejbca->httpc, &call, &answer, err);
+              rest_ask(&ejbca->relay, &call, &answer, err);
     rest_reply_clear(&answer);
     buf_free(&issuer);
     return ok;
-}
-
-static bool ejbca_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
-{
-    return relay_chain_get(ejbca_of(up)->chain, ret, err);
 }
 
 /* Whether it is there and knows us: its list of CAs names ours. */
@@ -383,11 +339,9 @@ static bool ejbca_health(struct upstream *up, int64_t deadline, struct err *err)
 {
     struct ejbca *ejbca = ejbca_of(up);
     struct rest_reply answer = {0};
-    char url[REST_URL_MAX];
-    url_of(ejbca, "ca", url);
-    struct rest_call call = {.method = "GET", .url = url, .deadline = deadline};
+    struct rest_call call = {.method = "GET", .path = "ca", .deadline = deadline};
     bool ok = relay_client_check(&ejbca->options->client, err) &&
-              rest_ask(ejbca->httpc, &call, &answer, err);
+              rest_ask(&ejbca->relay, &call, &answer, err);
     bool found = false;
     const struct json_value *list = json_get(json_root(answer.json), "certificate_authorities"),
                             *item;
@@ -398,11 +352,6 @@ static bool ejbca_health(struct upstream *up, int64_t deadline, struct err *err)
     rest_reply_clear(&answer);
     return ok && (found || err_set(err, ERR_UPSTREAM, "EJBCA shows us no CA of the name %s",
                                    ejbca->options->ca));
-}
-
-static const struct cert *ejbca_credential(struct upstream *up)
-{
-    return ejbca_of(up)->options->client.certificate.items[0];
 }
 
 static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
@@ -465,13 +414,13 @@ const struct upstream_vt ejbca_vt = {
     .type = "ejbca",
     .caps = UP_RECOVER | UP_REVOKE | UP_PENDINGS,
     .open = ejbca_open,
-    .close = ejbca_close,
+    .close = relay_close,
     .prepare = ejbca_prepare,
     .submit = ejbca_submit,
     .poll = ejbca_poll,
     .recover = ejbca_recover,
     .revoke = ejbca_revoke,
-    .chain = ejbca_chain,
+    .chain = relay_chain,
     .health = ejbca_health,
-    .credential = ejbca_credential,
+    .credential = relay_credential,
 };

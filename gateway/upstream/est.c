@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define COLUMNS 64
-#define URL_MAX 1200
 
 struct est_options {
     struct cfg_line line; /* first */
@@ -25,54 +24,13 @@ struct est_options {
 };
 
 struct est {
-    struct upstream base; /* first */
+    struct relay relay; /* first */
     const struct est_options *options;
-    struct httpc *httpc;
-    struct relay_chain *chain;
 };
 
 static struct est *est_of(struct upstream *up)
 {
     return (struct est *)up;
-}
-
-static void est_close(struct upstream *up)
-{
-    struct est *est = est_of(up);
-    httpc_free(est->httpc);
-    relay_chain_free(est->chain);
-    free(est);
-}
-
-static bool est_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
-{
-    const struct est_options *options = conf->options;
-    struct httpc_conf http = {
-        .trust = options->trust.items,
-        .trust_count = options->trust.count,
-        .chain = options->client.certificate.items,
-        .chain_count = options->client.certificate.count,
-        .key = options->client.key,
-        .user = options->basic.user,
-        .password = (const char *)options->basic.password.ptr,
-    };
-    struct est *est = mem_zalloc(sizeof *est);
-    est->base = (struct upstream){.vt = &est_vt, .name = conf->name};
-    est->options = options;
-    est->chain = relay_chain_new(&options->chain);
-    if (!httpc_new(&http, &est->httpc, err)) {
-        est_close(&est->base);
-        return false;
-    }
-    *ret = &est->base;
-    return true;
-}
-
-static void url_of(const struct est *est, const char *operation, char ret[URL_MAX])
-{
-    const char *url = est->options->url;
-    size_t len = strlen(url);
-    snprintf(ret, URL_MAX, "%s%s%s", url, url[len - 1] == '/' ? "" : "/", operation);
 }
 
 /* What nobody shall read although a CA quotes it: the password, as it is and as Basic has it. */
@@ -91,16 +49,17 @@ static void hide(const struct est *est, struct httpc_reply *http)
 }
 
 /* RFC 7030 section 4.1. */
-static bool fetch_chain(struct est *est, int64_t deadline, struct err *err)
+static bool fetch_chain(struct upstream *up, int64_t deadline, struct err *err)
 {
-    char url[URL_MAX];
+    struct est *est = est_of(up);
+    char url[RELAY_URL_MAX];
     struct httpc_reply http = {0};
     struct up_reply said = {0};
     struct cert **certs = NULL;
     size_t count = 0;
-    url_of(est, "cacerts", url);
+    relay_url(&est->relay, "cacerts", url);
     struct httpc_call call = {.method = "GET", .url = url, .deadline = deadline};
-    enum httpc_result result = httpc_run(est->httpc, &call, &http, err);
+    enum httpc_result result = httpc_run(est->relay.httpc, &call, &http, err);
     hide(est, &http);
     bool ok = relay_result(result, &http, err, &said) == UP_ISSUED;
     if (!ok && result == HTTPC_DONE)
@@ -109,44 +68,10 @@ static bool fetch_chain(struct est *est, int64_t deadline, struct err *err)
         ok = relay_certs_decode(buf_bytes(&http.body), &certs, &count, err) ||
              err_within(err, "asking for %s", url);
     if (ok)
-        relay_chain_set(est->chain, certs, count);
+        relay_chain_set(est->relay.chain, certs, count);
     pem_certs_free(certs, count);
     httpc_reply_clear(&http);
     return ok;
-}
-
-/* Nothing has to be known before an EST request is sent, and nothing is known of one by which the
- * CA would find it again. */
-static bool est_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
-                        struct err *err)
-{
-    (void)up, (void)order, (void)handle, (void)err;
-    return true;
-}
-
-/* The certificate in a reply of 200. A CA may have changed its own since we asked for it. */
-static enum up_result take_cert(struct est *est, const struct httpc_reply *http,
-                                const struct up_order *order, int64_t deadline,
-                                struct up_reply *reply)
-{
-    struct cert **certs = NULL;
-    size_t count = 0;
-    struct err err;
-    if (!relay_certs_decode(buf_bytes(&http->body), &certs, &count, &err)) {
-        relay_reason(reply, "the CA answers 200 with %s", err.text);
-        return UP_UNKNOWN;
-    }
-    struct cert *cert = relay_cert_pick(certs, count, order->csr);
-    if (cert)
-        reply->cert = cert_ref(cert);
-    pem_certs_free(certs, count);
-    if (!cert) {
-        relay_reason(reply, "the CA answers 200 with CA certificates only");
-        return UP_UNKNOWN;
-    }
-    if (!relay_chain_issued(est->chain, cert))
-        (void)!fetch_chain(est, deadline, &err); /* the check of the certificate says what it is */
-    return UP_ISSUED;
 }
 
 /* RFC 7030 section 4.2.1: the device's own PKCS#10, byte for byte. */
@@ -155,11 +80,11 @@ static enum up_result post(struct est *est, const struct up_order *order, int64_
 {
     static const char *const headers[] = {"Content-Type: application/pkcs10",
                                           "Content-Transfer-Encoding: base64", NULL};
-    char url[URL_MAX];
+    char url[RELAY_URL_MAX];
     struct buf body = BUF_SECRET(4 * CSR_MAX); /* it may hold a challengePassword */
     struct httpc_reply http = {0};
     struct err err;
-    url_of(est, "simpleenroll", url);
+    relay_url(&est->relay, "simpleenroll", url);
     if (!text_base64_encode(csr_der_get(order->csr), COLUMNS, &body)) {
         relay_reason(reply, "the request is too large");
         return UP_REFUSED;
@@ -170,7 +95,7 @@ static enum up_result post(struct est *est, const struct up_order *order, int64_
                               .body = buf_bytes(&body),
                               .once = true,
                               .deadline = deadline};
-    enum httpc_result ended = httpc_run(est->httpc, &call, &http, &err);
+    enum httpc_result ended = httpc_run(est->relay.httpc, &call, &http, &err);
     hide(est, &http);
     hide_in_error(&http, buf_bytes(&body));
     enum up_result result = relay_result(ended, &http, &err, reply);
@@ -180,7 +105,10 @@ static enum up_result post(struct est *est, const struct up_order *order, int64_
         if (!buf_set(&reply->cookie, bytes_str("202")))
             result = UP_UNKNOWN;
     } else if (result == UP_ISSUED) {
-        result = take_cert(est, &http, order, deadline, reply);
+        result =
+            relay_cert_take(buf_bytes(&http.body), order->csr, "the CA answers 200 with", reply);
+        if (result == UP_ISSUED)
+            relay_follow(&est->relay, reply->cert, deadline);
     }
     httpc_reply_clear(&http);
     buf_free(&body);
@@ -191,12 +119,9 @@ static enum up_result est_submit(struct upstream *up, const struct up_order *ord
                                  struct bytes handle, int64_t deadline, struct up_reply *reply)
 {
     struct est *est = est_of(up);
-    const struct cfg_certs *known;
     struct err err;
     (void)handle;
-    /* What it issues could not be judged without its certificates. */
-    if (!relay_client_check(&est->options->client, &err) ||
-        (!relay_chain_get(est->chain, &known, &err) && !fetch_chain(est, deadline, &err)))
+    if (!relay_ready(&est->relay, deadline, &err))
         return relay_later(reply, &err);
     return post(est, order, deadline, reply);
 }
@@ -207,38 +132,31 @@ static enum up_result est_poll(struct upstream *up, const struct up_order *order
     return est_submit(up, order, cookie, deadline, reply);
 }
 
-static bool est_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
-{
-    return relay_chain_get(est_of(up)->chain, ret, err);
-}
-
-static bool est_remember(struct upstream *up, struct buf *memory)
-{
-    return relay_chain_remember(est_of(up)->chain, memory);
-}
-
-static void est_recall(struct upstream *up, struct bytes memory)
-{
-    relay_chain_recall(est_of(up)->chain, memory);
-}
-
-static bool est_health(struct upstream *up, int64_t deadline, struct err *err)
-{
-    struct est *est = est_of(up);
-    return relay_client_check(&est->options->client, err) && fetch_chain(est, deadline, err);
-}
-
-static const struct cert *est_credential(struct upstream *up)
-{
-    const struct relay_client *client = &est_of(up)->options->client;
-    return client->certificate.count ? client->certificate.items[0] : NULL;
-}
-
 static const char *est_untested(struct upstream *up)
 {
     return est_of(up)->options->basic.user
                ? "whether the CA takes our user and password: cacerts asks for none"
                : "whether the CA lets our certificate enroll: cacerts asks for none";
+}
+
+static bool est_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct est_options *options = conf->options;
+    struct relay_conf relay = {.vt = &est_vt,
+                               .url = options->url,
+                               .api = "/",
+                               .trust = &options->trust,
+                               .tls = &options->client,
+                               .basic = &options->basic,
+                               .client = &options->client,
+                               .chain = &options->chain,
+                               .fetch = fetch_chain};
+    struct est *est = relay_new(sizeof *est, conf, &relay, err);
+    if (!est)
+        return false;
+    est->options = options;
+    *ret = &est->relay.base;
+    return true;
 }
 
 static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
@@ -302,14 +220,14 @@ const struct upstream_vt est_vt = {
     .type = "est",
     .caps = UP_PENDINGS,
     .open = est_open,
-    .close = est_close,
-    .prepare = est_prepare,
+    .close = relay_close,
+    .prepare = relay_prepare,
     .submit = est_submit,
     .poll = est_poll,
-    .chain = est_chain,
-    .health = est_health,
-    .remember = est_remember,
-    .recall = est_recall,
-    .credential = est_credential,
+    .chain = relay_chain,
+    .health = relay_health,
+    .remember = relay_remember,
+    .recall = relay_recall,
+    .credential = relay_credential,
     .untested = est_untested,
 };

@@ -39,31 +39,13 @@ struct exec_options {
 };
 
 struct exec {
-    struct upstream base; /* first */
+    struct relay relay; /* first */
     const struct exec_options *options;
-    struct relay_chain *chain;
 };
 
 static struct exec *exec_of(struct upstream *up)
 {
     return (struct exec *)up;
-}
-
-static void exec_close(struct upstream *up)
-{
-    relay_chain_free(exec_of(up)->chain);
-    free(up);
-}
-
-static bool exec_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
-{
-    struct exec *exec = mem_zalloc(sizeof *exec);
-    (void)err;
-    exec->base = (struct upstream){.vt = &exec_vt, .name = conf->name};
-    exec->options = conf->options;
-    exec->chain = relay_chain_new(&exec->options->chain);
-    *ret = &exec->base;
-    return true;
 }
 
 /* The environment, all of it. */
@@ -135,7 +117,7 @@ static enum child_result run(const struct exec *exec, const struct task *task,
     env_add(&env, "PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     env_add(&env, "LC_ALL", "C.UTF-8");
     env_add(&env, "CERTMONGER_OPERATION", task->operation);
-    env_add(&env, "CERTMONGER_CA_NICKNAME", exec->base.name);
+    env_add(&env, "CERTMONGER_CA_NICKNAME", exec->relay.base.name);
     if (options->profile)
         env_add(&env, "CERTMONGER_CA_PROFILE", options->profile);
     if (task->cookie)
@@ -161,8 +143,9 @@ static enum child_result run(const struct exec *exec, const struct task *task,
 }
 
 /* Certificates, with nicknames between them. */
-static bool fetch_chain(struct exec *exec, int64_t deadline, struct err *err)
+static bool fetch_chain(struct upstream *up, int64_t deadline, struct err *err)
 {
+    struct exec *exec = exec_of(up);
     struct child_reply said = {0};
     struct cert **certs = NULL;
     const struct cfg_certs *known;
@@ -173,9 +156,9 @@ static bool fetch_chain(struct exec *exec, int64_t deadline, struct err *err)
     if (ok && said.code == HELPER_ISSUED) {
         ok = relay_certs_decode(buf_bytes(&said.out), &certs, &count, err);
         if (ok)
-            relay_chain_set(exec->chain, certs, count);
+            relay_chain_set(exec->relay.chain, certs, count);
     } else if (ok && (said.code != HELPER_UNSUPPORTED ||
-                      !relay_chain_get(exec->chain, &known, &ignored))) {
+                      !relay_chain_get(exec->relay.chain, &known, &ignored))) {
         ok = err_set(err, ERR_UPSTREAM, "%s answers FETCH-ROOTS with code %d%s",
                      exec->options->command.items[0], said.code,
                      said.code == HELPER_UNSUPPORTED ? ": `chain` is needed" : "");
@@ -183,14 +166,6 @@ static bool fetch_chain(struct exec *exec, int64_t deadline, struct err *err)
     pem_certs_free(certs, count);
     child_reply_clear(&said);
     return ok;
-}
-
-/* Until it is sent nothing has to be known; of what was sent nothing is known but the cookie. */
-static bool exec_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
-                         struct err *err)
-{
-    (void)up, (void)order, (void)handle, (void)err;
-    return true;
 }
 
 /* The first line of what it complains about, or of what it prints. */
@@ -205,22 +180,11 @@ static enum up_result take_cert(struct exec *exec, const struct child_reply *sai
                                 const struct up_order *order, int64_t deadline,
                                 struct up_reply *reply)
 {
-    struct cert **certs = NULL;
-    size_t count = 0;
-    struct err err;
-    if (!relay_certs_decode(buf_bytes(&said->out), &certs, &count, &err)) {
-        relay_reason(reply, "the helper says issued, and prints %s", err.text);
-        return UP_UNKNOWN;
-    }
-    struct cert *cert = relay_cert_pick(certs, count, order->csr);
-    if (cert)
-        reply->cert = cert_ref(cert);
-    else
-        relay_reason(reply, "the helper prints CA certificates only");
-    if (cert && !relay_chain_issued(exec->chain, cert))
-        (void)!fetch_chain(exec, deadline, &err); /* the CA may have changed its own */
-    pem_certs_free(certs, count);
-    return cert ? UP_ISSUED : UP_UNKNOWN;
+    enum up_result result = relay_cert_take(buf_bytes(&said->out), order->csr,
+                                            "the helper says issued, and prints", reply);
+    if (result == UP_ISSUED)
+        relay_follow(&exec->relay, reply->cert, deadline);
+    return result;
 }
 
 static enum up_result take_cookie(const struct child_reply *said, struct up_reply *reply)
@@ -278,13 +242,10 @@ static enum up_result ask(struct exec *exec, const struct up_order *order, const
                           int64_t deadline, struct up_reply *reply)
 {
     struct child_reply said = {0};
-    const struct cfg_certs *known;
     struct err err;
     enum up_result result = UP_UNKNOWN;
-    /* What it issues could not be judged without its certificates. */
-    if (!relay_chain_get(exec->chain, &known, &err) && !fetch_chain(exec, deadline, &err)) {
+    if (!relay_ready(&exec->relay, deadline, &err))
         return relay_later(reply, &err);
-    }
     struct task task = {cookie ? "POLL" : "SUBMIT", order, cookie, deadline};
     enum child_result end = run(exec, &task, &said, &err);
     if (end == CHILD_ENDED) {
@@ -313,24 +274,16 @@ static enum up_result exec_poll(struct upstream *up, const struct up_order *orde
     return result;
 }
 
-static bool exec_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+static bool exec_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
 {
-    return relay_chain_get(exec_of(up)->chain, ret, err);
-}
-
-static bool exec_health(struct upstream *up, int64_t deadline, struct err *err)
-{
-    return fetch_chain(exec_of(up), deadline, err);
-}
-
-static bool exec_remember(struct upstream *up, struct buf *memory)
-{
-    return relay_chain_remember(exec_of(up)->chain, memory);
-}
-
-static void exec_recall(struct upstream *up, struct bytes memory)
-{
-    relay_chain_recall(exec_of(up)->chain, memory);
+    const struct exec_options *options = conf->options;
+    struct relay_conf relay = {.vt = &exec_vt, .chain = &options->chain, .fetch = fetch_chain};
+    struct exec *exec = relay_new(sizeof *exec, conf, &relay, err);
+    if (!exec)
+        return false;
+    exec->options = options;
+    *ret = &exec->relay.base;
+    return true;
 }
 
 static const char *check_variable(const char *text, char **stored)
@@ -392,12 +345,12 @@ const struct upstream_vt exec_vt = {
     .type = "exec",
     .caps = UP_PENDINGS,
     .open = exec_open,
-    .close = exec_close,
-    .prepare = exec_prepare,
+    .close = relay_close,
+    .prepare = relay_prepare,
     .submit = exec_submit,
     .poll = exec_poll,
-    .chain = exec_chain,
-    .health = exec_health,
-    .remember = exec_remember,
-    .recall = exec_recall,
+    .chain = relay_chain,
+    .health = relay_health,
+    .remember = relay_remember,
+    .recall = relay_recall,
 };

@@ -9,14 +9,11 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs7.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGES_MAX                                                                                \
-    64 /* of a chain; then it stays as it is until the configuration is read again */
 #define BODY_SHOWN 120
 
 const struct cfg_key relay_client_keys[] = {
@@ -60,7 +57,7 @@ void relay_client_judge(void *field, struct cfg_faults *faults, const struct cfg
 bool relay_client_check(const struct relay_client *client, struct err *err)
 {
     char text[TEXT_TIME_MAX];
-    if (!client->certificate.count)
+    if (!client || !client->certificate.count)
         return true;
     const struct cert *cert = client->certificate.items[0];
     if (cert_not_after_get(cert) > clock_now())
@@ -68,6 +65,105 @@ bool relay_client_check(const struct relay_client *client, struct err *err)
     text_time(cert_not_after_get(cert), text);
     return err_set(err, ERR_UPSTREAM, "our certificate at this CA, %s, has expired on %s",
                    cert_names_get(cert)->subject_text, text);
+}
+
+static struct relay *relay_of(struct upstream *up)
+{
+    return (struct relay *)up;
+}
+
+void relay_close(struct upstream *up)
+{
+    struct relay *relay = relay_of(up);
+    httpc_free(relay->httpc);
+    relay_chain_free(relay->chain);
+    free(relay);
+}
+
+static bool connect_to(struct relay *relay, struct err *err)
+{
+    const struct relay_conf *conf = &relay->conf;
+    struct httpc_conf http = {.trust = conf->trust->items, .trust_count = conf->trust->count};
+    if (conf->tls) {
+        http.chain = conf->tls->certificate.items;
+        http.chain_count = conf->tls->certificate.count;
+        http.key = conf->tls->key;
+    }
+    if (conf->basic) {
+        http.user = conf->basic->user;
+        http.password = (const char *)conf->basic->password.ptr; /* a NUL is behind it */
+    }
+    return httpc_new(&http, &relay->httpc, err);
+}
+
+void *relay_new(size_t size, const struct cfg_upstream *upstream, const struct relay_conf *conf,
+                struct err *err)
+{
+    struct relay *relay = mem_zalloc(size);
+    relay->base = (struct upstream){.vt = conf->vt, .name = upstream->name};
+    relay->conf = *conf;
+    relay->chain = relay_chain_new(conf->chain);
+    if (!conf->trust || connect_to(relay, err))
+        return relay;
+    relay_close(&relay->base);
+    return NULL;
+}
+
+bool relay_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
+                   struct err *err)
+{
+    (void)up, (void)order, (void)handle, (void)err;
+    return true;
+}
+
+bool relay_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+{
+    return relay_chain_get(relay_of(up)->chain, ret, err);
+}
+
+bool relay_remember(struct upstream *up, struct buf *memory)
+{
+    return relay_chain_remember(relay_of(up)->chain, memory);
+}
+
+void relay_recall(struct upstream *up, struct bytes memory)
+{
+    relay_chain_recall(relay_of(up)->chain, memory);
+}
+
+bool relay_health(struct upstream *up, int64_t deadline, struct err *err)
+{
+    const struct relay_conf *conf = &relay_of(up)->conf;
+    return relay_client_check(conf->client, err) && conf->fetch(up, deadline, err);
+}
+
+const struct cert *relay_credential(struct upstream *up)
+{
+    const struct cfg_certs *mine = &relay_of(up)->conf.client->certificate;
+    return mine->count ? mine->items[0] : NULL;
+}
+
+bool relay_ready(struct relay *relay, int64_t deadline, struct err *err)
+{
+    const struct cfg_certs *known;
+    return relay_client_check(relay->conf.client, err) &&
+           (relay_chain_get(relay->chain, &known, err) ||
+            relay->conf.fetch(&relay->base, deadline, err));
+}
+
+void relay_follow(struct relay *relay, const struct cert *cert, int64_t deadline)
+{
+    struct err ignored;
+    if (!relay_chain_issued(relay->chain, cert))
+        (void)!relay->conf.fetch(&relay->base, deadline, &ignored);
+}
+
+void relay_url(const struct relay *relay, const char *path, char ret[RELAY_URL_MAX])
+{
+    const char *url = relay->conf.url;
+    size_t len = strlen(url);
+    snprintf(ret, RELAY_URL_MAX, "%.*s%s%s", (int)(url[len - 1] == '/' ? len - 1 : len), url,
+             relay->conf.api, path);
 }
 
 /* Those that are there already are left out. */
@@ -188,6 +284,22 @@ void relay_reason(struct up_reply *reply, const char *fmt, ...)
     buf_free(&safe);
 }
 
+enum up_result relay_cert_take(struct bytes body, const struct csr *csr, const char *said,
+                               struct up_reply *reply)
+{
+    struct cert **certs = NULL, *cert = NULL;
+    size_t count = 0;
+    struct err err;
+    if (!relay_certs_decode(body, &certs, &count, &err))
+        relay_reason(reply, "%s %s", said, err.text);
+    else if ((cert = relay_cert_pick(certs, count, csr)))
+        reply->cert = cert_ref(cert);
+    else
+        relay_reason(reply, "%s CA certificates only", said);
+    pem_certs_free(certs, count);
+    return cert ? UP_ISSUED : UP_UNKNOWN;
+}
+
 /* The beginning of a body that is text. */
 static struct bytes shown(const struct httpc_reply *http)
 {
@@ -254,126 +366,4 @@ enum up_result relay_result(enum httpc_result result, const struct httpc_reply *
                  (int)body.len, (const char *)body.ptr);
     reply->retry_after = httpc_retry_after(http);
     return result_of(http->status);
-}
-
-/* Every state that a reader may hold is kept. */
-struct relay_chain {
-    pthread_mutex_t mutex;
-    struct cfg_certs states[CHANGES_MAX];
-    size_t count;
-};
-
-struct relay_chain *relay_chain_new(const struct cfg_certs *known)
-{
-    struct relay_chain *chain = mem_zalloc(sizeof *chain);
-    pthread_mutex_init(&chain->mutex, NULL);
-    if (known->count)
-        relay_chain_set(chain, known->items, known->count);
-    return chain;
-}
-
-void relay_chain_free(struct relay_chain *chain)
-{
-    if (!chain)
-        return;
-    for (size_t i = 0; i < chain->count; i++)
-        pem_certs_free(chain->states[i].items, chain->states[i].count);
-    pthread_mutex_destroy(&chain->mutex);
-    free(chain);
-}
-
-static bool is_issuer(const struct cert *issuer, const struct cert *cert)
-{
-    return issuer != cert && X509_NAME_cmp(X509_get_issuer_name(cert_x509_get(cert)),
-                                           X509_get_subject_name(cert_x509_get(issuer))) == 0;
-}
-
-/* A root, or the certificate of one by another of the same name (RFC 4210 section 4.4). */
-static bool is_self_issued(const struct cert *cert)
-{
-    const X509 *x509 = cert_x509_get(cert);
-    return X509_NAME_cmp(X509_get_issuer_name(x509), X509_get_subject_name(x509)) == 0;
-}
-
-/* How many of these stand above it. */
-static size_t depth(const struct cert *cert, struct cert *const *certs, size_t count, size_t left)
-{
-    if (is_self_issued(cert))
-        return 0;
-    for (size_t i = 0; left && i < count; i++)
-        if (is_issuer(certs[i], cert))
-            return 1 + depth(certs[i], certs, count, left - 1);
-    return 0;
-}
-
-static bool states_equal(const struct cfg_certs *a, const struct cfg_certs *b)
-{
-    bool equal = a->count == b->count;
-    for (size_t i = 0; i < a->count && equal; i++)
-        equal = bytes_equal(cert_der_get(a->items[i]), cert_der_get(b->items[i]));
-    return equal;
-}
-
-void relay_chain_set(struct relay_chain *chain, struct cert *const *certs, size_t count)
-{
-    struct cfg_certs state = {.items = mem_zalloc(count * sizeof *state.items + 1)};
-    for (size_t want = count + 1; want-- > 0;) /* deepest first */
-        for (size_t i = 0; i < count; i++)
-            if (cert_is_ca(certs[i]) && depth(certs[i], certs, count, count) == want)
-                state.items[state.count++] = cert_ref(certs[i]);
-    pthread_mutex_lock(&chain->mutex);
-    bool same = chain->count && states_equal(&chain->states[chain->count - 1], &state);
-    bool kept = state.count && !same && chain->count < CHANGES_MAX;
-    if (kept)
-        chain->states[chain->count++] = state;
-    pthread_mutex_unlock(&chain->mutex);
-    if (!kept)
-        pem_certs_free(state.items, state.count);
-}
-
-bool relay_chain_get(struct relay_chain *chain, const struct cfg_certs **ret, struct err *err)
-{
-    pthread_mutex_lock(&chain->mutex);
-    *ret = chain->count ? &chain->states[chain->count - 1] : NULL;
-    pthread_mutex_unlock(&chain->mutex);
-    if (!*ret)
-        err_set(err, ERR_UPSTREAM, "the CA has not told its certificates yet");
-    return *ret != NULL;
-}
-
-bool relay_chain_remember(struct relay_chain *chain, struct buf *memory)
-{
-    const struct cfg_certs *certs;
-    struct err ignored;
-    bool ok = relay_chain_get(chain, &certs, &ignored);
-    for (size_t i = 0; ok && i < certs->count; i++)
-        ok = pem_add(memory, "CERTIFICATE", cert_der_get(certs->items[i]));
-    return ok;
-}
-
-void relay_chain_recall(struct relay_chain *chain, struct bytes memory)
-{
-    const struct cfg_certs *known;
-    struct cert **certs = NULL;
-    size_t count = 0;
-    struct err ignored;
-    if (relay_chain_get(chain, &known, &ignored) ||
-        !relay_certs_decode(memory, &certs, &count, &ignored))
-        return;
-    relay_chain_set(chain, certs, count);
-    pem_certs_free(certs, count);
-}
-
-bool relay_chain_issued(struct relay_chain *chain, const struct cert *cert)
-{
-    const struct cfg_certs *certs;
-    struct err ignored;
-    if (!relay_chain_get(chain, &certs, &ignored))
-        return false;
-    for (size_t i = 0; i < certs->count; i++) { /* OpenSSL wants to see the issuer's key */
-        X509 *issuer = cert_keyed_get(certs->items[i]);
-        if (issuer && X509_check_issued(issuer, cert_x509_get(cert)) == X509_V_OK)
-            return true;
-    }
-    return false;
 }

@@ -11,6 +11,7 @@
 
 #define BODY_MAX ((size_t)512 << 10)
 #define ITEMS_MAX 32
+#define PEM_MAX ((size_t)1 << 20)
 
 void rest_reply_clear(struct rest_reply *reply)
 {
@@ -57,9 +58,10 @@ static void hide(struct httpc_reply *http, const struct rest_call *call)
     }
 }
 
-enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
-                        struct up_reply *said)
+enum up_result rest_run(const struct relay *relay, const struct rest_call *call,
+                        struct rest_reply *ret, struct up_reply *said)
 {
+    char url[RELAY_URL_MAX];
     const char *headers[REST_HEADERS_MAX + 3] = {"Accept: application/json"};
     size_t count = 1;
     struct buf body = BUF_SECRET(BODY_MAX);
@@ -73,13 +75,14 @@ enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struc
         relay_reason(said, "the request is too large");
         return UP_REFUSED;
     }
+    relay_url(relay, call->path, url);
     struct httpc_call exchange = {.method = call->method,
-                                  .url = call->url,
+                                  .url = url,
                                   .headers = headers,
                                   .body = buf_bytes(&body),
                                   .once = call->once,
                                   .deadline = call->deadline};
-    enum httpc_result ended = httpc_run(httpc, &exchange, &http, &err);
+    enum httpc_result ended = httpc_run(relay->httpc, &exchange, &http, &err);
     if (ended == HTTPC_DONE)
         hide(&http, call);
     enum up_result result = relay_result(ended, &http, &err, said);
@@ -94,11 +97,13 @@ enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struc
     return result;
 }
 
-bool rest_ask(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
+bool rest_ask(const struct relay *relay, const struct rest_call *call, struct rest_reply *ret,
               struct err *err)
 {
     struct up_reply said = {0};
-    return rest_run(httpc, call, ret, &said) == UP_ISSUED || relay_failed(err, call->url, &said);
+    char url[RELAY_URL_MAX];
+    relay_url(relay, call->path, url);
+    return rest_run(relay, call, ret, &said) == UP_ISSUED || relay_failed(err, url, &said);
 }
 
 const struct json_value *rest_get(const struct json_value *value, const char *outer,
@@ -142,22 +147,42 @@ bool rest_certs_add(struct buf *pem, const struct json_value *value, struct err 
     return ok;
 }
 
-bool rest_cert_take(const struct buf *pem, const struct csr *csr, struct up_reply *reply)
+bool rest_chain_set(const struct relay *relay, const struct json_value *const values[2],
+                    struct err *err)
 {
+    struct buf pem = BUF_INIT(PEM_MAX);
     struct cert **certs = NULL;
     size_t count = 0;
-    struct err err;
-    if (!relay_certs_decode(buf_bytes(pem), &certs, &count, &err)) {
-        relay_reason(reply, "the CA answers that it issued, with %s", err.text);
-        return false;
-    }
-    struct cert *cert = relay_cert_pick(certs, count, csr);
-    if (cert)
-        reply->cert = cert_ref(cert);
-    else
-        relay_reason(reply, "the CA answers that it issued, with CA certificates only");
+    bool ok = rest_certs_add(&pem, values[0], err) && rest_certs_add(&pem, values[1], err) &&
+              relay_certs_decode(buf_bytes(&pem), &certs, &count, err);
+    if (ok)
+        relay_chain_set(relay->chain, certs, count);
     pem_certs_free(certs, count);
-    return cert;
+    buf_free(&pem);
+    return ok;
+}
+
+#define HAS_ISSUED "the CA answers that it issued, with"
+
+enum up_result rest_take(const struct relay *relay, const struct rest_issued *issued,
+                         const struct csr *csr, struct up_reply *reply)
+{
+    struct buf pem = BUF_INIT(PEM_MAX);
+    struct err err;
+    enum up_result result = UP_UNKNOWN;
+    if (rest_certs_add(&pem, issued->cert, &err))
+        result = rest_cert_take(&pem, csr, reply);
+    else
+        relay_reason(reply, HAS_ISSUED " %s", err.text);
+    buf_free(&pem);
+    if (result == UP_ISSUED && !relay_chain_issued(relay->chain, reply->cert))
+        (void)!rest_chain_set(relay, issued->above, &err);
+    return result;
+}
+
+enum up_result rest_cert_take(const struct buf *pem, const struct csr *csr, struct up_reply *reply)
+{
+    return relay_cert_take(buf_bytes(pem), csr, HAS_ISSUED, reply);
 }
 
 bool rest_set_csr(struct json *object, const char *key, const struct csr *csr)

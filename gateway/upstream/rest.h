@@ -5,11 +5,9 @@
 #include "base/json.h"
 #include "gateway/upstream/relay.h"
 
-#define REST_URL_MAX 1200
-
 struct rest_call {
     const char *method;
-    const char *url;
+    const char *path;           /* behind what the CA's URLs begin with */
     const char *const *headers; /* beside Content-Type and Accept, at most REST_HEADERS_MAX */
     const struct json *body;    /* or NULL; a secret */
     bool once;                  /* as with struct httpc_call */
@@ -28,10 +26,10 @@ void rest_reply_clear(struct rest_reply *reply);
 /* UP_ISSUED is an answer of 2xx that is JSON or empty; anything else is as relay_result says it,
  * and 2xx that is no JSON is UP_UNKNOWN. What an error quotes of our secrets is asterisks in said
  * and ret. */
-enum up_result rest_run(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
-                        struct up_reply *said);
+enum up_result rest_run(const struct relay *relay, const struct rest_call *call,
+                        struct rest_reply *ret, struct up_reply *said);
 /* The same for those who have a struct err. */
-bool rest_ask(struct httpc *httpc, const struct rest_call *call, struct rest_reply *ret,
+bool rest_ask(const struct relay *relay, const struct rest_call *call, struct rest_reply *ret,
               struct err *err) MUST_USE;
 
 /* A member below others: rest_get(root, "data", "certificate"). NULL if it is not there. */
@@ -41,8 +39,19 @@ const struct json_value *rest_get(const struct json_value *value, const char *ou
  * each text of an array, and puts them into order by adding them as PEM. Nothing is added for what
  * is no text. */
 bool rest_certs_add(struct buf *pem, const struct json_value *value, struct err *err) MUST_USE;
-/* The certificate for the order among those in pem. False if there is none. */
-bool rest_cert_take(const struct buf *pem, const struct csr *csr, struct up_reply *reply);
+/* The CA's certificates are those in the values, as rest_certs_add has them. */
+bool rest_chain_set(const struct relay *relay, const struct json_value *const values[2],
+                    struct err *err) MUST_USE;
+/* An answer of a CA that has issued: the certificate, and those above it. */
+struct rest_issued {
+    const struct json_value *cert, *above[2];
+};
+/* The certificate for the order. If it is by a CA that we do not know, those above it, if there are
+ * any, are what we know of the CA from then on. UP_UNKNOWN with a reason if there is none. */
+enum up_result rest_take(const struct relay *relay, const struct rest_issued *issued,
+                         const struct csr *csr, struct up_reply *reply);
+/* The certificate for the order among those in pem. UP_UNKNOWN with a reason if there is none. */
+enum up_result rest_cert_take(const struct buf *pem, const struct csr *csr, struct up_reply *reply);
 
 /* The CSR as PEM, a member of an object. */
 bool rest_set_csr(struct json *object, const char *key, const struct csr *csr) MUST_USE;

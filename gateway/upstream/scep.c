@@ -16,7 +16,7 @@
 #define TXN_LEN 32 /* hex of 16 random bytes */
 
 struct scep {
-    struct upstream base;  /* first */
+    struct relay relay;    /* first */
     struct upstream_vt vt; /* with the caps of this CA */
     const struct scep_options *options;
     struct scep_session session;
@@ -26,40 +26,6 @@ struct scep {
 static struct scep *scep_of(struct upstream *up)
 {
     return (struct scep *)up;
-}
-
-static void scep_close(struct upstream *up)
-{
-    struct scep *scep = scep_of(up);
-    ndes_free(scep->ndes);
-    scep_session_close(&scep->session);
-    free(scep);
-}
-
-static bool scep_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
-{
-    const struct scep_options *options = conf->options;
-    struct scep *scep = mem_zalloc(sizeof *scep);
-    bool broker = options->challenge == SCEP_CHALLENGE_BROKER;
-    scep->vt = scep_vt;
-    if (options->repeats == SCEP_REPEATS_SAFE)
-        scep->vt.caps |= UP_RESUBMIT_SAFE;
-    if (options->challenge != SCEP_CHALLENGE_NONE)
-        scep->vt.caps |= UP_CARRIES_CHALLENGE;
-    if (!broker)
-        scep->vt.challenge = NULL;
-    scep->base = (struct upstream){.vt = &scep->vt, .name = conf->name};
-    scep->options = options;
-    if (!scep_session_open(&scep->session, options, err)) {
-        free(scep);
-        return false;
-    }
-    if (broker && !ndes_new(&options->admin, &scep->ndes, err)) {
-        scep_close(&scep->base);
-        return false;
-    }
-    *ret = &scep->base;
-    return true;
 }
 
 /* One transaction */
@@ -256,8 +222,8 @@ static enum up_result transmit(struct exchange *ex, struct bytes der)
                               .body = post ? der : none,
                               .once = true,
                               .deadline = ex->deadline};
-    enum up_result result = relay_result(httpc_run(ex->scep->session.httpc, &call, &http, &err),
-                                         &http, &err, ex->reply);
+    enum up_result result =
+        relay_result(httpc_run(ex->scep->relay.httpc, &call, &http, &err), &http, &err, ex->reply);
     if (result == UP_ISSUED)
         result = take_answer(ex, &http);
     httpc_reply_clear(&http);
@@ -324,26 +290,9 @@ static enum up_result scep_recover(struct upstream *up, const struct up_order *o
     return UP_UNKNOWN;
 }
 
-static bool scep_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
+static bool fetch_chain(struct upstream *up, int64_t deadline, struct err *err)
 {
-    return relay_chain_get(scep_of(up)->session.chain, ret, err);
-}
-
-static bool scep_health(struct upstream *up, int64_t deadline, struct err *err)
-{
-    struct scep *scep = scep_of(up);
-    return relay_client_check(&scep->options->client, err) &&
-           scep_session_fetch(&scep->session, deadline, err);
-}
-
-static bool scep_remember(struct upstream *up, struct buf *memory)
-{
-    return relay_chain_remember(scep_of(up)->session.chain, memory);
-}
-
-static void scep_recall(struct upstream *up, struct bytes memory)
-{
-    relay_chain_recall(scep_of(up)->session.chain, memory);
+    return scep_session_fetch(&scep_of(up)->session, deadline, err);
 }
 
 static bool scep_challenge(struct upstream *up, int64_t deadline, struct buf *secret, int64_t *life,
@@ -352,17 +301,49 @@ static bool scep_challenge(struct upstream *up, int64_t deadline, struct buf *se
     return ndes_challenge(scep_of(up)->ndes, deadline, secret, life, err);
 }
 
-static const struct cert *scep_credential(struct upstream *up)
-{
-    return scep_of(up)->options->client.certificate.items[0];
-}
-
 static const char *scep_untested(struct upstream *up)
 {
     return scep_of(up)->options->challenge == SCEP_CHALLENGE_BROKER
                ? "whether the CA takes our certificate, and its page our password: to show that it "
                  "would hand out a challenge"
                : "whether the CA takes our certificate: it signs requests only";
+}
+
+static void scep_close(struct upstream *up)
+{
+    struct scep *scep = scep_of(up);
+    ndes_free(scep->ndes);
+    scep_session_close(&scep->session);
+    relay_close(up);
+}
+
+static bool scep_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct scep_options *options = conf->options;
+    struct relay_conf relay = {.vt = &scep_vt,
+                               .trust = &options->trust_certs,
+                               .client = &options->client,
+                               .fetch = fetch_chain};
+    struct scep *scep = relay_new(sizeof *scep, conf, &relay, err);
+    bool broker = options->challenge == SCEP_CHALLENGE_BROKER;
+    if (!scep)
+        return false;
+    scep->vt = scep_vt;
+    if (options->repeats == SCEP_REPEATS_SAFE)
+        scep->vt.caps |= UP_RESUBMIT_SAFE;
+    if (options->challenge != SCEP_CHALLENGE_NONE)
+        scep->vt.caps |= UP_CARRIES_CHALLENGE;
+    if (!broker)
+        scep->vt.challenge = NULL;
+    scep->relay.base.vt = &scep->vt;
+    scep->options = options;
+    scep_session_open(&scep->session, &scep->relay, options);
+    if (broker && !ndes_new(&options->admin, &scep->ndes, err)) {
+        scep_close(&scep->relay.base);
+        return false;
+    }
+    *ret = &scep->relay.base;
+    return true;
 }
 
 const struct upstream_vt scep_vt = {
@@ -374,11 +355,11 @@ const struct upstream_vt scep_vt = {
     .submit = scep_submit,
     .poll = scep_poll,
     .recover = scep_recover,
-    .chain = scep_chain,
-    .health = scep_health,
-    .remember = scep_remember,
-    .recall = scep_recall,
+    .chain = relay_chain,
+    .health = relay_health,
+    .remember = relay_remember,
+    .recall = relay_recall,
     .challenge = scep_challenge,
-    .credential = scep_credential,
+    .credential = relay_credential,
     .untested = scep_untested,
 };

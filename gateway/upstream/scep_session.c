@@ -15,29 +15,19 @@ void scep_ca_clear(struct scep_ca *ca)
     *ca = (struct scep_ca){0};
 }
 
-bool scep_session_open(struct scep_session *session, const struct scep_options *options,
-                       struct err *err)
+void scep_session_open(struct scep_session *session, const struct relay *relay,
+                       const struct scep_options *options)
 {
-    struct httpc_conf http = {
-        .trust = options->trust_certs.items,
-        .trust_count = options->trust_certs.count,
-    };
+    session->relay = relay;
     session->options = options;
-    session->chain = relay_chain_new(&(struct cfg_certs){0});
     session->trust = trust_new(options->trust_certs.items, options->trust_certs.count);
     pthread_mutex_init(&session->mutex, NULL);
-    if (httpc_new(&http, &session->httpc, err))
-        return true;
-    scep_session_close(session);
-    return false;
 }
 
 void scep_session_close(struct scep_session *session)
 {
     scep_ca_clear(&session->ca);
-    httpc_free(session->httpc);
     trust_free(session->trust);
-    relay_chain_free(session->chain);
     pthread_mutex_destroy(&session->mutex);
 }
 
@@ -69,7 +59,8 @@ static bool get(struct scep_session *session, const char *operation, int64_t dea
     bool ok = scep_session_url(session, operation, (struct bytes){0}, &url) &&
               (!identifier || buf_add_fmt(&url, "&message=%s", identifier));
     struct httpc_call call = {.method = "GET", .url = buf_str(&url), .deadline = deadline};
-    enum httpc_result result = ok ? httpc_run(session->httpc, &call, http, err) : HTTPC_NOT_SENT;
+    enum httpc_result result =
+        ok ? httpc_run(session->relay->httpc, &call, http, err) : HTTPC_NOT_SENT;
     if (result != HTTPC_DONE)
         http->status = 0;
     if (!ok)
@@ -164,7 +155,7 @@ static bool take_certs(struct scep_session *session, const struct httpc_reply *h
         if (trust_check(session->trust, certs[i], &terms, &why))
             ca->certs[ca->count++] = cert_ref(certs[i]);
     if (ca->count)
-        relay_chain_set(session->chain, ca->certs, ca->count);
+        relay_chain_set(session->relay->chain, ca->certs, ca->count);
     pem_certs_free(certs, count);
     ca->recipient = choose_recipient(ca);
     if (!ca->count)

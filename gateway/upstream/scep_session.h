@@ -19,17 +19,16 @@ void scep_ca_clear(struct scep_ca *ca);
 
 /* Thread-safe but for scep_session_open and _close. */
 struct scep_session {
-    const struct scep_options *options; /* borrowed */
-    struct httpc *httpc;
+    const struct relay *relay;          /* borrowed */
+    const struct scep_options *options; /* the same */
     struct trust *trust;
-    struct relay_chain *chain;
     pthread_mutex_t mutex;
     struct scep_ca ca; /* guarded by mutex; replaced as a whole */
 };
 
-/* Fills a zeroed struct; after a failure it is closed as well. */
-bool scep_session_open(struct scep_session *session, const struct scep_options *options,
-                       struct err *err) MUST_USE;
+/* Fills a zeroed struct. */
+void scep_session_open(struct scep_session *session, const struct relay *relay,
+                       const struct scep_options *options);
 void scep_session_close(struct scep_session *session);
 
 /* Asks the CA by GetCACaps and GetCACert (RFC 8894 sections 3.5.2, 4.2). ERR_UPSTREAM. */

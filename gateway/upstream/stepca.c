@@ -10,18 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PEM_MAX ((size_t)1 << 20)
 #define TOKEN_MAX ((size_t)256 << 10)
 #define TOKEN_SECONDS 300 /* as the step command has it */
 #define PAGES_MAX 20
-#define SIGN "/1.0/sign"
-#define REVOKE "/1.0/revoke"
+#define SIGN "1.0/sign"
+#define REVOKE "1.0/revoke"
 
 struct stepca {
-    struct upstream base; /* first */
+    struct relay relay; /* first */
     const struct stepca_options *options;
-    struct httpc *httpc;
-    struct relay_chain *chain;
     pthread_mutex_t mutex; /* guards kid */
     struct buf kid;        /* of our provisioner; empty: the CA was not asked yet */
 };
@@ -31,47 +28,11 @@ static struct stepca *stepca_of(struct upstream *up)
     return (struct stepca *)up;
 }
 
-static void stepca_close(struct upstream *up)
-{
-    struct stepca *stepca = stepca_of(up);
-    httpc_free(stepca->httpc);
-    relay_chain_free(stepca->chain);
-    buf_free(&stepca->kid);
-    pthread_mutex_destroy(&stepca->mutex);
-    free(stepca);
-}
-
-static bool stepca_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
-{
-    const struct stepca_options *options = conf->options;
-    struct httpc_conf http = {.trust = options->trust.items, .trust_count = options->trust.count};
-    struct stepca *stepca = mem_zalloc(sizeof *stepca);
-    stepca->base = (struct upstream){.vt = &stepca_vt, .name = conf->name};
-    stepca->options = options;
-    stepca->chain = relay_chain_new(&options->chain);
-    pthread_mutex_init(&stepca->mutex, NULL);
-    if (!httpc_new(&http, &stepca->httpc, err)) {
-        stepca_close(&stepca->base);
-        return false;
-    }
-    *ret = &stepca->base;
-    return true;
-}
-
-static void url_of(const struct stepca *stepca, const char *path, char ret[REST_URL_MAX])
-{
-    const char *url = stepca->options->url;
-    size_t len = strlen(url);
-    snprintf(ret, REST_URL_MAX, "%.*s%s", (int)(url[len - 1] == '/' ? len - 1 : len), url, path);
-}
-
 static bool get(struct stepca *stepca, const char *path, int64_t deadline, struct rest_reply *reply,
                 struct err *err)
 {
-    char url[REST_URL_MAX];
-    url_of(stepca, path, url);
-    struct rest_call call = {.method = "GET", .url = url, .deadline = deadline};
-    return rest_ask(stepca->httpc, &call, reply, err);
+    struct rest_call call = {.method = "GET", .path = path, .deadline = deadline};
+    return rest_ask(&stepca->relay, &call, reply, err);
 }
 
 static void kid_set(struct stepca *stepca, struct bytes kid)
@@ -90,9 +51,9 @@ static bool fetch_kid(struct stepca *stepca, int64_t deadline, struct err *err)
     struct buf kid = {0}, cursor = {0};
     bool ok = true;
     for (int page = 0; ok && !kid.len && page < PAGES_MAX && (!page || cursor.len); page++) {
-        struct buf path = BUF_INIT(REST_URL_MAX / 2);
+        struct buf path = BUF_INIT(RELAY_URL_MAX / 2);
         struct rest_reply reply = {0};
-        ok = buf_add_fmt(&path, "/provisioners?limit=100&cursor=") &&
+        ok = buf_add_fmt(&path, "provisioners?limit=100&cursor=") &&
              rest_escape(buf_str(&cursor), &path);
         if (!ok)
             err_set(err, ERR_UPSTREAM, "the CA's list of provisioners cannot be understood");
@@ -129,29 +90,21 @@ static bool kid_get(struct stepca *stepca, int64_t deadline, struct buf *ret, st
 
 /* Intermediates and roots. Versions before 0.26 do not tell the former; what they issue brings
  * them. */
-static bool fetch_chain(struct stepca *stepca, int64_t deadline, struct err *err)
+static bool fetch_chain(struct upstream *up, int64_t deadline, struct err *err)
 {
-    struct buf pem = BUF_INIT(PEM_MAX);
+    struct stepca *stepca = stepca_of(up);
     struct rest_reply middle = {0}, roots = {0};
-    struct cert **certs = NULL;
-    size_t count = 0;
     struct err untold = {0};
-    bool ok = true;
-    if (get(stepca, "/intermediates", deadline, &middle, &untold)) {
-        ok = rest_certs_add(&pem, json_get(json_root(middle.json), "crts"), err);
-    } else if (untold.retry_after) { /* it has them, and no time */
+    bool told = get(stepca, "intermediates", deadline, &middle, &untold);
+    bool ok = told || !untold.retry_after;
+    if (!ok) /* it has them, and no time */
         *err = untold;
-        ok = false;
-    }
-    ok = ok && get(stepca, "/roots", deadline, &roots, err) &&
-         rest_certs_add(&pem, json_get(json_root(roots.json), "crts"), err) &&
-         relay_certs_decode(buf_bytes(&pem), &certs, &count, err);
-    if (ok)
-        relay_chain_set(stepca->chain, certs, count);
-    pem_certs_free(certs, count);
+    ok = ok && get(stepca, "roots", deadline, &roots, err);
+    const struct json_value *certs[2] = {told ? json_get(json_root(middle.json), "crts") : NULL,
+                                         json_get(json_root(roots.json), "crts")};
+    ok = ok && rest_chain_set(&stepca->relay, certs, err);
     rest_reply_clear(&middle);
     rest_reply_clear(&roots);
-    buf_free(&pem);
     return ok || err_within(err, "asking for the CA's certificates");
 }
 
@@ -164,29 +117,13 @@ static bool stepca_prepare(struct upstream *up, const struct up_order *order, st
            (stepca_handle_print(&made, handle) || err_set(err, ERR_BUG, "no room for a handle"));
 }
 
-/* The certificate of an answer of 2xx; its chain, if it brings another one, is what we know of the
- * CA from then on. */
 static enum up_result take_cert(struct stepca *stepca, const struct rest_reply *answer,
                                 const struct up_order *order, struct up_reply *reply)
 {
     const struct json_value *root = json_root(answer->json);
-    struct buf pem = BUF_INIT(PEM_MAX), above = BUF_INIT(PEM_MAX);
-    struct cert **certs = NULL;
-    size_t count = 0;
-    struct err err;
-    bool ok = rest_certs_add(&pem, json_get(root, "crt"), &err);
-    if (!ok)
-        relay_reason(reply, "the CA answers that it issued, with %s", err.text);
-    ok = ok && rest_cert_take(&pem, order->csr, reply);
-    if (ok && !relay_chain_issued(stepca->chain, reply->cert) &&
-        rest_certs_add(&above, json_get(root, "certChain"), &err) &&
-        rest_certs_add(&above, json_get(root, "ca"), &err) &&
-        relay_certs_decode(buf_bytes(&above), &certs, &count, &err))
-        relay_chain_set(stepca->chain, certs, count);
-    pem_certs_free(certs, count);
-    buf_free(&above);
-    buf_free(&pem);
-    return ok ? UP_ISSUED : UP_UNKNOWN;
+    struct rest_issued issued = {json_get(root, "crt"),
+                                 {json_get(root, "certChain"), json_get(root, "ca")}};
+    return rest_take(&stepca->relay, &issued, order->csr, reply);
 }
 
 /* One exchange that takes a token. */
@@ -229,18 +166,17 @@ static bool add_token(struct ask *ask, const char *url, struct err *err)
 
 static enum up_result post(struct ask *ask, const char *path)
 {
-    char url[REST_URL_MAX];
+    char url[RELAY_URL_MAX];
     struct err err;
-    url_of(ask->stepca, path, url);
-    if (!add_token(ask, url, &err)) {
+    relay_url(&ask->stepca->relay, path, url);
+    if (!add_token(ask, url, &err))
         return relay_later(ask->said, &err);
-    }
     struct rest_call call = {.method = "POST",
-                             .url = url,
+                             .path = path,
                              .body = ask->body,
                              .once = ask->once,
                              .deadline = ask->deadline};
-    enum up_result result = rest_run(ask->stepca->httpc, &call, &ask->answer, ask->said);
+    enum up_result result = rest_run(&ask->stepca->relay, &call, &ask->answer, ask->said);
     if (ask->answer.status == 401)
         kid_set(ask->stepca, (struct bytes){0}); /* its provisioners may have changed */
     return result;
@@ -291,17 +227,14 @@ static enum up_result stepca_submit(struct upstream *up, const struct up_order *
                                     struct bytes handle, int64_t deadline, struct up_reply *reply)
 {
     struct stepca *stepca = stepca_of(up);
-    const struct cfg_certs *known;
     struct stepca_handle mine;
     struct err err;
     if (!stepca_handle_parse(handle, &mine)) {
         relay_reason(reply, "the request has no token's identifier");
         return UP_REFUSED;
     }
-    /* What it issues could not be judged without its certificates. */
-    if (!relay_chain_get(stepca->chain, &known, &err) && !fetch_chain(stepca, deadline, &err)) {
+    if (!relay_ready(&stepca->relay, deadline, &err))
         return relay_later(reply, &err);
-    }
     struct ask ask = {.stepca = stepca,
                       .claims = {.id = mine.id, .issued_at = clock_now()},
                       .deadline = deadline,
@@ -372,39 +305,45 @@ static bool stepca_revoke(struct upstream *up, const struct cert *cert, int reas
     return ok;
 }
 
-static bool stepca_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
-{
-    return relay_chain_get(stepca_of(up)->chain, ret, err);
-}
-
-static bool stepca_remember(struct upstream *up, struct buf *memory)
-{
-    return relay_chain_remember(stepca_of(up)->chain, memory);
-}
-
-static void stepca_recall(struct upstream *up, struct bytes memory)
-{
-    relay_chain_recall(stepca_of(up)->chain, memory);
-}
-
 /* Whether it is well, knows our provisioner and key, and what its certificates are. */
 static bool stepca_health(struct upstream *up, int64_t deadline, struct err *err)
 {
     struct stepca *stepca = stepca_of(up);
     struct rest_reply answer = {0};
     bool ok = relay_client_check(&stepca->options->x5c, err) &&
-              get(stepca, "/health", deadline, &answer, err);
+              get(stepca, "health", deadline, &answer, err);
     const char *status = json_text(json_get(json_root(answer.json), "status"));
     if (ok && (!status || strcmp(status, "ok") != 0))
         ok = err_set(err, ERR_UPSTREAM, "the CA does not say that it is well");
     rest_reply_clear(&answer);
-    return ok && fetch_kid(stepca, deadline, err) && fetch_chain(stepca, deadline, err);
+    return ok && fetch_kid(stepca, deadline, err) && fetch_chain(up, deadline, err);
 }
 
-static const struct cert *stepca_credential(struct upstream *up)
+static void stepca_close(struct upstream *up)
 {
-    const struct relay_client *x5c = &stepca_of(up)->options->x5c;
-    return x5c->certificate.count ? x5c->certificate.items[0] : NULL;
+    struct stepca *stepca = stepca_of(up);
+    buf_free(&stepca->kid);
+    pthread_mutex_destroy(&stepca->mutex);
+    relay_close(up);
+}
+
+static bool stepca_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct stepca_options *options = conf->options;
+    struct relay_conf relay = {.vt = &stepca_vt,
+                               .url = options->url,
+                               .api = "/",
+                               .trust = &options->trust,
+                               .client = &options->x5c,
+                               .chain = &options->chain,
+                               .fetch = fetch_chain};
+    struct stepca *stepca = relay_new(sizeof *stepca, conf, &relay, err);
+    if (!stepca)
+        return false;
+    stepca->options = options;
+    pthread_mutex_init(&stepca->mutex, NULL);
+    *ret = &stepca->relay.base;
+    return true;
 }
 
 const struct upstream_vt stepca_vt = {
@@ -416,9 +355,9 @@ const struct upstream_vt stepca_vt = {
     .submit = stepca_submit,
     .recover = stepca_recover,
     .revoke = stepca_revoke,
-    .chain = stepca_chain,
+    .chain = relay_chain,
     .health = stepca_health,
-    .remember = stepca_remember,
-    .recall = stepca_recall,
-    .credential = stepca_credential,
+    .remember = relay_remember,
+    .recall = relay_recall,
+    .credential = relay_credential,
 };

@@ -14,7 +14,6 @@
 
 #define TOKEN_MAX 4096
 #define HEADER_MAX (TOKEN_MAX + 32)
-#define PEM_MAX ((size_t)1 << 20)
 #define LEASE_MAX_SECONDS INT64_C(315360000)
 
 /* A token, and until when it is good. */
@@ -25,10 +24,8 @@ struct token {
 };
 
 struct vault {
-    struct upstream base; /* first */
+    struct relay relay; /* first */
     const struct vault_options *options;
-    struct httpc *httpc;
-    struct relay_chain *chain;
     pthread_mutex_t mutex; /* of token; held while one is fetched */
     struct token token;
 };
@@ -43,49 +40,6 @@ struct headers {
 static struct vault *vault_of(struct upstream *up)
 {
     return (struct vault *)up;
-}
-
-static void vault_close(struct upstream *up)
-{
-    struct vault *vault = vault_of(up);
-    httpc_free(vault->httpc);
-    relay_chain_free(vault->chain);
-    buf_free(&vault->token.text);
-    pthread_mutex_destroy(&vault->mutex);
-    free(vault);
-}
-
-static bool vault_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
-{
-    const struct vault_options *options = conf->options;
-    struct httpc_conf http = {
-        .trust = options->trust.items,
-        .trust_count = options->trust.count,
-        .chain = options->client.certificate.items,
-        .chain_count = options->client.certificate.count,
-        .key = options->client.key,
-    };
-    struct vault *vault = mem_zalloc(sizeof *vault);
-    vault->base = (struct upstream){.vt = &vault_vt, .name = conf->name};
-    vault->options = options;
-    vault->chain = relay_chain_new(&options->chain);
-    vault->token.text = BUF_SECRET(TOKEN_MAX);
-    pthread_mutex_init(&vault->mutex, NULL);
-    if (!httpc_new(&http, &vault->httpc, err)) {
-        vault_close(&vault->base);
-        return false;
-    }
-    *ret = &vault->base;
-    return true;
-}
-
-/* URL/v1/PATH */
-static void url_of(const struct vault *vault, const char *path, char ret[REST_URL_MAX])
-{
-    const char *url = vault->options->url;
-    size_t len = strlen(url);
-    snprintf(ret, REST_URL_MAX, "%.*s/v1/%s", (int)(url[len - 1] == '/' ? len - 1 : len), url,
-             path);
 }
 
 /* token may be NULL. */
@@ -105,18 +59,14 @@ static void headers_set(const struct vault *vault, const char *token, struct hea
     headers->list[n] = NULL;
 }
 
-/* One exchange about tokens, or without one; call->url is the path. */
+/* One exchange about tokens, or without one. */
 static bool ask_auth(struct vault *vault, struct rest_call *call, const char *token,
                      struct rest_reply *reply, struct err *err)
 {
     struct headers headers;
-    char url[REST_URL_MAX];
-    url_of(vault, call->url, url);
     headers_set(vault, token, &headers);
-    call->url = url;
     call->headers = headers.list;
-    bool ok = rest_ask(vault->httpc, call, reply, err);
-    call->url = NULL;
+    bool ok = rest_ask(&vault->relay, call, reply, err);
     call->headers = NULL;
     OPENSSL_cleanse(&headers, sizeof headers);
     return ok;
@@ -162,7 +112,7 @@ static bool token_look_up(struct vault *vault, int64_t deadline, struct err *err
 {
     struct buf text = BUF_SECRET(TOKEN_MAX);
     struct rest_call call = {
-        .method = "GET", .url = "auth/token/lookup-self", .deadline = deadline};
+        .method = "GET", .path = "auth/token/lookup-self", .deadline = deadline};
     struct rest_reply reply = {0};
     int64_t seconds = 0;
     bool ok = buf_set(&text, buf_bytes(&vault->options->token)) && is_token(buf_str(&text));
@@ -200,7 +150,7 @@ static bool log_in(struct vault *vault, int64_t deadline, struct err *err)
             json_set_text(body, "name", options->tls.name);
         snprintf(path, sizeof path, "auth/%s/login", options->tls.mount);
     }
-    struct rest_call call = {.method = "POST", .url = path, .body = body, .deadline = deadline};
+    struct rest_call call = {.method = "POST", .path = path, .body = body, .deadline = deadline};
     bool ok = ask_auth(vault, &call, NULL, &reply, err) && token_read(&vault->token, &reply, err);
     rest_reply_clear(&reply);
     json_free(body);
@@ -214,7 +164,7 @@ static void renew(struct vault *vault, int64_t deadline)
 {
     struct json *body = json_new_object();
     struct rest_call call = {
-        .method = "POST", .url = "auth/token/renew-self", .body = body, .deadline = deadline};
+        .method = "POST", .path = "auth/token/renew-self", .body = body, .deadline = deadline};
     struct rest_reply reply = {0};
     struct err ignored;
     struct token *token = &vault->token;
@@ -276,7 +226,7 @@ static enum up_result ask(struct vault *vault, struct rest_call *call, struct re
     } else {
         headers_set(vault, buf_str(&token), &headers);
         call->headers = headers.list;
-        result = rest_run(vault->httpc, call, reply, said);
+        result = rest_run(&vault->relay, call, reply, said);
         call->headers = NULL;
         OPENSSL_cleanse(&headers, sizeof headers);
     }
@@ -289,81 +239,43 @@ static enum up_result ask(struct vault *vault, struct rest_call *call, struct re
 }
 
 /* Reading an issuer takes no token. */
-static bool fetch_chain(struct vault *vault, int64_t deadline, struct err *err)
+static bool fetch_chain(struct upstream *up, int64_t deadline, struct err *err)
 {
+    struct vault *vault = vault_of(up);
     const struct vault_options *options = vault->options;
-    struct buf pem = BUF_INIT(PEM_MAX);
     struct rest_reply reply = {0};
     char path[VAULT_PATH_MAX];
-    struct rest_call call = {.method = "GET", .url = path, .deadline = deadline};
-    struct cert **certs = NULL;
-    size_t count = 0;
+    struct rest_call call = {.method = "GET", .path = path, .deadline = deadline};
     snprintf(path, sizeof path, "%s/issuer/%s/json", options->mount,
              options->issuer ? options->issuer : "default");
     bool ok = ask_auth(vault, &call, NULL, &reply, err);
-    const struct json_value *root = json_root(reply.json);
-    ok = ok && rest_certs_add(&pem, rest_get(root, "data", "certificate"), err) &&
-         rest_certs_add(&pem, rest_get(root, "data", "ca_chain"), err) &&
-         relay_certs_decode(buf_bytes(&pem), &certs, &count, err);
-    if (ok)
-        relay_chain_set(vault->chain, certs, count);
-    pem_certs_free(certs, count);
+    const struct json_value *data = json_get(json_root(reply.json), "data");
+    const struct json_value *certs[2] = {json_get(data, "certificate"), json_get(data, "ca_chain")};
+    ok = ok && rest_chain_set(&vault->relay, certs, err);
     rest_reply_clear(&reply);
-    buf_free(&pem);
     return ok || err_within(err, "asking for %s", path);
 }
 
-/* The API has no key by which a request is found again. */
-static bool vault_prepare(struct upstream *up, const struct up_order *order, struct buf *handle,
-                          struct err *err)
-{
-    (void)up, (void)order, (void)handle, (void)err;
-    return true;
-}
-
 /* A role may have an issuer of its own, which is not the mount's default. */
-static void learn_chain(struct vault *vault, const struct json_value *root)
-{
-    struct buf pem = BUF_INIT(PEM_MAX);
-    struct cert **certs = NULL;
-    size_t count = 0;
-    struct err ignored;
-    if (rest_certs_add(&pem, rest_get(root, "data", "issuing_ca"), &ignored) &&
-        rest_certs_add(&pem, rest_get(root, "data", "ca_chain"), &ignored) &&
-        relay_certs_decode(buf_bytes(&pem), &certs, &count, &ignored))
-        relay_chain_set(vault->chain, certs, count);
-    pem_certs_free(certs, count);
-    buf_free(&pem);
-}
-
-/* The certificate in an answer of 2xx. */
 static enum up_result take_cert(struct vault *vault, const struct rest_reply *answer,
                                 const struct up_order *order, int64_t deadline,
                                 struct up_reply *reply)
 {
-    const struct json_value *root = json_root(answer->json);
-    struct buf pem = BUF_INIT(PEM_MAX);
-    struct err err;
-    bool ok = rest_certs_add(&pem, rest_get(root, "data", "certificate"), &err);
-    if (!ok)
-        relay_reason(reply, "the CA answers that it issued, with %s", err.text);
-    ok = ok && rest_cert_take(&pem, order->csr, reply);
-    buf_free(&pem);
-    if (ok && !relay_chain_issued(vault->chain, reply->cert))
-        learn_chain(vault, root);
-    if (ok && !relay_chain_issued(vault->chain, reply->cert))
-        (void)!fetch_chain(vault, deadline, &err); /* the check of the certificate says it */
-    return ok ? UP_ISSUED : UP_UNKNOWN;
+    const struct json_value *data = json_get(json_root(answer->json), "data");
+    struct rest_issued issued = {json_get(data, "certificate"),
+                                 {json_get(data, "issuing_ca"), json_get(data, "ca_chain")}};
+    enum up_result result = rest_take(&vault->relay, &issued, order->csr, reply);
+    if (result == UP_ISSUED)
+        relay_follow(&vault->relay, reply->cert, deadline);
+    return result;
 }
 
-static void sign_url(const struct vault *vault, char ret[REST_URL_MAX])
+static void sign_path(const struct vault_options *options, char ret[VAULT_PATH_MAX])
 {
-    const struct vault_options *options = vault->options;
-    char path[VAULT_PATH_MAX];
-    snprintf(path, sizeof path, "%s%s%s/%s%s%s", options->mount, options->issuer ? "/issuer/" : "",
-             options->issuer ? options->issuer : "", options->verbatim ? "sign-verbatim" : "sign",
-             options->role ? "/" : "", options->role ? options->role : "");
-    url_of(vault, path, ret);
+    snprintf(ret, VAULT_PATH_MAX, "%s%s%s/%s%s%s", options->mount,
+             options->issuer ? "/issuer/" : "", options->issuer ? options->issuer : "",
+             options->verbatim ? "sign-verbatim" : "sign", options->role ? "/" : "",
+             options->role ? options->role : "");
 }
 
 /* 400 says no to the request, but also that there is no such role, which an operator can mend. */
@@ -376,17 +288,17 @@ static bool is_unknown_role(const struct rest_reply *answer)
 static enum up_result sign(struct vault *vault, const struct up_order *order, int64_t deadline,
                            struct up_reply *reply)
 {
-    char url[REST_URL_MAX], ttl[32];
+    char path[VAULT_PATH_MAX], ttl[32];
     struct rest_reply answer = {0};
     struct json *body = json_new_object();
-    sign_url(vault, url);
+    sign_path(vault->options, path);
     json_set_text(body, "format", "pem");
     if (vault->options->ttl) {
         snprintf(ttl, sizeof ttl, "%llds", (long long)vault->options->ttl);
         json_set_text(body, "ttl", ttl);
     }
     struct rest_call call = {
-        .method = "POST", .url = url, .body = body, .once = true, .deadline = deadline};
+        .method = "POST", .path = path, .body = body, .once = true, .deadline = deadline};
     enum up_result result = UP_REFUSED;
     if (rest_set_csr(body, "csr", order->csr))
         result = ask(vault, &call, &answer, reply);
@@ -405,13 +317,10 @@ static enum up_result vault_submit(struct upstream *up, const struct up_order *o
                                    struct bytes handle, int64_t deadline, struct up_reply *reply)
 {
     struct vault *vault = vault_of(up);
-    const struct cfg_certs *known;
     struct err err;
     (void)handle;
-    /* What it issues could not be judged without its certificates. */
-    if (!relay_chain_get(vault->chain, &known, &err) && !fetch_chain(vault, deadline, &err)) {
+    if (!relay_ready(&vault->relay, deadline, &err))
         return relay_later(reply, &err);
-    }
     return sign(vault, order, deadline, reply);
 }
 
@@ -421,15 +330,15 @@ static bool vault_revoke(struct upstream *up, const struct cert *cert, int reaso
                          struct err *err)
 {
     struct vault *vault = vault_of(up);
-    char path[VAULT_PATH_MAX], url[REST_URL_MAX];
-    struct buf pem = BUF_INIT(PEM_MAX);
+    char path[VAULT_PATH_MAX], url[RELAY_URL_MAX];
+    struct buf pem = BUF_INIT(2 * CERT_MAX);
     struct rest_reply answer = {0};
     struct up_reply said = {0};
     struct json *body = json_new_object();
     (void)reason;
     snprintf(path, sizeof path, "%s/revoke", vault->options->mount);
-    url_of(vault, path, url);
-    struct rest_call call = {.method = "POST", .url = url, .body = body, .deadline = deadline};
+    relay_url(&vault->relay, path, url);
+    struct rest_call call = {.method = "POST", .path = path, .body = body, .deadline = deadline};
     bool ok = pem_add(&pem, "CERTIFICATE", cert_der_get(cert));
     json_set_text(body, "certificate", buf_str(&pem));
     if (ok && ask(vault, &call, &answer, &said) != UP_ISSUED)
@@ -440,35 +349,43 @@ static bool vault_revoke(struct upstream *up, const struct cert *cert, int reaso
     return ok;
 }
 
-static bool vault_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)
-{
-    return relay_chain_get(vault_of(up)->chain, ret, err);
-}
-
-static bool vault_remember(struct upstream *up, struct buf *memory)
-{
-    return relay_chain_remember(vault_of(up)->chain, memory);
-}
-
-static void vault_recall(struct upstream *up, struct bytes memory)
-{
-    relay_chain_recall(vault_of(up)->chain, memory);
-}
-
 static bool vault_health(struct upstream *up, int64_t deadline, struct err *err)
 {
     struct vault *vault = vault_of(up);
     struct buf token = BUF_SECRET(TOKEN_MAX);
     bool ok = relay_client_check(&vault->options->client, err) &&
-              token_get(vault, deadline, &token, err) && fetch_chain(vault, deadline, err);
+              token_get(vault, deadline, &token, err) && fetch_chain(up, deadline, err);
     buf_free(&token);
     return ok;
 }
 
-static const struct cert *vault_credential(struct upstream *up)
+static void vault_close(struct upstream *up)
 {
-    const struct relay_client *client = &vault_of(up)->options->client;
-    return client->certificate.count ? client->certificate.items[0] : NULL;
+    struct vault *vault = vault_of(up);
+    buf_free(&vault->token.text);
+    pthread_mutex_destroy(&vault->mutex);
+    relay_close(up);
+}
+
+static bool vault_open(const struct cfg_upstream *conf, struct upstream **ret, struct err *err)
+{
+    const struct vault_options *options = conf->options;
+    struct relay_conf relay = {.vt = &vault_vt,
+                               .url = options->url,
+                               .api = "/v1/",
+                               .trust = &options->trust,
+                               .tls = &options->client,
+                               .client = &options->client,
+                               .chain = &options->chain,
+                               .fetch = fetch_chain};
+    struct vault *vault = relay_new(sizeof *vault, conf, &relay, err);
+    if (!vault)
+        return false;
+    vault->options = options;
+    vault->token.text = BUF_SECRET(TOKEN_MAX);
+    pthread_mutex_init(&vault->mutex, NULL);
+    *ret = &vault->relay.base;
+    return true;
 }
 
 const struct upstream_vt vault_vt = {
@@ -476,12 +393,12 @@ const struct upstream_vt vault_vt = {
     .caps = UP_REVOKE,
     .open = vault_open,
     .close = vault_close,
-    .prepare = vault_prepare,
+    .prepare = relay_prepare,
     .submit = vault_submit,
     .revoke = vault_revoke,
-    .chain = vault_chain,
+    .chain = relay_chain,
     .health = vault_health,
-    .remember = vault_remember,
-    .recall = vault_recall,
-    .credential = vault_credential,
+    .remember = relay_remember,
+    .recall = relay_recall,
+    .credential = relay_credential,
 };
