@@ -187,10 +187,10 @@ void cfg_file_secrets_clear(void *field)
     challenge->fixed_count = 0;
 }
 
-bool cfg_file_secret(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+bool cfg_file_secret(const struct cfg_node *node, struct buf *secret, struct cfg_faults *faults)
 {
     static const char form[] = "a file with one secret";
-    struct buf text = BUF_SECRET(LINES_FILE_MAX), *secret = field;
+    struct buf text = BUF_SECRET(LINES_FILE_MAX);
     struct err err;
     char *path = usable(node, form, false, faults);
     bool ok = path && guarded(node, path, faults);
@@ -208,11 +208,6 @@ bool cfg_file_secret(const struct cfg_node *node, void *field, struct cfg_faults
     buf_free(&text);
     free(path);
     return ok;
-}
-
-void cfg_file_secret_clear(void *field)
-{
-    buf_free(field);
 }
 
 static bool name_is_fine(struct bytes name)

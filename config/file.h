@@ -16,9 +16,8 @@ bool cfg_file_key(const struct cfg_node *node, EVP_PKEY **ret, struct cfg_faults
 /* field is a struct cfg_challenge: one secret a line; the file is guarded like a key's. */
 bool cfg_file_secrets(const struct cfg_node *node, void *field, struct cfg_faults *faults);
 void cfg_file_secrets_clear(void *field);
-/* field is a struct buf: the one secret in the file, guarded alike; a NUL is behind it. */
-bool cfg_file_secret(const struct cfg_node *node, void *field, struct cfg_faults *faults);
-void cfg_file_secret_clear(void *field);
+/* The one secret in the file, guarded alike; a NUL is behind it. */
+bool cfg_file_secret(const struct cfg_node *node, struct buf *secret, struct cfg_faults *faults);
 /* field is a struct cfg_est: NAME:HASH a line; empty lines and those that begin with # are left
  * out. */
 bool cfg_file_users(const struct cfg_node *node, void *field, struct cfg_faults *faults);

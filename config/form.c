@@ -61,6 +61,7 @@ static bool form_add(const struct cfg_key *key, struct buf *out)
         [CFG_CERT_FILE] = "a PEM file with certificates",
         [CFG_CERT_FILES] = "a list of PEM files with certificates",
         [CFG_KEY_FILE] = "a PEM file with an unencrypted private key",
+        [CFG_SECRET] = "a file with one secret, of mode 0600 or 0400, or 0640 if it is root's",
         [CFG_SECTION] = "a map",
         [CFG_LIST] = "a list of maps",
         [CFG_MAP] = "a map of names",

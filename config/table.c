@@ -239,6 +239,12 @@ static void fill_key_file(const struct fill *f)
         cfg_file_key(f->node, f->field, f->faults);
 }
 
+static void fill_secret(const struct fill *f)
+{
+    if (f->node->kind != CFG_NODE_BAD)
+        cfg_file_secret(f->node, f->field, f->faults);
+}
+
 static void fill_section(const struct fill *f)
 {
     if (!kind_check(f, CFG_NODE_MAP))
@@ -289,6 +295,7 @@ static void (*const fillers[])(const struct fill *f) = {
     [CFG_CERT_FILE] = fill_cert_file,
     [CFG_CERT_FILES] = fill_cert_files,
     [CFG_KEY_FILE] = fill_key_file,
+    [CFG_SECRET] = fill_secret,
     [CFG_SECTION] = fill_section,
     [CFG_LIST] = fill_items,
     [CFG_MAP] = fill_items,
@@ -412,6 +419,9 @@ static void clear_one(const struct cfg_key *key, void *base)
         break;
     case CFG_KEY_FILE:
         EVP_PKEY_free(*(EVP_PKEY **)field);
+        break;
+    case CFG_SECRET:
+        buf_free(field);
         break;
     case CFG_SECTION:
         cfg_table_clear(key->sub, field);

@@ -17,6 +17,7 @@ enum cfg_type {
     CFG_CERT_FILE,  /* struct cfg_certs: a PEM file with one or more certificates */
     CFG_CERT_FILES, /* struct cfg_certs: a list of such files */
     CFG_KEY_FILE,   /* EVP_PKEY *: a PEM private key that only its owner can read */
+    CFG_SECRET,     /* struct buf: a file with one secret, guarded alike; a NUL is behind it */
     CFG_SECTION,    /* an embedded struct, its keys in sub */
     CFG_LIST,       /* an array of structs and its count: a list of sections */
     CFG_MAP,        /* the same: a map of names to sections; the struct begins with char *name */

@@ -1,7 +1,6 @@
 #include "gateway/upstream/acme_options.h"
 
 #include "base/text.h"
-#include "config/file.h"
 #include "config/read.h"
 #include "gateway/upstream/acme_client.h"
 #include "gateway/upstream/acme_http01.h"
@@ -77,14 +76,10 @@ static const struct cfg_key eab_keys[] = {
      .required = true,
      .meaning = "The key identifier that the CA gave."},
     {.name = "key_file",
-     .type = CFG_CUSTOM,
+     .type = CFG_SECRET,
      .offset = offsetof(struct acme_options, eab.secret) - offsetof(struct acme_options, eab),
      .required = true,
-     .meaning = "The HMAC key that the CA gave, in base64url.",
-     .form = "a file with one secret, of mode 0600 or 0400, or 0640 if it is root's",
-     .json = "{\"type\": \"string\"}",
-     .read = cfg_file_secret,
-     .clear = cfg_file_secret_clear},
+     .meaning = "The HMAC key that the CA gave, in base64url."},
     {0},
 };
 

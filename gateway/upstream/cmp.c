@@ -1,7 +1,6 @@
 #include "gateway/upstream/cmp.h"
 
 #include "base/clock.h"
-#include "config/file.h"
 #include "config/read.h"
 #include "gateway/upstream/cmp_session.h"
 
@@ -379,14 +378,10 @@ static const struct cfg_key secret_keys[] = {
      .required = true,
      .meaning = "By which the CA knows the secret (senderKID)."},
     {.name = "file",
-     .type = CFG_CUSTOM,
+     .type = CFG_SECRET,
      .offset = offsetof(struct cmp_secret, value),
      .required = true,
-     .meaning = "The secret.",
-     .form = "a file with one secret, of mode 0600 or 0400, or 0640 if it is root's",
-     .json = "{\"type\": \"string\"}",
-     .read = cfg_file_secret,
-     .clear = cfg_file_secret_clear},
+     .meaning = "The secret."},
     {0},
 };
 

@@ -357,9 +357,8 @@ static bool ejbca_health(struct upstream *up, int64_t deadline, struct err *err)
 static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
 {
     const struct ejbca_options *options = arg;
-    if (options->url && strncmp(options->url, "https://", 8) != 0)
-        cfg_fault_value(faults, cfg_node_get(node, "url"), "is not https",
-                        "an https URL: EJBCA knows us by our TLS certificate");
+    relay_https_judge(options->url, "an https URL: EJBCA knows us by our TLS certificate", faults,
+                      node);
 }
 
 #define NAME_KEY(key, text)                                                                        \

@@ -163,8 +163,7 @@ static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg
 {
     const struct est_options *options = arg;
     const struct cfg_node *url = cfg_node_get(node, "url");
-    if (options->url && strncmp(options->url, "https://", 8) != 0)
-        cfg_fault_value(faults, url, "is not https", "an https URL: EST is spoken over TLS only");
+    relay_https_judge(options->url, "an https URL: EST is spoken over TLS only", faults, node);
     if (options->url && !strstr(options->url, "/.well-known/est"))
         cfg_fault_value(faults, url, "does not lead to EST",
                         "https://HOST[:PORT]/.well-known/est[/LABEL]");

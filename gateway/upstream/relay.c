@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/pem.h"
 #include "base/text.h"
-#include "config/file.h"
 #include "config/table.h"
 
 #include <openssl/err.h>
@@ -37,14 +36,10 @@ const struct cfg_key relay_basic_keys[] = {
      .required = true,
      .meaning = "The user name."},
     {.name = "password_file",
-     .type = CFG_CUSTOM,
+     .type = CFG_SECRET,
      .offset = offsetof(struct relay_basic, password),
      .required = true,
-     .meaning = "The password.",
-     .form = "a file with one secret, of mode 0600 or 0400, or 0640 if it is root's",
-     .json = "{\"type\": \"string\"}",
-     .read = cfg_file_secret,
-     .clear = cfg_file_secret_clear},
+     .meaning = "The password."},
     {0},
 };
 
@@ -52,6 +47,13 @@ void relay_client_judge(void *field, struct cfg_faults *faults, const struct cfg
 {
     const struct relay_client *client = field;
     (void)cfg_judge_pair(&client->certificate, client->key, node, faults);
+}
+
+void relay_https_judge(const char *url, const char *expected, struct cfg_faults *faults,
+                       const struct cfg_node *node)
+{
+    if (url && strncmp(url, "https://", 8) != 0)
+        cfg_fault_value(faults, cfg_node_get(node, "url"), "is not https", expected);
 }
 
 bool relay_client_check(const struct relay_client *client, struct err *err)

@@ -24,11 +24,15 @@ struct relay_basic {
 /* The judge of `client`. */
 void relay_client_judge(void *field, struct cfg_faults *faults, const struct cfg_node *node);
 
+/* A fault unless the section's url is an https URL, since `expected` ("an https URL: ..."). */
+void relay_https_judge(const char *url, const char *expected, struct cfg_faults *faults,
+                       const struct cfg_node *node);
+
 /* Whether our certificate is good for now; ERR_UPSTREAM says since when it is not. client: or NULL.
  */
 bool relay_client_check(const struct relay_client *client, struct err *err) MUST_USE;
 
-/* What a kind says of its CA. Borrowed until relay_close. */
+/* What a kind says of its CA. What it points to is borrowed until relay_close. */
 struct relay_conf {
     const struct upstream_vt *vt;
     const char *url, *api;             /* what its URLs begin with: url, without a / at its end, and

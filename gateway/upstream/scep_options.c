@@ -1,6 +1,5 @@
 #include "gateway/upstream/scep_options.h"
 
-#include "config/file.h"
 #include "config/read.h"
 
 #include <stddef.h>
@@ -113,13 +112,9 @@ static const struct cfg_key admin_keys[] = {
      .offset = offsetof(struct scep_admin, user),
      .meaning = "The user name; of a domain DOMAIN\\NAME."},
     {.name = "password_file",
-     .type = CFG_CUSTOM,
+     .type = CFG_SECRET,
      .offset = offsetof(struct scep_admin, password),
-     .meaning = "The password.",
-     .form = "a file with one secret, of mode 0600 or 0400, or 0640 if it is root's",
-     .json = "{\"type\": \"string\"}",
-     .read = cfg_file_secret,
-     .clear = cfg_file_secret_clear},
+     .meaning = "The password."},
     {0},
 };
 

@@ -32,9 +32,8 @@ static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg
 {
     const struct stepca_options *options = arg;
     int ways = !!cfg_node_get(node, "jwk") + !!cfg_node_get(node, "x5c");
-    if (options->url && strncmp(options->url, "https://", 8) != 0)
-        cfg_fault_value(faults, cfg_node_get(node, "url"), "is not https",
-                        "an https URL: a token is sent with every request");
+    relay_https_judge(options->url, "an https URL: a token is sent with every request", faults,
+                      node);
     if (ways != 1)
         cfg_fault_key(faults, node, NULL,
                       "says %s what signs its tokens; expected one of jwk and x5c",

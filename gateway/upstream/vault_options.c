@@ -1,6 +1,5 @@
 #include "gateway/upstream/vault_options.h"
 
-#include "config/file.h"
 #include "config/read.h"
 
 #include <stddef.h>
@@ -11,9 +10,8 @@ static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg
     const struct vault_options *options = arg;
     int ways = !!cfg_node_get(node, "token_file") + !!cfg_node_get(node, "approle") +
                !!cfg_node_get(node, "tls");
-    if (options->url && strncmp(options->url, "https://", 8) != 0)
-        cfg_fault_value(faults, cfg_node_get(node, "url"), "is not https",
-                        "an https URL: the token is sent with every request");
+    relay_https_judge(options->url, "an https URL: the token is sent with every request", faults,
+                      node);
     if (ways != 1)
         cfg_fault_key(faults, node, NULL,
                       "says %s how to log in; expected one of token_file, approle and tls",
@@ -46,14 +44,10 @@ static const struct cfg_key approle_keys[] = {
      .required = true,
      .meaning = "The role's identifier."},
     {.name = "secret_id_file",
-     .type = CFG_CUSTOM,
+     .type = CFG_SECRET,
      .offset = offsetof(struct vault_approle, secret_id),
      .required = true,
-     .meaning = "The secret that goes with it.",
-     .form = "a file with one secret, of mode 0600 or 0400, or 0640 if it is root's",
-     .json = "{\"type\": \"string\"}",
-     .read = cfg_file_secret,
-     .clear = cfg_file_secret_clear},
+     .meaning = "The secret that goes with it."},
     {.name = "mount",
      .type = CFG_STRING,
      .offset = offsetof(struct vault_approle, mount),
@@ -129,13 +123,9 @@ static const struct cfg_key keys[] = {
      .offset = offsetof(struct vault_options, ttl),
      .meaning = "How long certificates are asked to be valid; without it the role's wish."},
     {.name = "token_file",
-     .type = CFG_CUSTOM,
+     .type = CFG_SECRET,
      .offset = offsetof(struct vault_options, token),
-     .meaning = "The token. It is renewed while the server allows it.",
-     .form = "a file with one secret, of mode 0600 or 0400, or 0640 if it is root's",
-     .json = "{\"type\": \"string\"}",
-     .read = cfg_file_secret,
-     .clear = cfg_file_secret_clear},
+     .meaning = "The token. It is renewed while the server allows it."},
     {.name = "approle",
      .type = CFG_SECTION,
      .offset = offsetof(struct vault_options, approle),
