@@ -365,6 +365,28 @@ static bool any_cert(const struct store_cert *cert, void *arg)
     return true;
 }
 
+struct store_cert world_held(const struct world *w, const struct cert *cert)
+{
+    struct store_cert row = {0};
+    struct err err = {0};
+    bool found;
+    assert_true(w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
+    assert_true(found);
+    return row;
+}
+
+void world_revoke(const struct world *w, const struct cert *cert, int reason)
+{
+    struct store_cert row = world_held(w, cert);
+    struct audit_event event = {.event = "revoked"};
+    struct store_revoke in = {row.fingerprint, reason, &event};
+    struct err err = {0};
+    bool found;
+    assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err));
+    assert_true(found);
+    store_cert_clear(&row);
+}
+
 int world_inventory(const struct world *w)
 {
     struct store_filter filter = {.limit = 0};

@@ -95,6 +95,9 @@ size_t world_sweep(const struct world *w);
 /* The caller clears the row. */
 struct store_request world_row(const struct world *w, const char *id);
 void world_state(const struct world *w, const char *id, enum txn_state state);
+/* The inventory's row of the certificate, which must be there; the caller clears it. */
+struct store_cert world_held(const struct world *w, const struct cert *cert);
+void world_revoke(const struct world *w, const struct cert *cert, int reason);
 int world_inventory(const struct world *w);    /* certificates in the store */
 int64_t world_requests(const struct world *w); /* rows in all states */
 /* How many audit records there are of this event. */

@@ -426,15 +426,7 @@ static void test_revoked_since(void **state)
     struct ra_outcome first = world_submit(w, &request);
     assert_int_equal(first.status, RA_ISSUED);
 
-    char fingerprint[2 * RA_DIGEST_LEN + 1];
-    for (size_t i = 0; i < RA_DIGEST_LEN; i++)
-        snprintf(fingerprint + 2 * i, 3, "%02x", cert_fingerprint_get(first.cert)[i]);
-    struct audit_event event = {.event = "revoked"};
-    struct store_revoke revoke = {fingerprint, 1, &event};
-    struct err err = {0};
-    bool found;
-    assert_true(w->store->vt->cert_revoke(w->store, &revoke, &found, &err));
-    assert_true(found);
+    world_revoke(w, first.cert, 1);
 
     struct ra_request poll = request;
     poll.op = RA_POLL;

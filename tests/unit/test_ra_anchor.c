@@ -114,20 +114,6 @@ static void expect_renewal(const struct maker *m, struct cert *holder, const cha
     csr_free(a.csr);
 }
 
-static void revoke(const struct world *w, const struct cert *cert, int reason)
-{
-    struct store_cert row = {0};
-    struct audit_event event = {.event = "revoked"};
-    struct err err = {0};
-    bool found;
-    assert_true(w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
-    assert_true(found);
-    struct store_revoke in = {row.fingerprint, reason, &event};
-    assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err));
-    assert_true(found);
-    store_cert_clear(&row);
-}
-
 struct needle {
     const char *text;
     unsigned count;
@@ -410,7 +396,7 @@ static void test_registrar(void **state)
     struct cert *ours = world_issue(w, &enroll);
     w->profiles[0].registrars = (struct cfg_certs){&ours, 1};
     expect(m, ours, "CN=anybody", NULL, RA_OK);
-    revoke(w, ours, 1);
+    world_revoke(w, ours, 1);
     expect(m, ours, "CN=another", NULL, RA_BAD_RENEWAL);
     expect(m, ours, "CN=anybody", NULL, RA_BAD_RENEWAL); /* not even the old answer */
     w->profiles[0].registrars.count = 0;
@@ -440,7 +426,7 @@ static void test_other_profile(void **state)
     m->anchor.class = CFG_ANCHOR_IMPLICIT;
     expect_renewal(m, theirs, "CN=d1", RA_BAD_RENEWAL);
     expect(m, theirs, "CN=d1", NULL, RA_OK);
-    revoke(w, theirs, 4);
+    world_revoke(w, theirs, 4);
     expect(m, theirs, "CN=d1", NULL, RA_NO_EVIDENCE);
     trust_free(trust);
     csr_free(csr);
@@ -457,7 +443,7 @@ static void test_heir_revoked(void **state)
     struct cert *idevid = made(m, &(struct make_spec){.subject = "CN=d1"});
     struct asked a = ask(m, idevid, "CN=d1", NULL);
     struct cert *first = world_issue(w, &a.request);
-    revoke(w, first, 4);
+    world_revoke(w, first, 4);
     struct cert *second = world_issue(w, &a.request);
     assert_false(world_same_cert(first, second));
     struct csr *next = world_csr("CN=d1", NULL, w->key);
@@ -465,7 +451,7 @@ static void test_heir_revoked(void **state)
     renewal.op = RA_RENEW;
     renewal.evidence.holder = second;
     struct cert *third = world_issue(w, &renewal);
-    revoke(w, third, 1);
+    world_revoke(w, third, 1);
     world_refused(w, &a.request, RA_BAD_RENEWAL);
     w->profiles[1].anchors = w->profiles[0].anchors;
     w->profiles[1].anchor_count = 1;

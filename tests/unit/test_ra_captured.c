@@ -20,18 +20,6 @@ static struct ra_request ask(const struct world *w, struct cert *signer, const s
     return request;
 }
 
-static void revoke_cert(const struct world *w, const struct cert *cert)
-{
-    struct store_cert row = {0};
-    struct audit_event event = {.event = "revoked"};
-    struct err err = {0};
-    bool found;
-    assert_true(w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
-    struct store_revoke in = {row.fingerprint, 1, &event};
-    assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err) && found);
-    store_cert_clear(&row);
-}
-
 /* Who holds another device's certificate of the profile and captured an envelope may not sign it
  * anew: the challenge is not spent, and serves its device. */
 static void test_other_device(void **state)
@@ -63,8 +51,8 @@ static void test_same_device(void **state)
     world_mint(w, NULL, secret);
     struct ra_request request = ask(w, old, csr, secret);
     next = world_issue(w, &request);
-    revoke_cert(w, next);
-    revoke_cert(w, old);
+    world_revoke(w, next, 1);
+    world_revoke(w, old, 1);
     world_mint(w, NULL, secret);
     request.evidence.challenge = bytes_str(secret);
     world_refused(w, &request, RA_BAD_KEY);

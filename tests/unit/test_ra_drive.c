@@ -1,64 +1,7 @@
-#include "tests/support/ra_world.h"
+#include "tests/support/ra_device.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static const char txn[] = "transaction-1";
-
-/* A device that asks with the fixed challenge, and asks again. */
-struct device {
-    struct world *w;
-    struct fake_ca *ca;
-    struct csr *csr;
-    struct ra_request request;
-    char id[RA_ID_LEN + 1]; /* of its request, once it is pending */
-};
-
-static struct device device_open(struct world *w)
-{
-    struct device d = {.w = w, .ca = &w->ca[0], .csr = world_csr("CN=r1", "DNS:a", w->key)};
-    d.request = world_enroll(w, d.csr);
-    d.request.txn = bytes_str(txn);
-    return d;
-}
-
-static void device_close(struct device *d)
-{
-    csr_free(d->csr);
-}
-
-static struct device device_pending(struct world *w, enum up_result submit, unsigned caps)
-{
-    struct device d = device_open(w);
-    d.ca->submit = submit;
-    d.ca->vt.caps = caps;
-    world_pending(w, &d.request, d.id);
-    return d;
-}
-
-static int64_t next_at(const struct device *d)
-{
-    struct store_request row = world_row(d->w, d->id);
-    int64_t at = row.next_at;
-    assert_int_equal(row.lease_until, 0); /* whoever drove it has put it back */
-    store_request_clear(&row);
-    return at;
-}
-
-/* When the next try is due, and one driver sweeps. */
-static void sweep_due(const struct device *d)
-{
-    clock_set(next_at(d));
-    assert_int_equal(world_sweep(d->w), 1);
-}
-
-static void check_reason(const struct device *d, const char *text)
-{
-    struct store_request row = world_row(d->w, d->id);
-    if (!strstr(row.reason, text))
-        fail_msg("\"%s\" instead of \"%s\"", row.reason, text);
-    store_request_clear(&row);
-}
 
 /* While it is pending the device hears the time to come back, never below 5 s nor above an hour,
  * and the CA is left alone until then. */

@@ -34,11 +34,7 @@ static struct ra_outcome issue(const struct world *w, const struct ra_request *r
 
 static bool is_revoked(const struct world *w, const struct cert *cert)
 {
-    struct store_cert row = {0};
-    bool found;
-    struct err err;
-    assert_true(w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
-    assert_true(found);
+    struct store_cert row = world_held(w, cert);
     bool revoked = row.revoked_at != 0;
     store_cert_clear(&row);
     return revoked;

@@ -58,19 +58,6 @@ static bool may(const struct device *d, const char *why)
     return ret;
 }
 
-static void revoke_cert(const struct world *w, const struct cert *cert)
-{
-    struct store_cert row = {0};
-    struct audit_event event = {.event = "revoked"};
-    struct err err = {0};
-    bool found;
-    assert_true(w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
-    struct store_revoke in = {row.fingerprint, 1, &event};
-    assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err));
-    assert_true(found);
-    store_cert_clear(&row);
-}
-
 /* Whoever holds a certificate of the profile may ask, until it is revoked or has ended; a stranger,
  * and a device of another profile, may not. */
 static void test_may(void **state)
@@ -91,7 +78,7 @@ static void test_may(void **state)
     clock_set(cert_not_after_get(d.held) + 4 * DAY);
     assert_false(may(&d, "not valid now"));
     clock_set(NOW);
-    revoke_cert(d.w, d.held);
+    world_revoke(d.w, d.held, 1);
     assert_false(may(&d, "revoked"));
     cert_free(other);
     cert_free(stranger);
@@ -209,7 +196,7 @@ static void test_crl(void **state)
         assert_true(crl(&d, &wanted, name) && crl(&d, &any, name));
     assert_int_equal(made, 1);
     assert_int_equal(made_with, 0);
-    revoke_cert(w, d.held);
+    world_revoke(w, d.held, 1);
     clock_set(NOW + RA_CRL_SECONDS - 1);
     assert_true(crl(&d, &wanted, name));
     assert_int_equal(made, 1);

@@ -29,33 +29,6 @@ static void device_close(struct device *d)
     csr_free(d->csr);
 }
 
-static struct store_cert inventory(const struct world *w, const struct cert *cert)
-{
-    struct store_cert row = {0};
-    struct err err = {0};
-    bool found;
-    assert_true(w->store->vt->cert_find(w->store, cert_fingerprint_get(cert), &row, &found, &err));
-    assert_true(found);
-    return row;
-}
-
-static void revoke_for(const struct world *w, const struct cert *cert, int reason)
-{
-    struct store_cert row = inventory(w, cert);
-    struct audit_event event = {.event = "revoked"};
-    struct store_revoke in = {row.fingerprint, reason, &event};
-    struct err err = {0};
-    bool found;
-    assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err));
-    assert_true(found);
-    store_cert_clear(&row);
-}
-
-static void revoke(const struct world *w, const struct cert *cert)
-{
-    revoke_for(w, cert, 1);
-}
-
 /* Holding a certificate of this profile is enough for the next one; the old one is marked as
  * replaced, and the request remembers what it renewed. */
 static void test_renew(void **state)
@@ -65,7 +38,7 @@ static void test_renew(void **state)
     struct ra_outcome outcome = world_submit(w, &d.request);
     assert_int_equal(outcome.status, RA_ISSUED);
     assert_true(spki_equal(cert_spki_get(outcome.cert), csr_spki_get(d.csr)));
-    struct store_cert old = inventory(w, d.held), new = inventory(w, outcome.cert);
+    struct store_cert old = world_held(w, d.held), new = world_held(w, outcome.cert);
     struct store_request row = world_row(w, outcome.request_id);
     assert_int_equal(row.op, RA_RENEW);
     assert_string_equal(row.renews, old.fingerprint);
@@ -85,7 +58,7 @@ static void test_lineage(void **state)
     struct device d = device_open(w);
     w->routes[0].upstream = 1;
     struct cert *renewed = world_issue(w, &d.request);
-    struct store_cert row = inventory(w, renewed);
+    struct store_cert row = world_held(w, renewed);
     assert_string_equal(row.upstream, w->conf[0].name);
     store_cert_clear(&row);
     cert_free(renewed);
@@ -176,9 +149,9 @@ static void test_heir_revoked(void **state)
     struct ra_request next = d.request;
     next.evidence.holder = second;
     struct cert *third = world_issue(w, &next);
-    revoke_for(w, second, 4);
+    world_revoke(w, second, 4);
     cert_free(world_issue(w, &d.request)); /* from the first: the line goes on */
-    revoke(w, third);
+    world_revoke(w, third, 1);
     struct csr *csr = world_csr("CN=r1,O=x", "DNS:a,DNS:b", w->key);
     d.request.csr = csr; /* no repetition */
     world_refused(w, &d.request, RA_BAD_RENEWAL);
@@ -248,7 +221,7 @@ static void test_revoked(void **state)
 {
     struct world *w = *state;
     struct device d = device_open(w);
-    revoke(w, d.held);
+    world_revoke(w, d.held, 1);
     world_refused(w, &d.request, RA_BAD_RENEWAL);
     d.request.op = RA_ENROLL;
     world_refused(w, &d.request, RA_BAD_RENEWAL);
@@ -276,7 +249,7 @@ static void test_revoked_since(void **state)
     poll.op = RA_POLL;
     poll.csr = NULL;
     world_pending(w, &poll, id);
-    revoke(w, held);
+    world_revoke(w, held, 1);
     world_refused(w, &poll, RA_BAD_RENEWAL);
     world_refused(w, &renewal, RA_BAD_RENEWAL);
     csr_free(csr);
@@ -409,7 +382,7 @@ static void test_user_instead(void **state)
 {
     struct world *w = *state;
     struct device d = device_open(w);
-    revoke(w, d.held);
+    world_revoke(w, d.held, 1);
     d.request.evidence.principal = "alice";
     world_refused(w, &d.request, RA_BAD_RENEWAL);
     d.request.op = RA_ENROLL;

@@ -1,4 +1,3 @@
-#include "base/text.h"
 #include "tests/support/ra_world.h"
 
 #include <stdlib.h>
@@ -37,18 +36,6 @@ static void message_close(struct message *m)
     EVP_PKEY_free(m->key);
 }
 
-static void revoke(const struct world *w, const struct cert *cert)
-{
-    char fingerprint[2 * RA_DIGEST_LEN + 1];
-    struct audit_event event = {.event = "revoked"};
-    struct err err = {0};
-    bool found;
-    text_hex(bytes_of(cert_fingerprint_get(cert), RA_DIGEST_LEN), fingerprint);
-    struct store_revoke in = {fingerprint, 1, &event};
-    assert_true(w->store->vt->cert_revoke(w->store, &in, &found, &err));
-    assert_true(found);
-}
-
 /* While the certificate is good, the message gets it again; once it is revoked, nothing, whenever
  * it comes and whoever's clock is ahead. */
 static void test_revoked(void **state)
@@ -58,7 +45,7 @@ static void test_revoked(void **state)
     m.request.evidence.signed_at = NOW + 300;
     struct cert *first = world_issue(w, &m.request), *again = world_issue(w, &m.request);
     assert_true(world_same_cert(first, again));
-    revoke(w, first);
+    world_revoke(w, first, 1);
     for (int64_t hours = 0; hours < 24; hours += 6) {
         clock_set(NOW + hours * 3600);
         world_refused(w, &m.request, RA_UNKNOWN_TXN);
@@ -81,7 +68,7 @@ static void test_anew(void **state)
     struct world *w = *state;
     struct message m = message_open(w);
     struct cert *first = world_issue(w, &m.request);
-    revoke(w, first);
+    world_revoke(w, first, 1);
     clock_set(NOW + 3600);
     m.request.evidence.signed_at = NOW + 3600;
     struct cert *second = world_issue(w, &m.request);
@@ -89,7 +76,7 @@ static void test_anew(void **state)
     m.request.evidence.signed_at = NOW;
     struct cert *old = world_issue(w, &m.request);
     assert_true(world_same_cert(second, old));
-    revoke(w, second);
+    world_revoke(w, second, 1);
     world_refused(w, &m.request, RA_UNKNOWN_TXN);
     m.request.evidence.signed_at = 0;
     struct cert *third = world_issue(w, &m.request);
@@ -107,7 +94,7 @@ static void test_refused_since(void **state)
     struct world *w = *state;
     struct message m = message_open(w);
     struct cert *first = world_issue(w, &m.request);
-    revoke(w, first);
+    world_revoke(w, first, 1);
     clock_set(NOW + 3600);
     m.request.evidence.signed_at = NOW + 3600;
     w->ca[0].submit = UP_REFUSED;
@@ -165,14 +152,14 @@ static void test_challenge(void **state)
     clock_set(NOW + 2 * DAY);
     struct cert *again = issue(w, by_challenge(w, csr, signer), messages[0]);
     assert_true(world_same_cert(first, again));
-    revoke(w, first);
+    world_revoke(w, first, 1);
     refused(w, by_challenge(w, csr, signer), messages[0], RA_BAD_CHALLENGE);
     world_restart(w);
     refused(w, by_challenge(w, csr, signer), messages[0], RA_BAD_CHALLENGE);
     assert_int_equal(w->ca[0].submitted, 1);
     struct cert *second = issue(w, by_challenge(w, csr, signer), messages[1]);
     assert_false(world_same_cert(first, second));
-    revoke(w, second);
+    world_revoke(w, second, 1);
     for (size_t i = 0; i < 2; i++)
         refused(w, by_challenge(w, csr, signer), messages[i], RA_BAD_CHALLENGE);
     assert_int_equal(w->ca[0].submitted, 2);
