@@ -10,7 +10,7 @@ HELPER = "/usr/lib/certmonger/scep-submit"
 
 class Certmonger(FlowTest):
     def test_capabilities(self):
-        """The helper reads the capabilities."""
+        """The helper reads the capabilities (quirk 22)."""
         caps = text(HELPER, "-c", "-u", self.gw.scep_url).split()
         for word in ("AES", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512"):
             self.assertIn(word, caps)

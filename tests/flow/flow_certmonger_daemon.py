@@ -101,8 +101,8 @@ class Daemon(FlowTest):
         return [c for c in self.gw.certs() if c["subject"] == f"CN={name}"]
 
     def test_lifetime(self):
-        """getcert add-scep-ca, request, resubmit and rekey: each brings a certificate that verifies, for the same names, and
-        the daemon goes on MONITORING it; the challenge is spent by the first alone."""
+        """getcert add-scep-ca, request, resubmit and rekey: each brings a certificate that verifies, for the same names, and the
+        daemon goes on MONITORING it; the challenge is spent by the first alone (quirk 22)."""
         self.request("monger-1", self.gw.challenge())
         old, key = "", ""
         for number, command in enumerate((None, "resubmit", "rekey"), 1):

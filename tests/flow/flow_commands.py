@@ -12,7 +12,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 
 class Commands(FlowTest):
     def test_init(self):
-        """init makes the tree, keys that only the owner reads, and refuses a folder that is not empty."""
+        """RFC 8894 2.2: init makes the tree, keys that only the owner reads, and refuses a folder that is not empty."""
         for name in ("ca/root", "ca/issuing", "ra/ra", "tls/server", "operator/operator"):
             self.assertTrue(os.path.exists(self.gw.path(name + ".pem")))
             mode = os.stat(self.gw.path(name + ".key")).st_mode
@@ -66,7 +66,7 @@ class Commands(FlowTest):
         json.loads(text(SCEPTER, "check", "--schema"))
 
     def test_challenge(self):
-        """A challenge is letters and digits only; a wrong profile is refused by name."""
+        """A challenge is letters and digits only; a wrong profile is refused by name (quirk 19)."""
         self.assertRegex(self.gw.challenge(), r"^[A-Z0-9]{16,64}$")
         wrong = self.gw.cli("challenge", "create", "--profile", "nobody", check=False)
         self.assertEqual(wrong.returncode, 1)

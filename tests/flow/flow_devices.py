@@ -40,7 +40,7 @@ class Devices(FlowTest):
         return f"http://127.0.0.1:{self.gw.scep_port}{self.paths[name]}"
 
     def test_all(self):
-        """No recipe of the page is left out here; scepter check has no fault to find; each path answers."""
+        """No recipe of the page is left out here; scepter check has no fault to find; each path answers (quirk 7)."""
         self.assertEqual(sorted(self.snippets), sorted([f"{name}.yaml" for name in RECIPES] + ["windows-ra.sh"]))
         self.gw.cli("check")
         for name in RECIPES:
@@ -67,7 +67,7 @@ class Devices(FlowTest):
             self.assertEqual(answer["certs"], "2" if name == "cisco-vpn" else "1", name)
 
     def test_old_algorithms(self):
-        """3DES and SHA-1 pass in the profiles that say so and are mirrored; the others say badAlg."""
+        """3DES and SHA-1 pass in the profiles that say so and are mirrored; the others say badAlg (quirk 6)."""
         for name in RECIPES:
             answer = self.enroll(name, "cipher=DES-EDE3-CBC", "digest=SHA1")
             if "legacy" in self.snippets[name + ".yaml"]:
@@ -83,7 +83,7 @@ class Devices(FlowTest):
             self.assertEqual(answer.outcome, "SUCCESS" if name == "windows" else "badRequest", name)
 
     def test_windows_ra(self):
-        """What Windows is told has the usages that it looks for."""
+        """What Windows is told has the usages that it looks for (quirk 18)."""
         work = self.gw.work("told")
         run("curl", "-sf", "-o", "bag.der", f"{self.url('windows')}?operation=GetCACert", cwd=work)
         bag = text("openssl", "pkcs7", "-inform", "DER", "-in", "bag.der", "-print_certs", cwd=work)

@@ -153,7 +153,7 @@ class Digest(Auth):
         self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "old one", PASSWORD)))[0], 200)
 
     def test_s8_replay(self):
-        """S8, RFC 7616 5.12: a captured header is 401 stale=true on the same connection and on another one; the next count is good"""
+        """S8, RFC 7616 3.3, 3.4, 5.5: a captured header is 401 stale=true on the same connection and on another one; the next count is good"""
         work = self.gw.work("replay")
         csr, other = make_csr(work, "/CN=replay-1"), make_csr(work, "/CN=replay-2")
         line = self.challenges(request("simpleenroll", csr))[0]
@@ -172,7 +172,7 @@ class Digest(Auth):
         self.assertEqual(self.ask(request("simpleenroll", other, digest(line, "carol", PASSWORD, count=2)))[0], 401)
 
     def test_s8_foreign(self):
-        """S8: a nonce that is not ours, such as the time, is 401 stale=true at best"""
+        """S8, RFC 7616 3.3, 5.4: a nonce that is not ours, such as the time, is 401 stale=true at best"""
         csr = make_csr(self.gw.work("foreign"), "/CN=foreign-1")
         line = self.challenges(request("simpleenroll", csr))[0]
         nonce = line.split('nonce="')[1].split('"')[0]
@@ -204,7 +204,7 @@ class Digest(Auth):
         self.assertEqual(self.ask(request("simpleenroll", csr, good))[0], 200)
 
     def test_window(self):
-        """RFC 7616 3.4, 5.12: counts may come out of order, each once, within 64 of the highest; zero and what is no count never"""
+        """RFC 7616 3.4, 5.5: counts may come out of order, each once, within 64 of the highest; zero and what is no count never"""
         work = self.gw.work("window")
         csr = make_csr(work, "/CN=window-1")
         line = self.challenges(request("simpleenroll", csr))[0]
@@ -261,7 +261,7 @@ class Digest(Auth):
         self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "other", FIXED)))[0], 200)
 
     def test_reload(self):
-        """A nonce ends with its configuration: stale=true, and curl goes on by itself"""
+        """RFC 7616 3.3, 3.6, 5.4: a nonce ends with its configuration: stale=true, and curl goes on by itself"""
         work = self.gw.work("reload")
         csr = make_csr(work, "/CN=reload-1")
         line = self.challenges(request("simpleenroll", csr))[0]

@@ -386,7 +386,7 @@ class Waiting(Keygen, FlowTest):
         self.assertNotEqual(body, mine[2])
 
     def test_pending_lost(self):
-        """If the process is killed meanwhile, what the CA issues is revoked, and the device, whose challenge is spent, hears 401"""
+        """RFC 7030 4.2.3: if the process is killed meanwhile, what the CA issues is revoked, and the device, whose challenge is spent, hears 401"""
         work = self.gw.work("pending-lost")
         self.ca.plan("gone", "echo 5", "echo later", "exit 5")
         csr, user = self.make_csr(work, "/CN=gone"), self.user()

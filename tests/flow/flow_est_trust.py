@@ -133,7 +133,7 @@ class Trust(FlowTest):
     # Explicit anchors
 
     def test_explicit(self):
-        """7030 3.6, S1: a certificate of the profile's own CA renews for its own names, in any order, and for no others"""
+        """RFC 7030 3.3.2, 3.6, S1: a certificate of the profile's own CA renews for its own names, in any order, and for no others"""
         cert = self.own.issue("e1", "/O=Plant/CN=e1", ["subjectAltName = DNS:a.e1,DNS:b.e1"])
         for subject, san in (("/O=Plant/CN=e2", "DNS:a.e1,DNS:b.e1"), ("/CN=e1/O=Plant", "DNS:a.e1,DNS:b.e1"),
                              ("/O=Plant/CN=e1", "DNS:a.e1,DNS:b.e1,DNS:c"), ("/O=Plant/CN=e1", "DNS:a.e1")):
@@ -175,13 +175,13 @@ class Trust(FlowTest):
                 self.once(cert, "simpleenroll", subject, 403 if ca is self.own and span["end"] == -1 else 401)
 
     def test_purpose(self):
-        """7030 3.3.2: a certificate for servers is no client's"""
+        """RFC 7030 3.3.2: a certificate for servers is no client's"""
         self.once(self.own.issue("p1", "/CN=p1", ["extendedKeyUsage = serverAuth"]), "simplereenroll", "/CN=p1", 403)
 
     # Implicit anchors
 
     def test_implicit(self):
-        """7030 3.6: a manufacturer's certificate enrolls for the device of its serial number, and renews nothing"""
+        """RFC 7030 3.3.2, 3.6: a manufacturer's certificate enrolls for the device of its serial number, and renews nothing"""
         cert = self.maker.issue("m1", "/O=Maker/serialNumber=4711")
         self.once(cert, "simplereenroll", "/O=Maker/serialNumber=4711", 403)
         self.once(cert, "simpleenroll", "/CN=m1/serialNumber=4712", 403)
@@ -202,7 +202,7 @@ class Trust(FlowTest):
         self.once(self.own.issue("r2", "/CN=r2", [CMC_RA]), "simpleenroll", "/CN=anybody", 403)
 
     def test_cmc_ra(self):
-        """7030 3.7: with cmc_ra, cmcRA of an explicit anchor makes a registrar, until it is revoked; cmcRA of another CA
+        """RFC 7030 3.7: with cmc_ra, cmcRA of an explicit anchor makes a registrar, until it is revoked; cmcRA of another CA
         does not, nor does another usage; and not even through a registrar does a device get cmcRA"""
         ra = self.own.issue("cmc-1", "/CN=cmc-1", [CMC_RA])
         self.once(ra, "simpleenroll", "/CN=of-cmc-1", 200, label="/ra")
@@ -230,7 +230,7 @@ class Trust(FlowTest):
             return self.post(conn, "simpleenroll", subject, name="label", label="/ra")[0]
 
     def test_intermediates(self):
-        """7030 3.3, 3.3.2: the chain passes through what the device sends; such a session is not resumed, as it would be lost"""
+        """RFC 7030 3.3, 3.3.2: the chain passes through what the device sends; such a session is not resumed, as it would be lost"""
         cert, key = self.sub.issue("i1", "/serialNumber=i1")
         self.once((cert, key), "simpleenroll", "/CN=i1/serialNumber=i1", 401)
         both = self.sub.path("i1-chain.pem")
@@ -321,7 +321,7 @@ class Trust(FlowTest):
         return words.get("status"), words.get("http")
 
     def test_scep(self):
-        """8894 2.3: a foreign certificate as the signer: of the own CA it renews, of a manufacturer it enrolls"""
+        """RFC 8894 2.3: a foreign certificate as the signer: of the own CA it renews, of a manufacturer it enrolls"""
         own = self.own.issue("sc1", "/CN=sc1", kind="RSA")
         maker = self.maker.issue("sc2", "/serialNumber=sc2", kind="RSA")
         twin = self.twin.issue("sc3", "/CN=sc1", kind="RSA")
@@ -335,7 +335,7 @@ class Trust(FlowTest):
         self.assertEqual(self.scep(own, "/CN=sc1", "17", "/scep/other")[0], "FAILURE")
 
     def test_scep_bag(self):
-        """8894 2.3: the signer's chain passes through the message's certificate bag, in which the signer is the one named"""
+        """RFC 8894 2.3: the signer's chain passes through the message's certificate bag, in which the signer is the one named"""
         cert, key = self.sub.issue("sb1", "/serialNumber=sb1", kind="RSA")
         work = self.gw.work("sb1")
         with open(os.path.join(work, "csr.der"), "wb") as file:
@@ -346,7 +346,7 @@ class Trust(FlowTest):
             self.assertIn(f" status={expect} ", shown, self.gw.log()[-600:])
 
     def test_scep_revoked(self):
-        """8894 2.3, S3: revoked by the CRL: FAILURE; could not be checked: 503, which is no answer to the request"""
+        """RFC 8894 2.3, S3: revoked by the CRL: FAILURE; could not be checked: 503, which is no answer to the request"""
         cert = self.own.issue("sr1", "/CN=sr1", kind="RSA")
         self.assertEqual(self.scep(cert, "/CN=sr1", "17")[0], "SUCCESS")
         self.own.revoke(cert[0])
@@ -418,7 +418,7 @@ class Edge(FlowTest):
         return f":{base64.b64encode(der).decode()}:"
 
     def test_chain(self):
-        """9440 2.3: the chain goes through Client-Cert-Chain; one that is broken, doubled or too long is malformed"""
+        """RFC 9440 2.3: the chain goes through Client-Cert-Chain; one that is broken, doubled or too long is malformed"""
         cert, _ = self.sub.issue("g1", "/serialNumber=g1")
         own, sub, root = (self.value(path) for path in (cert, self.sub.cert, self.maker.cert))
         csr = make_csr(self.gw.work("g1"), "/CN=g1/serialNumber=g1")

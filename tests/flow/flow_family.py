@@ -61,7 +61,7 @@ class Windows(FlowTest):
         gw.edit(r"ra: \[main\]\}", "ra: [main], client: windows, legacy: des3-sha1}")
 
     def test_enroll(self):
-        """A profile for Windows issues to the CSR's key though another one signed with SHA-1, repeats it, and renews."""
+        """A profile for Windows issues to the CSR's key though another one signed with SHA-1, repeats it, and renews (quirk 17)."""
         work = self.gw.work("windows")
         secret = self.gw.challenge()
         cert, key = windows_signer(work)

@@ -69,7 +69,7 @@ class Hostile(FlowTest):
             self.assertTrue(re.fullmatch(r"[\x20-\x7e]*", line), line)
 
     def test_message_types(self):
-        """Message types that are not requests, numbers that are none, and none at all issue nothing."""
+        """Message types that are not requests, numbers that are none, and none at all issue nothing (flaw 2)."""
         work = self.gw.work("types")
         secret = self.gw.challenge()
         fails = dict.fromkeys(("0", "3", "16", "18", "23", "19 ", "019", "", "abc"), "badRequest")

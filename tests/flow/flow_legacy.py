@@ -28,7 +28,7 @@ class Legacy(FlowTest):
         return self.gw.metric(rf'scepter_scep_legacy_total\{{algorithms="{algorithms}"')
 
     def test_old_and_new(self):
-        """Single DES with MD5 and 3DES with SHA-1 are mirrored, logged and counted; AES with SHA-256 beside them is not."""
+        """Single DES with MD5 and 3DES with SHA-1 are mirrored, logged and counted; AES with SHA-256 beside them is not (quirk 2)."""
         for digest, cipher, words in (("md5", "des", "md5 des"), ("sha1", "des3", "sha1 des3"), ("sha1", "aes128", "sha1"),
                                       ("sha256", "aes128", None)):
             before = self.use(words) if words else self.use("[^\"]*")

@@ -26,7 +26,8 @@ class Limits(FlowTest):
         return reply.status, reply.headers.get("Retry-After")
 
     def test_address(self):
-        """An address beyond its rate hears 429 with the seconds to wait, over both doors; another address is served; and after these seconds it is as well."""
+        """An address beyond its rate hears 429 with the seconds to wait, over both doors; another address is served; and after
+        these seconds it is as well (flaw 15)."""
         answers = [self.ask("/scep/default?operation=GetCACaps", "127.0.0.2") for _ in range(25)]
         statuses = [status for status, _ in answers]
         self.assertEqual(statuses[:20], [200] * 20)

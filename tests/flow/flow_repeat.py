@@ -45,7 +45,7 @@ class Repeat(FlowTest):
 
     def test_challenge_bound_to_names(self):
         """A challenge minted for names serves these names only, and wrong tries do not spend it while there are less than the
-        profile bears; with as many it is spent."""
+        profile bears; with as many it is spent (flaw 1)."""
         work = self.gw.work("bound")
         secret = self.gw.challenge("--subject", "CN=bound-1", "--san", "dns:bound-1.example")
         good = ("--subject", "/CN=bound-1", "--san", "dns:bound-1.example")

@@ -114,8 +114,8 @@ class Ra(Rollover):
 
 class UnderLoad(Rollover):
     def test_no_request_is_lost(self):
-        """RA keys change again and again, with an overlap, while eight devices at a time enroll: 200 get their certificates,
-        and no request is refused or fails."""
+        """RA keys change again and again, with an overlap, while eight devices at a time enroll: 200 get their certificates, and
+        no request is refused or fails (quirk 28)."""
         code = blocks("Rolling over an RA")
         shell(self.gw, code[0])
         self.add("ra", item(code[1], "second"))
@@ -244,7 +244,7 @@ class Split(Rollover):
         gw.edit(r"^ra:.*\n.*$", lambda _: code)
 
     def test_told(self):
-        """AirWatch: GetCACert tells what signs, what is encrypted to, then the CA."""
+        """AirWatch: GetCACert tells what signs, what is encrypted to, then the CA (quirk 25)."""
         names = self.told(self.gw.work("told"))
         self.assertEqual(sorted(names), sorted(["RA that does encrypt", "RA that does sign", "scepter issuing CA",
                                                 "scepter root CA"]))
@@ -255,7 +255,7 @@ class Split(Rollover):
                          ["RA that does sign", "RA that does encrypt", "scepter issuing CA", "scepter root CA"])
 
     def test_enroll(self):
-        """A client that chooses by keyUsage enrolls; what is encrypted to the signing certificate is refused."""
+        """A client that chooses by keyUsage enrolls; what is encrypted to the signing certificate is refused (quirk 25)."""
         work = self.gw.work("client")
         self.gw.scep_client("--subject", "/CN=split-1", secret=self.gw.challenge(), cwd=work)
         refused = self.gw.scep_client("--subject", "/CN=split-2", "--recipient", self.gw.path("ra/sign.pem"), check=False,

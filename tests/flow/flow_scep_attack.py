@@ -10,14 +10,14 @@ import der
 import rows
 from forgeries import BMP_STRING, GenerousCa, csr_with_challenge, lookalike
 from gateway import run, text
-from scep_references import SECURITY
+from scep_references import FLAWS
 from scep_wire import TYPE, CertRep, Party, ScepTest
 
 EXT_REQUEST, MS_EXT_REQUEST = "1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14"
 UPN = "1.3.6.1.4.1.311.20.2.3"
 SID = "S-1-5-21-1111111111-2222222222-3333333333-500"
 
-Known = rows.elsewhere(SECURITY)
+Known = rows.elsewhere(FLAWS)
 
 
 class Watched(ScepTest):
@@ -48,8 +48,8 @@ class Types(Watched):
         return der.write(der.SEQUENCE, der.oid(TYPE), der.write(der.SET, *values)).hex()
 
     def test_unlisted(self):
-        """A message type that is not served gets badRequest with a CSR and a challenge that are fine; nothing is ordered,
-        issued or asked, and the challenge is still good."""
+        """A message type that is not served gets badRequest with a CSR and a challenge that are fine; nothing is ordered, issued
+        or asked, and the challenge is still good (flaw 2)."""
         secret = self.gw.challenge()
         self.party.csr("/CN=type-1", secret)
         before = self.marks()
@@ -60,7 +60,7 @@ class Types(Watched):
         self.assertEqual([new - old for new, old in zip(self.marks(), before)], [1, 1, 1, 1])
 
     def test_doubled(self):
-        """No type, two values, the attribute twice, and one that is no PrintableString are no types either."""
+        """No type, two values, the attribute twice, and one that is no PrintableString are no types either (flaw 2)."""
         self.party.csr("/CN=type-2", self.gw.challenge())
         pkcs_req, other = der.write(der.PRINTABLE, b"19"), der.write(der.PRINTABLE, b"18")
         before = self.marks()
@@ -73,7 +73,7 @@ class Types(Watched):
         self.assertEqual(self.marks(), before)
 
     def test_types_without_evidence(self):
-        """Every type from 0 to 30 with a fine CSR and no challenge: nothing is ordered, issued or asked."""
+        """Every type from 0 to 30 with a fine CSR and no challenge: nothing is ordered, issued or asked (flaw 2)."""
         self.party.csr("/CN=type-3")
         before = self.marks()
         for kind in range(31):
@@ -92,8 +92,8 @@ class Names(Watched):
         gw.edit(r"challenge: \{", "challenge: {mismatches: 11, ")
 
     def test_challenge_for_other_names(self):
-        """A challenge made for a CN serves no other CN, no SAN more, no EKU that the profile does not list; the tries, fewer
-        than the profile bears, do not spend it, and neither does what is no request; they reach nobody."""
+        """A challenge made for a CN serves no other CN, no SAN more, no EKU that the profile does not list; the tries, fewer than
+        the profile bears, do not spend it, and neither does what is no request; they reach nobody (flaw 1)."""
         secret = self.gw.challenge("--subject", "CN=names-1")
         before = self.marks()
         for subject, extensions in (("/CN=names-2", ()), ("/CN=names-10", ()), ("/CN=names-1/O=x", ()), ("/O=x/CN=names-1", ()),
@@ -136,8 +136,8 @@ class Names(Watched):
     )
 
     def test_dangerous_extensions(self):
-        """CA:TRUE, cmcRA, anyExtendedKeyUsage, the enrollment agent's EKU, a SID as extension or URI, a UPN, keyCertSign,
-        one SAN more, unknown extensions: refused, and nothing of it reaches the CA, which would grant it."""
+        """CA:TRUE, cmcRA, anyExtendedKeyUsage, the enrollment agent's EKU, a SID as extension or URI, a UPN, keyCertSign, one SAN
+        more, unknown extensions: refused, and nothing of it reaches the CA, which would grant it (flaw 9)."""
         before = self.marks()
         for number, (extension, _) in enumerate(self.DANGEROUS):
             self.party.csr(f"/CN=dangerous-{number}", self.gw.challenge(), extensions=[extension])
@@ -150,7 +150,8 @@ class Names(Watched):
                 self.assertNotIn(trace, saw, extension)
 
     def test_two_lists(self):
-        """What stands in a second list of extensions, in either attribute for them, is not passed by: two lists are refused."""
+        """What stands in a second list of extensions, in either attribute for them, is not passed by: two lists are refused (flaw
+        9)."""
         before = self.marks()
         fine = der.write(der.SEQUENCE, der.oid("2.5.29.15"), der.write(der.OCTET_STRING, b"\x03\x02\x07\x80"))
         evil = der.write(der.SEQUENCE, der.oid("2.5.29.19"), der.write(der.OCTET_STRING, b"\x30\x03\x01\x01\xff"))
@@ -168,7 +169,7 @@ class Names(Watched):
         self.assertEqual(self.marks(), before)
 
     def test_the_ca_would(self):
-        """What the CA is asked for, it grants: its silence above is the gateway's doing."""
+        """What the CA is asked for, it grants: its silence above is the gateway's doing (flaw 9)."""
         before = self.marks()
         self.party.enroll("/CN=granted-1", extensions=["subjectAltName = DNS:a.example", "keyUsage = digitalSignature"])
         self.assertIn(b"granted-1", self.ca.saw())
@@ -177,7 +178,7 @@ class Names(Watched):
         self.assertIn("DNS:a.example", text("openssl", "x509", "-in", self.party.path("issued.pem"), "-noout", "-text"))
 
     def test_renewal_with_more(self):
-        """A certificate that renews brings its own names, and not one extension more that is dangerous."""
+        """A certificate that renews brings its own names, and not one extension more that is dangerous (flaw 9)."""
         issued = self.party.enroll("/CN=more-1")
         before = self.marks()
         for extension in ("basicConstraints = CA:TRUE", "subjectAltName = DNS:more.example", "keyUsage = keyCertSign",
@@ -222,7 +223,7 @@ class Evidence(ScepTest):
         self.assertEqual(self.counts(), before, words)
 
     def test_empty_challenge(self):
-        """CVE-2025-44005: no challenge, an empty one, a blank one and one in an odd string type authorize nothing."""
+        """CVE-2025-44005: no challenge, an empty one, a blank one and one in an odd string type authorize nothing (flaw 3)."""
         values = (None, der.write(der.UTF8), der.write(der.PRINTABLE), der.write(der.UTF8, b" "), der.write(BMP_STRING),
                   der.write(BMP_STRING, b"\0\0"), der.write(der.UTF8, b"\0"), der.write(der.NULL), der.write(der.OCTET_STRING))
         for number, value in enumerate(values):
@@ -233,7 +234,8 @@ class Evidence(ScepTest):
         self.assertEqual(self.attacker.forge("csr=csr.der").outcome, "SUCCESS")
 
     def test_two_challenges(self):
-        """A right challenge beside a wrong one, as a second attribute or a second value, is none, and is not spent."""
+        """A right challenge beside a wrong one, as a second attribute or a second value, is none, and is not spent (quirk 33,
+        flaw 3)."""
         secret = self.gw.challenge()
         right, wrong = (der.write(der.UTF8, text.encode()) for text in (secret, "NOTACHALLENGE2222222"))
         kind = der.oid("1.2.840.113549.1.9.7")
@@ -247,7 +249,7 @@ class Evidence(ScepTest):
         self.assertEqual(self.attacker.forge("csr=csr.der").outcome, "SUCCESS")
 
     def test_empty_fixed_challenge(self):
-        """A file of fixed challenges with none in it is a fault of the configuration; blank lines are no challenges."""
+        """A file of fixed challenges with none in it is a fault of the configuration; blank lines are no challenges (flaw 3)."""
         with open(self.gw.conf, encoding="utf-8") as file:
             good = file.read()
         for content, code in (("", 1), ("\n", 1), (" \n", 1), ("\n\nAFIXEDCHALLENGE22222\n\n", 0)):
@@ -264,7 +266,7 @@ class Evidence(ScepTest):
                 self.assertIn(b"fixed_file", result.stdout + result.stderr, repr(content))
 
     def test_two_signers(self):
-        """Two SignerInfos, none, none of the bag's certificates, and an empty bag are no message."""
+        """Two SignerInfos, none, none of the bag's certificates, and an empty bag are no message (flaw 5)."""
         self.attacker.csr("/CN=signers-1", self.gw.challenge())
         for words in (["signers=2"], ["signers=8"], ["signers=-1"], ["bag="], [f"bag={self.victim.path('cert.pem')}"],
                       ["wrong_digest=1"], ["no_attributes=1"], ["content_type="],
@@ -272,8 +274,8 @@ class Evidence(ScepTest):
             self.assert_nothing(self.attacker, "csr=csr.der", *words, outcomes=("badMessageCheck", "400"))
 
     def test_victim_in_the_bag(self):
-        """With a victim's issued certificate in the bag, first or last, the attacker is still only the attacker: no renewal
-        of the victim's, and a reply that only the attacker's own key opens."""
+        """With a victim's issued certificate in the bag, first or last, the attacker is still only the attacker: no renewal of
+        the victim's, and a reply that only the attacker's own key opens (flaw 5)."""
         issued = self.victim.enroll("/CN=victim-1")
         self.attacker.csr("/CN=victim-1")
         own = self.attacker.path("cert.pem")
@@ -292,8 +294,8 @@ class Evidence(ScepTest):
         self.assertEqual(recipients[0][1][1].number, int(serial, 16))
 
     def test_lookalike_in_the_bag(self):
-        """Two certificates that both answer to the signer's identifier, by issuer and serial number or by key identifier,
-        are refused, whichever comes first."""
+        """Two certificates that both answer to the signer's identifier, by issuer and serial number or by key identifier, are
+        refused, whichever comes first (flaw 5)."""
         issued = self.victim.enroll("/CN=victim-2")
         serial = text("openssl", "x509", "-in", issued, "-noout", "-serial").strip().split("=")[1]
         ski = text("openssl", "x509", "-in", issued, "-noout", "-ext", "subjectKeyIdentifier").split()[-1]
@@ -308,7 +310,7 @@ class Evidence(ScepTest):
             self.assert_nothing(self.attacker, "csr=csr.der", "type=19", f"signer={fake}", *flags)
 
     def test_self_signed_same_name(self):
-        """RFC 8894 2.4: a self-signed certificate with the victim's name renews nothing and enrolls nothing."""
+        """RFC 8894 2.4: a self-signed certificate with the victim's name renews nothing and enrolls nothing (flaw 4)."""
         self.victim.enroll("/CN=victim-3")
         self.attacker.csr("/CN=victim-3")
         fake = self.attacker.self_sign("/CN=victim-3", out="fake.pem")
@@ -316,7 +318,7 @@ class Evidence(ScepTest):
             self.assert_nothing(self.attacker, "csr=csr.der", f"type={kind}", f"signer={fake}")
 
     def test_other_ca(self):
-        """A certificate by a CA that nobody named renews nothing, whatever names it has."""
+        """A certificate by a CA that nobody named renews nothing, whatever names it has (flaw 4)."""
         self.victim.enroll("/CN=victim-4")
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", 3,
             "-subj", "/CN=Other CA", cwd=self.attacker.dir)
@@ -328,7 +330,7 @@ class Evidence(ScepTest):
                                 "bag=ca.pem")
 
     def test_revoked(self):
-        """A revoked certificate renews nothing, by either type."""
+        """A revoked certificate renews nothing, by either type (flaw 4)."""
         issued = self.victim.enroll("/CN=victim-5")
         serial = text("openssl", "x509", "-in", issued, "-noout", "-serial").strip().split("=")[1]
         self.gw.cli("cert", "revoke", serial.lower())
@@ -337,7 +339,7 @@ class Evidence(ScepTest):
             self.assert_nothing(self.victim, "csr=csr.der", f"type={kind}", f"signer={issued}")
 
     def test_expired(self):
-        """A certificate whose time is over renews nothing, by either type."""
+        """A certificate whose time is over renews nothing, by either type (flaw 4)."""
         issued = self.victim.enroll("/CN=victim-6", url=self.url("short"), secret=self.secret("short"))
         time.sleep(5)
         self.victim.csr("/CN=victim-6")
@@ -346,7 +348,7 @@ class Evidence(ScepTest):
         self.assertIn("has expired", self.gw.log())
 
     def test_other_profile(self):
-        """A certificate of one profile renews nothing in another, though the same CA issued it."""
+        """A certificate of one profile renews nothing in another, though the same CA issued it (flaw 4)."""
         issued = self.victim.enroll("/CN=victim-7", url=self.url("tenant"), secret=self.secret("tenant"))
         self.victim.csr("/CN=victim-7")
         for kind in ("17", "19"):

@@ -22,7 +22,7 @@ class Transactions(ScepTest):
         return party.forge(f"plain={self.attacker.path('names.der')}", "type=20", f"txn={txn}")
 
     def test_polled_by_another(self):
-        """Who polls a victim's transactionID with a key of its own hears badCertId, as for one that does not exist."""
+        """Who polls a victim's transactionID with a key of its own hears badCertId, as for one that does not exist (flaw 13)."""
         self.victim.csr("/CN=squat-1", self.gw.challenge())
         self.assertEqual(self.victim.forge("csr=csr.der", "txn=squat-1").outcome, "SUCCESS")
         before = self.counts()
@@ -34,8 +34,8 @@ class Transactions(ScepTest):
         self.assertEqual(self.counts(), before)
 
     def test_squatted(self):
-        """An attacker who enrolls first under the transactionID that the victim will use does not stop the victim, learns
-        nothing of it, and each polls its own."""
+        """An attacker who enrolls first under the transactionID that the victim will use does not stop the victim, learns nothing
+        of it, and each polls its own (flaw 13)."""
         self.attacker.csr("/CN=squatter", self.gw.challenge())
         self.assertEqual(self.attacker.forge("csr=csr.der", "txn=squat-2").outcome, "SUCCESS")
         self.victim.csr("/CN=squat-2", self.gw.challenge())
@@ -44,7 +44,7 @@ class Transactions(ScepTest):
         self.assertEqual(self.poll(self.attacker, "/CN=squat-2", "squat-2")["first"], "CN=squatter")
 
     def test_squatted_with_nothing(self):
-        """Refused requests under the victim's transactionID leave nothing behind that could stop or answer the victim."""
+        """Refused requests under the victim's transactionID leave nothing behind that could stop or answer the victim (flaw 13)."""
         self.attacker.csr("/CN=squat-3", "NOTACHALLENGE2222222")
         for _ in range(5):
             self.assertEqual(self.attacker.forge("csr=csr.der", "txn=squat-3").outcome, "badRequest")
@@ -54,7 +54,7 @@ class Transactions(ScepTest):
 
     def test_replayed(self):
         """A message recorded and sent again, from another address, gets the same certificate enveloped to the same key; it is
-        counted, and nothing is issued."""
+        counted, and nothing is issued (flaw 12)."""
         self.victim.csr("/CN=replay-1", self.gw.challenge())
         message = self.victim.message("csr=csr.der", "txn=replay-1")
         first = post(self.gw, message)
@@ -73,7 +73,8 @@ class Transactions(ScepTest):
         self.assertRegex(self.gw.log(), r'client="127\.0\.0\.2".*transaction="replay-1".*reason="repeated"')
 
     def test_replayed_refusal(self):
-        """A refused message stays refused however often it comes; one recorded before a challenge was made is no use after."""
+        """A refused message stays refused however often it comes; one recorded before a challenge was made is no use after (flaw
+        12)."""
         secret = self.gw.challenge("--subject", "CN=replay-2")
         self.attacker.csr("/CN=replay-other", secret)
         message = self.attacker.message("csr=csr.der", "txn=replay-2")
@@ -83,7 +84,7 @@ class Transactions(ScepTest):
         self.assertEqual(self.counts(), before)
 
     def test_replayed_at_once(self):
-        """Thirty copies of one message at the same moment, from thirty addresses, are one certificate."""
+        """Thirty copies of one message at the same moment, from thirty addresses, are one certificate (flaw 12)."""
         self.victim.csr("/CN=replay-3", self.gw.challenge())
         message = self.victim.message("csr=csr.der", "txn=replay-3")
         before = self.counts()
@@ -122,14 +123,16 @@ class Injection(ScepTest):
         return data
 
     def test_paths(self):
-        """No path but a profile's reaches anything: 400 or 404, nothing of it in the headers, nothing of a file in the body."""
+        """No path but a profile's reaches anything: 400 or 404, nothing of it in the headers, nothing of a file in the body (flaw
+        14)."""
         for target in self.TARGETS:
             reply = self.ask(target)
             self.assertRegex(reply, rb"^HTTP/1\.1 40[04] ", target)
             self.assertNotRegex(reply, rb"(?i)evil|root:|PRIVATE|CERTIFICATE", target)
 
     def test_no_page_of_challenges(self):
-        """There is no page that hands out challenges, over SCEP's listener or the others: NDES's is 404, whoever asks how."""
+        """There is no page that hands out challenges, over SCEP's listener or the others: NDES's is 404, whoever asks how (flaw
+        10)."""
         paths = ("/certsrv/mscep_admin", "/certsrv/mscep_admin/", "/CertSrv/mscep_admin/", "/certsrv/mscep/mscep.dll",
                  "/certsrv/mscep_admin?operation=NDESGenerateChallenge&keyUsage=160")
         for path in paths:
@@ -142,7 +145,7 @@ class Injection(ScepTest):
             self.assertEqual(self.gw.admin(path)[0], 404, path)
 
     def test_messages(self):
-        """message= of an operation that has none means nothing, whatever stands in it: the same answer as without."""
+        """message= of an operation that has none means nothing, whatever stands in it: the same answer as without (flaw 14)."""
         for operation in (b"GetCACert", b"GetCACaps"):
             plain = self.ask(b"/scep/default?operation=" + operation).partition(b"\r\n\r\n")[2]
             for message in self.MESSAGES:
@@ -153,14 +156,14 @@ class Injection(ScepTest):
                 self.assertEqual(body, plain, message[:40])
 
     def test_pki_operation(self):
-        """The same as the message of a PKIOperation is refused in words that do not depend on it."""
+        """The same as the message of a PKIOperation is refused in words that do not depend on it (flaw 14)."""
         for message in self.MESSAGES:
             reply = self.ask(b"/scep/default?operation=PKIOperation&message=" + message)
             self.assertRegex(reply, rb"^HTTP/1\.1 400 ", message[:40])
             self.assertTrue(reply.endswith(b"\r\n\r\nnot a SCEP message\n"), reply[-100:])
 
     def test_long(self):
-        """64 KiB of message= is 414, and the server goes on."""
+        """64 KiB of message= is 414, and the server goes on (flaw 14)."""
         for fill in (b"A", b"%41", b"../"):
             reply = self.ask(b"/scep/default?operation=GetCACert&message=" + fill * (65536 // len(fill)))
             self.assertRegex(reply, rb"^(HTTP/1\.1 414 |$)")
@@ -212,7 +215,7 @@ class Size(ScepTest):
         return b"".join(reversed(heads))
 
     def test_deep(self):
-        """100,000 levels, of definite and of indefinite length, bare, as SignedData and as a constructed string: refused."""
+        """100,000 levels, of definite and of indefinite length, bare, as SignedData and as a constructed string: refused (flaw 15)."""
         signed = der.oid("1.2.840.113549.1.7.2")
         deep = self.nested(100000)
         open_ended = b"\x30\x80" * 100000
@@ -234,7 +237,7 @@ class Size(ScepTest):
         self.assertEqual(self.counts(), before)
 
     def test_huge(self):
-        """8 MB of one element, of a million small ones, and of lengths that lie: refused soon, without the memory for it."""
+        """8 MB of one element, of a million small ones, and of lengths that lie: refused soon, without the memory for it (flaw 15)."""
         before = self.gw.resident()
         for body in (der.write(der.SEQUENCE, bytes(8 << 20)), der.write(der.SEQUENCE, b"\x05\x00" * (4 << 20)),
                      b"\x30\x84\x7f\xff\xff\xff" + bytes(8 << 20), b"\x30\x88" + b"\xff" * 8, b"\x30\x84\xff\xff\xff\xff",
@@ -243,7 +246,7 @@ class Size(ScepTest):
         self.assertLess(self.gw.resident() - before, 300 << 10)
 
     def test_many(self):
-        """Nine certificates in the bag, nine recipients of the envelope: more than are looked at."""
+        """Nine certificates in the bag, nine recipients of the envelope: more than are looked at (flaw 15)."""
         self.party.csr("/CN=many-1", self.gw.challenge())
         before = self.counts()
         self.assertEqual(self.party.forge("csr=csr.der", *["bag=cert.pem"] * 8).outcome, "badMessageCheck")
@@ -252,7 +255,7 @@ class Size(ScepTest):
         self.assertEqual(self.party.forge("csr=csr.der", "recipients=8").outcome, "SUCCESS")
 
     def test_cut_ciphertext(self):
-        """Ciphertexts that are no whole blocks, or nothing, are refused before anything is decrypted."""
+        """Ciphertexts that are no whole blocks, or nothing, are refused before anything is decrypted (flaw 7)."""
         self.party.csr("/CN=blocks-1", self.gw.challenge())
         message = CertRep(self.party.message("csr=csr.der"))
         version, recipients, content = message.envelope.items
@@ -267,7 +270,7 @@ class Size(ScepTest):
         self.assertNotIn("cannot be decrypted", self.gw.log())
 
     def test_unbounded_chunks(self):
-        """100 MB in chunks are refused when they pass the limit, not when they end."""
+        """100 MB in chunks are refused when they pass the limit, not when they end (flaw 15)."""
         with connect(self.gw) as connection:
             connection.sendall(b"POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: x\r\n"
                                b"Transfer-Encoding: chunked\r\n\r\n")
@@ -281,7 +284,7 @@ class Size(ScepTest):
             self.assertLess(sent, 60)
 
     def test_16k_keys(self):
-        """An RSA key of 16,384 bits, as the signer's, as the CSR's, or both, properly signed: refused, and soon."""
+        """An RSA key of 16,384 bits, as the signer's, as the CSR's, or both, properly signed: refused, and soon (flaw 15)."""
         rsa_key(self.party.path("big.pem"), 16384)
         self.party.self_sign("/CN=big", key="big.pem", out="big-cert.pem")
         before = self.counts()
@@ -297,7 +300,7 @@ class Size(ScepTest):
         self.assertEqual(self.counts(), before)
 
     def test_slow_exponents(self):
-        """A public exponent as long as its modulus makes verifying as slow as signing: refused, though rightly signed."""
+        """A public exponent as long as its modulus makes verifying as slow as signing: refused, though rightly signed (flaw 15)."""
         rsa_key(self.party.path("slow.pem"), 3072, exponent_bits=3000)
         self.party.self_sign("/CN=slow", key="slow.pem", out="slow-cert.pem")
         self.party.csr("/CN=slow", self.gw.challenge(), key="slow.pem")

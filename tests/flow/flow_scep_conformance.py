@@ -66,8 +66,7 @@ class Walk(unittest.TestCase):
         self.assertEqual(rows.keywords(*ROWS), SENTENCES)
 
 
-Client = rows.elsewhere(CLIENT)
-Field = rows.elsewhere(QUIRKS)
+Elsewhere = rows.elsewhere(CLIENT, QUIRKS)
 
 
 class Pending(Wire):
@@ -169,7 +168,7 @@ class OwnRa(Wire):
         gw.edit(r"trust: \[ca/root.pem\]", "trust: [ca/own.pem]")
 
     def test_4_2_1_1(self):
-        """2.2, 4.2.1.1 without an intermediate CA GetCACert is the one certificate: x-x509-ca-cert"""
+        """2.2, 4.2.1.1 without an intermediate CA GetCACert is the one certificate: x-x509-ca-cert (quirk 13)"""
         status, kind, body = self.get("operation=GetCACert")
         self.assertEqual((status, kind), (200, "application/x-x509-ca-cert"))
         self.assertEqual(body, run("openssl", "x509", "-in", self.gw.path("ca/own.pem"), "-outform", "DER").stdout)
@@ -344,7 +343,8 @@ class Legacy(Wire):
         self.assert_outcome("badAlg", "csr=csr.der", "digest=MD5")
 
     def test_chain(self):
-        """3.3.2.1 MAY: more certificates come with the issued one, where the profile says so (Cisco); the leaf is first"""
+        """3.3.2.1 MAY: more certificates come with the issued one, where the profile says so (Cisco); the leaf is first (quirks
+        14 and 31)"""
         self.device.csr("/CN=with-chain", self.gw.challenge())
         answer = self.assert_outcome("SUCCESS", "csr=csr.der")
         self.assertEqual((answer["first"], answer["certs"]), ("CN=with-chain", "3"))

@@ -46,8 +46,8 @@ class Lookup(FlowTest):
                 self.assertIn(file.read().strip(), got)
 
     def test_crl(self):
-        """A device gets the CRL of its CA with what is revoked; it is the same one for a minute; the CA's name or a
-        certificate of the RA's leads to it."""
+        """A device gets the CRL of its CA with what is revoked; it is the same one for a minute; the CA's name or a certificate
+        of the RA's leads to it (quirk 29)."""
         one, two = self.enroll("crl-1"), self.enroll("crl-2")
         self.gw.cli("cert", "revoke", self.serial(two[0]))
         first = self.crl(one, one[0])

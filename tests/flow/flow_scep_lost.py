@@ -110,7 +110,7 @@ class Later(ScepTest):
 
     def test_replayed_later(self):
         """A month later a PKCSReq with a fixed challenge, and a RenewalReq by a certificate that is still good, bring what they
-        brought; a year of renewals or a revocation later, nothing; and nothing is issued by them."""
+        brought; a year of renewals or a revocation later, nothing; and nothing is issued by them (flaw 12)."""
         device = Party(self.gw, "later")
         device.csr("/CN=later", self.FIXED)
         first = device.message("csr=csr.der", "txn=first")

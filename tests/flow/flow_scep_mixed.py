@@ -16,8 +16,8 @@ class Mixed(ScepTest):
         gw.edit(r"(scep: \{paths: .*ra: \[main\])\}", r"\1, legacy: des3-sha1}")
 
     def test_algorithms_at_once(self):
-        """Every cipher with every digest, all at once and again and again: each reply has the algorithms of its request, and
-        its own recipient."""
+        """Every cipher with every digest, all at once and again and again: each reply has the algorithms of its request, and its
+        own recipient (flaw 16)."""
         devices = [Party(self.gw, f"mixed-{number}") for number in range(4)]
         wanted = []
         ciphers, digests = [n for n in OIDS if "CBC" in n], [n for n in OIDS if "SHA" in n]

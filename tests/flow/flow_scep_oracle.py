@@ -25,13 +25,14 @@ class Oracle(ScepTest):
         cls.times, cls.answers = oracle.measure(cls.gw, messages, cls.rounds)
 
     def test_answers(self):
-        """All broken envelopes are answered with the same octets but for nonce, time and signature: badMessageCheck."""
+        """All broken envelopes are answered with the same octets but for nonce, time and signature: badMessageCheck (flaws 6 and
+        7)."""
         self.assertEqual(len(self.answers), 1)
         self.assertIn(b"\x13\x011", next(iter(self.answers)))
         self.assertEqual(self.counts(), self.before)
 
     def test_times(self):
-        """No broken envelope is told from another by the time of its answer."""
+        """No broken envelope is told from another by the time of its answer (flaw 6)."""
         told = {row[0]: row[1:] for row in oracle.table(self.times, self.reference) if abs(row[-1]) > CHANCE}
         self.assertEqual(told, {})
 

@@ -60,7 +60,7 @@ class Trust(ScepTest):
         return len([c for c in self.gw.certs() if c["subject"] == holder[1][1:]])
 
     def test_revoked_before(self):
-        """Who was revoked before we ever heard of the certificate gets no renewal, by either message type."""
+        """Who was revoked before we ever heard of the certificate gets no renewal, by either message type (flaw 4)."""
         for source, mode in ALL:
             with self.subTest(source=source, mode=mode):
                 good, first, bad = (self.holder(source, mode, name) for name in ("good", "first", "bad"))

@@ -24,7 +24,7 @@ class ScepClient(FlowTest):
 
 class Served(ScepClient):
     def test_enroll_and_renew(self):
-        """scepclient enrolls with a one-time challenge, and renews by RenewalReq with the certificate it has."""
+        """scepclient enrolls with a one-time challenge, and renews by RenewalReq with the certificate it has (quirk 23)."""
         work = self.gw.work("client")
         self.scepclient(work, "-cn", "client-1", "-challenge", self.gw.challenge())
         first = text("openssl", "x509", "-in", "cert.pem", "-noout", "-serial", cwd=work)

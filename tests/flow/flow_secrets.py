@@ -105,7 +105,7 @@ class Secrets(Wire):
         self.assertLessEqual({self.unused, self.by_scep, self.by_est, FIXED, PASSWORD}, set(self.gw.secrets))
 
     def test_said(self):
-        """No secret is in the log, in the metrics, in what the admin listener says, or in what commands print."""
+        """No secret is in the log, in the metrics, in what the admin listener says, or in what commands print (flaw 11)."""
         self.nowhere_in(self.gw.log().encode(), "the log")
         for path in ("/metrics", "/healthz", "/readyz", "/"):
             self.nowhere_in(self.gw.admin(path)[1].encode(), path)
@@ -121,7 +121,7 @@ class Secrets(Wire):
             self.nowhere_in(result.stdout + result.stderr, " ".join(words))
 
     def test_shown(self):
-        """No secret is in the server's command line, its environment or the names of its threads."""
+        """No secret is in the server's command line, its environment or the names of its threads (flaw 11)."""
         proc = f"/proc/{self.gw.process.pid}"
         for path in (f"{proc}/cmdline", f"{proc}/environ", *glob.glob(f"{proc}/task/*/comm")):
             with open(path, "rb") as file:
@@ -147,7 +147,8 @@ class Secrets(Wire):
             return file.read(), tables
 
     def test_stored(self):
-        """The store knows a challenge by its digest: no file of it has one that is not in a CSR, and a backup has none at all."""
+        """The store knows a challenge by its digest: no file of it has one that is not in a CSR, and a backup has none at all
+        (flaw 11)."""
         self.store([self.unused, self.by_est, PASSWORD, DIGEST, *WRONG.values()])
         data, tables = self.backup()
         self.nowhere_in(data, "a backup")
@@ -186,8 +187,8 @@ class Crash(FlowTest):
             return next(line.split()[4:6] for line in file if line.startswith("Max core file size"))
 
     def test_no_core(self):
-        """A server that is aborted leaves no core, though its environment would let it: neither a file, nor one for a program that
-        collects them; and nobody of its own user can look into its memory."""
+        """A server that is aborted leaves no core, though its environment would let it: neither a file, nor one for a program
+        that collects them; and nobody of its own user can look into its memory (flaw 11)."""
         some = (64 << 20, resource.getrlimit(resource.RLIMIT_CORE)[1])
         work = self.gw.work("crash")
         user = {}

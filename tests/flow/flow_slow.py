@@ -106,8 +106,8 @@ class Slow(FlowTest):
             self.assertLess(newcomer.worst(), BOUND, f"{kind} {count}: {newcomer.waits}")
 
     def test_table(self):
-        """Each attack, with 16 and with hundreds of connections: new clients are served all the time, on every
-        listener, and no descriptor is left behind."""
+        """Each attack, with 16 and with hundreds of connections: new clients are served all the time, on every listener, and no
+        descriptor is left behind (flaw 15)."""
         before = self.descriptors()
         for kind in KINDS:
             if kind != "half-proxy":

@@ -17,7 +17,7 @@ class StrongSwan(FlowTest):
                    "--interval", "1", "--maxpolltime", "5", *flags, cwd=work, check=False)
 
     def test_enroll_and_renew(self):
-        """strongSwan fetches the CA, enrolls with a one-time challenge and renews with the certificate."""
+        """RFC 8894 4.1: strongSwan fetches the CA, enrolls with a one-time challenge and renews with the certificate (quirk 11)."""
         work = self.gw.work("strongswan")
         trust = self.fetch_ca(work)
         names = ["--dn", "O=test, CN=swan-1", "--san", "swan-1.example"]

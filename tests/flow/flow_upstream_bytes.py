@@ -76,7 +76,7 @@ class Bytes:
             self.assertEqual(self.ca.issued(name), 1)
 
     def test_scep(self):
-        """From a SCEP device."""
+        """From a SCEP device (flaw 17)."""
         party = Party(self.gw, "scep-device")
 
         def send(csr):

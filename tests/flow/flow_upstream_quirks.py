@@ -62,7 +62,7 @@ class Old(QuirksTest):
     """legacy: true."""
 
     def test_no_caps(self):
-        """A CA that has never heard of GetCACaps, or lists nothing, gets triple DES, SHA-1 and GET."""
+        """RFC 8894 3.5.2, 4.1: a CA that has never heard of GetCACaps, or lists nothing, gets triple DES, SHA-1 and GET."""
         for i, caps in enumerate(((404, b"<html>not found</html>"), (400, b""), (405, b""), (500, b"<html>error</html>"), (501, b""),
                                   (200, b""), (200, b"<html>SHA-256 and AES</html>"))):
             self.odd.reset()
@@ -102,7 +102,7 @@ class Old(QuirksTest):
         self.assertEqual(self.request("ndes")["reason"], "the CA answers FAILURE badRequest, HRESULT 0x80070057")
 
     def test_failure_texts(self):
-        """What else an answer says is shown, made harmless; an HRESULT that is none is left out."""
+        """RFC 8894 3.2.1.4: what else an answer says is shown, made harmless; an HRESULT that is none is left out."""
         for i, (words, reason) in enumerate((
                 ([f"hresult={E_INVALIDARG}x"], ""), (["hresult=-2147483649"], ""), (["hresult="], ""), (["hresult=-"], ""),
                 (["hresult=4294967295"], ", HRESULT 0xFFFFFFFF"), (["fail_text=no such template"], ": no such template"),
@@ -112,7 +112,7 @@ class Old(QuirksTest):
             self.assertEqual(self.request(f"text-{i}")["reason"], "the CA answers FAILURE badRequest" + reason)
 
     def test_strangers_failure(self):
-        """A FAILURE that GetCACert's certificates did not sign refuses nothing, with its certificate or without."""
+        """RFC 8894 2.2: a FAILURE that GetCACert's certificates did not sign refuses nothing, with its certificate or without."""
         self.odd.by = "stranger"
         self.odd.failure = ["fail=2", self.odd.one_byte(), "bag="]
         self.suspect("stranger", "not in the message")
@@ -153,7 +153,7 @@ class New(QuirksTest):
     make_ca = Modern
 
     def test_no_caps(self):
-        """A CA that does not say that it knows AES and SHA-256 is asked nothing."""
+        """RFC 8894 3.5.2: a CA that does not say that it knows AES and SHA-256 is asked nothing."""
         for i, caps in enumerate(((404, b""), (200, b""), (200, b"POSTPKIOperation\nDES3\nSHA-1\n"))):
             self.odd.caps = caps
             self.forget()
@@ -164,7 +164,8 @@ class New(QuirksTest):
         self.forget()
 
     def test_capabilities(self):
-        """GetCACaps in any case, with CRLF or LF, unknown keywords and any Content-Type: POST, AES128-CBC and SHA-256."""
+        """RFC 8894 3.5.2: GetCACaps in any case, with CRLF or LF, unknown keywords and any Content-Type: POST, AES128-CBC and
+        SHA-256."""
         for i, caps in enumerate((b"Example.com-Thing\r\nscepstandard\r\n", b"aes\nsha-256\npostpkioperation", b"SCEPSTANDARD",
                                   b"DES3\nSHA-1\nSHA-512\nSHA-256\nAES\nPOSTPKIOperation\n", b"\r\n SCEPStandard \r\n\r\n")):
             self.odd.reset()
@@ -178,7 +179,8 @@ class New(QuirksTest):
         self.forget()
 
     def test_undefined(self):
-        """A pkiStatus that is not defined is no answer; a FAILURE whose failInfo is not defined is one without a reason."""
+        """RFC 8894 3.2.1.3, 3.2.1.4: a pkiStatus that is not defined is no answer; a FAILURE whose failInfo is not defined is one
+        without a reason."""
         for i, status in enumerate(("1", "4", "7")):
             self.odd.failure = ["fail=2", f"status={status}", self.odd.one_byte()]
             self.suspect(f"status-{i}", "without a status")

@@ -116,7 +116,7 @@ class ToScepServer(UpstreamTest):
         self.assertLessEqual(self.ca.issued(name), 1)
 
     def test_foreign_answer(self):
-        """An answer to another message, or by another signer, is no answer."""
+        """RFC 8894 3.2.1.5: an answer to another message, or by another signer, is no answer."""
         self.enroll("first")
         status, old = self.ca.proxy.replies[0]
         self.ca.proxy.reset(changed("an old answer", lambda s, h, b: (s, h, old)))
@@ -132,13 +132,13 @@ class ToSecondGateway(UpstreamTest):
     make_ca = SecondGateway
 
     def test_enroll(self):
-        """SCEP to SCEP: each side has a challenge, a transaction and an RA of its own."""
+        """RFC 8894 2.1.1, 2.2, 4.1: SCEP to SCEP: each side has a challenge, a transaction and an RA of its own."""
         self.enroll("plain")
         self.verify("plain")
         self.check_once("plain")
 
     def test_impossible_pair(self):
-        """A door that requires its binding in challengePassword is not routed to a CA that reads a secret there."""
+        """A door that requires its binding in challengePassword is not routed to a CA that reads a secret there (flaw 17)."""
         with open(self.gw.conf, encoding="utf-8") as file:
             old = file.read()
         try:

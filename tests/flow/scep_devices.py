@@ -15,7 +15,7 @@ class Quirks(Wire):
     """What clients in the field do, each row with the client that does it."""
 
     def test_ios_get(self):
-        """Cisco IOS: HTTP/1.0, message= of its trustpoint, pkiclient.exe behind the path, %0A in the base64 of a GET"""
+        """Cisco IOS: HTTP/1.0, message= of its trustpoint, pkiclient.exe behind the path, %0A in the base64 of a GET (quirk 1)"""
         status, _, body, _ = self.talk(b"GET /scep/default/pkiclient.exe?operation=GetCACert&message=my-trustpoint HTTP/1.0\r\n"
                                        b"User-Agent: Mozilla/4.0 (compatible; MSIE 5.0; Cisco PKI)\r\n\r\n")
         self.assertEqual((status, body), (200, self.get("operation=GetCACert")[2]))
@@ -25,7 +25,7 @@ class Quirks(Wire):
         self.assertEqual((status, headers["Content-Type"], CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"))
 
     def test_ios_signer(self):
-        """Cisco IOS and ASA: the self-signed signer has another subject than the CSR; keys are compared, not names"""
+        """Cisco IOS and ASA: the self-signed signer has another subject than the CSR; keys are compared, not names (quirk 3)"""
         self.device.self_sign("/unstructuredName=router.example", out="ios.pem")
         self.device.csr("/CN=ios-signer", self.gw.challenge())
         self.assert_outcome("SUCCESS", "csr=csr.der", "signer=ios.pem")
@@ -39,25 +39,26 @@ class Quirks(Wire):
             self.assert_outcome("SUCCESS", "csr=csr.der", "signer=long.pem", f"txn=long-{number}")
 
     def test_renewal_by_pkcsreq(self):
-        """Cisco IOS, Apple: renewal as PKCSReq signed by the current certificate, without a challenge"""
+        """Cisco IOS, Apple: renewal as PKCSReq signed by the current certificate, without a challenge (quirk 4)"""
         issued = self.device.enroll("/CN=pkcsreq-renewal")
         run("openssl", "genrsa", "-out", "next.pem", "2048", cwd=self.device.dir)
         self.device.csr("/CN=pkcsreq-renewal", key="next.pem")
         self.assert_outcome("SUCCESS", "csr=csr.der", "type=19", f"signer={issued}", "txn=pkcsreq-renewal")
 
     def test_leaf_only(self):
-        """Juniper: CertRep holds the leaf alone, which is the default"""
+        """Juniper: CertRep holds the leaf alone, which is the default (quirk 6)"""
         self.device.csr("/CN=juniper", self.gw.challenge())
         self.assertEqual(self.assert_outcome("SUCCESS", "csr=csr.der")["certs"], "1")
 
     def test_message_parameter(self):
-        """IOS, MikroTik, sscep, Windows, certmonger: message= of GetCACaps, GetCACert and GetNextCACert means nothing"""
+        """IOS, MikroTik, sscep, Windows, certmonger: message= of GetCACaps, GetCACert and GetNextCACert means nothing (quirks 9,
+        20 and 22)"""
         for message in ("DummyCAIdentity", "CAIdentifier", "default", "0", "1", "", "my-ca", "CN%3Dx"):
             for operation, status in (("GetCACaps", 200), ("GetCACert", 200), ("GetNextCACert", 404)):
                 self.assertEqual(self.get(f"operation={operation}&message={message}")[0], status, (operation, message))
 
     def test_sscep(self):
-        """sscep: POST without Content-Type; GET with a raw / and %0A each 64 characters; it matches media types exactly"""
+        """sscep: POST without Content-Type; GET with a raw / and %0A each 64 characters; it matches media types exactly (quirk 10)"""
         message = self.request("/CN=sscep")
         status, kind, body = post(self.gw, message, headers={})
         self.assertEqual((status, kind, CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"))
@@ -68,7 +69,7 @@ class Quirks(Wire):
         self.assertEqual((status, kind, CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"))
 
     def test_strongswan(self):
-        """strongSwan: HTTP/1.1 without Host; an empty Content-Type; transactionID as it was sent"""
+        """strongSwan: HTTP/1.1 without Host; an empty Content-Type; transactionID as it was sent (quirk 11)"""
         status, _, body, _ = self.talk(b"GET /scep/default?operation=GetCACaps HTTP/1.1\r\nConnection: close\r\n\r\n")
         self.assertEqual((status, b"SHA-384" in body), (200, True))
         message = self.request("/CN=strongswan")
@@ -77,21 +78,21 @@ class Quirks(Wire):
         self.assertEqual((status, CertRep(body).outcome, CertRep(body).text(TXN)), (200, "SUCCESS", "/CN=strongswan"))
 
     def test_apple_get(self):
-        """Apple: in a GET + and / are raw and = is escaped"""
+        """Apple: in a GET + and / are raw and = is escaped (quirk 15)"""
         value = base64.b64encode(self.request("/CN=apple-get")).decode().replace("=", "%3D")
         self.assertEqual(CertRep(self.get(f"operation=PKIOperation&message={value}")[2]).outcome, "SUCCESS")
 
     def test_apple_nonce(self):
-        """Apple, old: a senderNonce of 8 octets comes back as it is"""
+        """Apple, old: a senderNonce of 8 octets comes back as it is (quirk 15)"""
         reply = self.granted("/CN=apple-nonce", "nonce=0102030405060708")
         self.assertEqual(reply.value(RECIPIENT_NONCE).hex(), "0102030405060708")
 
     def test_apple_ber(self):
-        """Apple, jscep: indefinite lengths and constructed OCTET STRINGs"""
+        """Apple, jscep: indefinite lengths and constructed OCTET STRINGs (quirks 12 and 15)"""
         self.granted("/CN=apple-ber", "ber=1")
 
     def test_windows_signer(self):
-        """Windows: a self-signed signer with a critical authorityKeyIdentifier"""
+        """Windows: a self-signed signer with a critical authorityKeyIdentifier (quirk 17)"""
         self.device.keep("windows.cnf", b"[req]\nprompt = no\ndistinguished_name = dn\nx509_extensions = e\n[dn]\n"
                          b"CN = SCEP Protocol Certificate\n[e]\nsubjectKeyIdentifier = hash\n"
                          b"keyUsage = digitalSignature,keyEncipherment\n"
@@ -102,39 +103,39 @@ class Quirks(Wire):
         self.assert_outcome("SUCCESS", "csr=csr.der", "signer=windows.pem", f"txn={os.urandom(20).hex().upper()}")
 
     def test_oaep(self):
-        """Windows: RSAES-OAEP with SHA-1; others with SHA-256"""
+        """Windows: RSAES-OAEP with SHA-1; others with SHA-256 (quirks 17 and 32)"""
         for number, digest in enumerate(("SHA1", "SHA256")):
             self.granted(f"/CN=oaep-{number}", f"oaep={digest}")
 
     def test_txn(self):
-        """micromdm's client: a base64 transactionID; OpenXPKI's clients: hex; FortiGate: upper-case hex"""
+        """micromdm's client: a base64 transactionID; OpenXPKI's clients: hex; FortiGate: upper-case hex (quirks 8 and 23)"""
         for number, txn in enumerate(("q2/+Zg4f5nO0jNlEmRJ1fQ==", "0a1b2c", "0A1B2C", "a device, 12:34")):
             self.device.csr(f"/CN=txn-{number}", self.gw.challenge())
             self.assertEqual(self.assert_outcome("SUCCESS", "csr=csr.der", f"txn={txn}")["txn"], "same")
 
     def test_micromdm_get(self):
-        """micromdm's client, older: base64url in a GET, with and without padding"""
+        """micromdm's client, older: base64url in a GET, with and without padding (quirk 23)"""
         value = base64.urlsafe_b64encode(self.request("/CN=url-alphabet")).decode()
         for form in (value, value.rstrip("=")):
             self.assertEqual(CertRep(self.get(f"operation=PKIOperation&message={form}")[2]).outcome, "SUCCESS")
 
     def test_recipient_by_ski(self):
-        """the recipient named by its key identifier; among others that are none of ours"""
+        """the recipient named by its key identifier; among others that are none of ours (quirks 28 and 32)"""
         self.granted("/CN=by-ski", "recipient_by_ski=1")
         self.granted("/CN=by-ski-signer", "by_ski=1")
 
     def test_encrypted_to_the_ca(self):
-        """who encrypts to the issuing CA instead of the RA hears badMessageCheck, and the log says why"""
+        """who encrypts to the issuing CA instead of the RA hears badMessageCheck, and the log says why (quirk 28)"""
         self.device.csr("/CN=to-the-ca", self.gw.challenge())
         self.assert_outcome("badMessageCheck", "csr=csr.der", f"recipient={self.gw.path('ca/issuing.pem')}")
         self.assertIn("addressed to none of the profile's RA keys", self.gw.log())
 
     def test_unsorted(self):
-        """SCEPy: signed attributes that are not sorted"""
+        """SCEPy: signed attributes that are not sorted (quirk 30)"""
         self.granted("/CN=unsorted", "unsorted=1")
 
     def test_next_ca(self):
-        """MikroTik polls GetNextCACert: never a server error"""
+        """MikroTik polls GetNextCACert: never a server error (quirk 9)"""
         for _ in range(5):
             self.assertEqual(self.get("operation=GetNextCACert&message=DummyCAIdentity")[0], 404)
 
@@ -178,7 +179,7 @@ class Http(Wire):
         raise AssertionError("no such base64")
 
     def test_forms(self):
-        """GET: base64 percent-encoded once, twice or not at all, + raw or as a space, in lines, -_, without padding"""
+        """GET: base64 percent-encoded once, twice or not at all, + raw or as a space, in lines, -_, without padding (quirk 26)"""
         value = self.encoded("/CN=forms")
         for form, change in self.FORMS.items():
             status, kind, body = self.get("operation=PKIOperation&message=" + change(value))
@@ -188,7 +189,7 @@ class Http(Wire):
         self.assertEqual(len([c for c in self.gw.certs() if c["subject"] == "CN=forms"]), 1)
 
     def test_broken_forms(self):
-        """GET: what is no base64 in any of these forms is 400: a wrong character, a bad escape, a length that cannot be"""
+        """GET: what is no base64 in any of these forms is 400: a wrong character, a bad escape, a length that cannot be (quirk 26)"""
         value = urllib.parse.quote(self.encoded("/CN=broken-forms"), safe="")
         for broken in (value + "!", value[:-1] + "%", value[:100] + "%00" + value[100:], value[:100] + "*" + value[101:], "A",
                        "", "%zz"):
@@ -196,7 +197,7 @@ class Http(Wire):
         self.assertEqual([c for c in self.gw.certs() if "broken-forms" in c["subject"]], [])
 
     def test_versions(self):
-        """HTTP/1.0 and HTTP/1.1 without Host, GET and POST"""
+        """HTTP/1.0 and HTTP/1.1 without Host, GET and POST (quirks 24 and 27)"""
         message = self.request("/CN=versions")
         value = urllib.parse.quote(base64.b64encode(message), safe="").encode()
         for version, close in ((b"1.0", b""), (b"1.1", b"Connection: close\r\n"), (b"1.1", b"Host: x\r\nConnection: close\r\n")):
@@ -207,7 +208,7 @@ class Http(Wire):
             self.assertEqual((status, CertRep(body).outcome), (200, "SUCCESS"), version + close)
 
     def test_long_line(self):
-        """A request line of 16 KiB is read, one of more is 414"""
+        """A request line of 16 KiB is read, one of more is 414 (quirk 27)"""
         value = urllib.parse.quote(base64.b64encode(self.request("/CN=long-line")), safe="")
         for extra, wanted in ((0, 200), (1, 414)):
             start, end = f"GET {PKIOP}&message={value}&x=", " HTTP/1.1\r\n"
@@ -218,7 +219,7 @@ class Http(Wire):
                 self.assertEqual(CertRep(body).outcome, "SUCCESS")
 
     def test_content_types(self):
-        """POST with no Content-Type or any other"""
+        """POST with no Content-Type or any other (quirks 23 and 27)"""
         message = self.request("/CN=content-types")
         for kind in (None, "", "application/x-pki-message", "application/octet-stream", "application/x-www-form-urlencoded",
                      "application/pkcs7", "text/plain", "APPLICATION/X-PKI-MESSAGE; charset=utf-8", "nonsense"):
@@ -227,7 +228,7 @@ class Http(Wire):
             self.assertEqual((status, replied, CertRep(body).outcome), (200, "application/x-pki-message", "SUCCESS"), kind)
 
     def test_expect(self):
-        """Expect: 100-continue is answered 100 before the body comes, then 200"""
+        """Expect: 100-continue is answered 100 before the body comes, then 200 (quirk 27)"""
         message = self.request("/CN=expect")
         with connect(self.gw) as connection:
             connection.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
@@ -251,7 +252,7 @@ class Http(Wire):
             self.assertEqual((status, CertRep(body).outcome), (200, "SUCCESS"), size)
 
     def test_connection(self):
-        """Connection: close and HTTP/1.0 end the connection after the reply, HTTP/1.1 keeps it for the next request"""
+        """Connection: close and HTTP/1.0 end the connection after the reply, HTTP/1.1 keeps it for the next request (quirk 27)"""
         message = self.request("/CN=connection")
         head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % (PKIOP.encode(), len(message))
         _, headers, _, _ = self.talk(head + b"Connection: close\r\n\r\n" + message)
@@ -374,7 +375,8 @@ class Tls(Wire):
         gw.edit(r"scep:  \[http:", "scep:  [https:")
 
     def test_no_certificate_request(self):
-        """Apple: the SCEP listener never asks for a client certificate, on TLS 1.2 and 1.3; Windows: TLS 1.2 is on"""
+        """Apple: the SCEP listener never asks for a client certificate, on TLS 1.2 and 1.3; Windows: TLS 1.2 is on (quirks 16 and
+        20)"""
         for version in ("-tls1_2", "-tls1_3"):
             shown = run("openssl", "s_client", "-connect", f"127.0.0.1:{self.gw.scep_port}", version, "-msg", "-CAfile",
                         self.gw.root, input=b"GET /scep/default?operation=GetCACaps HTTP/1.0\r\n\r\n")

@@ -38,7 +38,7 @@ class Families(Wire):
         return self.device.forge("csr=csr.der", f"txn={os.urandom(8).hex()}", "reply=reply.der", *words, url=self.url(name))
 
     def test_chain(self):
-        """Cisco's VPN client wants its CA in the CertRep, behind the leaf; Juniper rejects one: each gets its own"""
+        """Cisco's VPN client wants its CA in the CertRep, behind the leaf; Juniper rejects one: each gets its own (quirk 5)"""
         for name, count in (("cisco-vpn", "2"), ("juniper", "1"), ("default", "1")):
             answer = self.ask(name)
             self.assertEqual((answer.outcome, answer["certs"], answer["first"][:-9]), ("SUCCESS", count, f"CN={name}"))
@@ -58,7 +58,8 @@ class Families(Wire):
             self.assertEqual(self.ask(name, *signed).outcome, outcome, name)
 
     def test_root(self):
-        """OpenXPKI #73, step-ca #1723: GetCACert is RA, issuing CA, root, in this order; a profile may leave the root out"""
+        """OpenXPKI #73, step-ca #1723: GetCACert is RA, issuing CA, root, in this order; a profile may leave the root out (quirks
+        12 and 31)"""
         wanted = [run("openssl", "x509", "-in", self.gw.path(path), "-outform", "DER").stdout
                   for path in ("ra/ra.pem", "ca/issuing.pem", "ca/root.pem")]
         for name, count in (("default", 3), ("apple", 2)):
@@ -67,7 +68,8 @@ class Families(Wire):
             self.assertEqual(self.degenerate(body), wanted[:count])
 
     def test_des(self):
-        """2.9, old Cisco IOS: single DES and MD5 MUST NOT be supported, but where a profile asks for it, mirrored and logged"""
+        """2.9, old Cisco IOS: single DES and MD5 MUST NOT be supported, but where a profile asks for it, mirrored and logged
+        (quirks 2 and 32)"""
         for digest, cipher, oids in (("md5", "des", ("1.2.840.113549.2.5", "1.3.14.3.2.7")),
                                      ("sha1", "des3", ("1.3.14.3.2.26", "1.2.840.113549.3.7"))):
             count = rf'scepter_scep_legacy_total\{{algorithms="{digest} {cipher}"'

@@ -20,7 +20,7 @@ class Clients(Wire):
 
     def test_2_1_2(self):
         """2.1.2 MUST: the certificate that clients encrypt to and verify with is for digitalSignature and keyEncipherment; check
-        refuses another"""
+        refuses another (quirk 13)"""
         shown = text("openssl", "x509", "-in", self.gw.path("ra/ra.pem"), "-noout", "-ext", "keyUsage")
         self.assertIn("Digital Signature", shown)
         self.assertIn("Key Encipherment", shown)
@@ -175,6 +175,7 @@ class Messages(Wire):
         self.assert_outcome("SUCCESS", "csr=csr.der")
 
     def test_3_2(self):
+        """A message that is not built as it should be is refused, ChromeOS's wrong digest too (quirk 21)"""
         self.device.csr("/CN=shape", self.gw.challenge())
         self.device.keep("noise.der", der.write(der.SEQUENCE, der.oid(DATA), der.write(0xa0, der.write(der.OCTET_STRING, b"x"))))
         for row, cases in (
@@ -195,7 +196,7 @@ class Messages(Wire):
         self.assert_outcome("SUCCESS", "csr=csr.der")
 
     def test_match(self):
-        """Each content under each messageType: what does not match is refused, and issues nothing."""
+        """Each content under each messageType: what does not match is refused, and issues nothing (quirk 29)."""
         issued = self.device.enroll("/CN=match")
         certificate = der.read(run("openssl", "x509", "-in", issued, "-outform", "DER").stdout)[0].items
         self.device.csr("/CN=match", self.gw.challenge())
@@ -287,6 +288,7 @@ class Messages(Wire):
         return reply
 
     def test_failures(self):
+        """What is refused is HTTP 200 and a signed FAILURE (quirk 16), with what belongs into it"""
         self.device.csr("/CN=failures", WRONG)
         cases = {"badRequest": ["csr=csr.der"], "badAlg": ["csr=csr.der", "digest=SHA1"],
                  "badMessageCheck": ["csr=csr.der", "wrong_digest=1"], "badCertId": ["csr=csr.der", "type=20", "txn=never"]}
@@ -329,7 +331,8 @@ class Messages(Wire):
         self.assert_outcome("SUCCESS", "csr=csr.der", f"more={signing_time}")
 
     def test_3_2_1_5(self):
-        """3.2.1.5 MUST: the recipientNonce is the request's senderNonce, in FAILURE too; ours has 16 octets and is fresh each time"""
+        """3.2.1.5 MUST: the recipientNonce is the request's senderNonce, in FAILURE too; ours has 16 octets and is fresh each
+        time (quirk 12)"""
         seen = set()
         for number, words in enumerate(([], [], [], ["digest=SHA1"], ["wrong_digest=1"])):
             nonce = os.urandom(16)
@@ -411,7 +414,7 @@ class Messages(Wire):
                 self.assertEqual(len([c for c in self.gw.certs() if c["subject"] == f"CN=resync-{ask}"]), 1)
 
     def test_der(self):
-        """DER throughout: definite lengths, signed attributes sorted, in replies to BER as well; rsaEncryption signs"""
+        """DER throughout: definite lengths, signed attributes sorted, in replies to BER as well; rsaEncryption signs (quirk 11)"""
         for number, words in enumerate(((), ("ber=1",), ("unsorted=1",))):
             reply = self.granted(f"/CN=strict-{number}", *words)
             for node in der.read(reply.data).all():
@@ -426,6 +429,7 @@ class Transport(Wire):
     """Sections 3.5 and 4: what goes over HTTP."""
 
     def test_3_5(self):
+        """What GetCACaps lists, and how (quirk 16)"""
         status, kind, body = self.get("operation=GetCACaps")
         for row, got, wanted in (
                 ("3.5 MUST: GetCACaps is there", status, 200),

@@ -116,7 +116,8 @@ static const struct {
      "MTgwNjAdBgNVHREEFjAUghB3d3cubXlTZXJ2ZXIuY29thwAwDgYDVR0PAQH/BAQDAgOIMAUGA1UdJQ=="},
 };
 
-/* What the encoder makes of the configuration is what was published, octet by octet. */
+/* RFC 9908 sections 3.2 and 3.4, and its examples: what the encoder makes of the configuration is
+ * what was published, octet by octet. */
 static void test_published(void **state)
 {
     char dir[64], path[96];

@@ -33,7 +33,8 @@ static struct bytes make(struct est_nonces *nonces, char out[EST_NONCE_LEN + 1])
     return bytes_str(out);
 }
 
-/* Every count of a nonce is good once, in any order within the window, and 0 is none. */
+/* RFC 7616 sections 3.4 and 5.5: every count of a nonce is good once, in any order within the
+ * window, and 0 is none. */
 static void test_counts(void **state)
 {
     char text[EST_NONCE_LEN + 1];
@@ -54,7 +55,8 @@ static void test_counts(void **state)
     assert_false(est_nonce_use(*state, 7, nonce, 101));
 }
 
-/* A nonce ends by its time, with its configuration and with its process. */
+/* RFC 7616 sections 3.3 and 5.4: a nonce ends by its time, with its configuration and with its
+ * process. */
 static void test_ends(void **state)
 {
     char text[EST_NONCE_LEN + 1];
