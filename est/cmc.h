@@ -21,6 +21,7 @@ enum est_cmc_fail {
     EST_CMC_BAD_IDENTITY = 7,
     EST_CMC_POP_REQUIRED = 8,
     EST_CMC_POP_FAILED = 9,
+    EST_CMC_NO_KEY_REUSE = 10,
     EST_CMC_INTERNAL_CA_ERROR = 11,
     EST_CMC_TRY_LATER = 12,
 };

@@ -85,6 +85,8 @@ static enum est_cmc_fail fail_of(enum ra_reason reason)
         return EST_CMC_UNSUPPORTED_EXT;
     case RA_OVER_QUOTA:
         return EST_CMC_TRY_LATER;
+    case RA_KEY_REUSED: /* RFC 5272 section 3.2 */
+        return EST_CMC_NO_KEY_REUSE;
     default:
         return EST_CMC_BAD_REQUEST;
     }

@@ -133,7 +133,7 @@ static void judge_asked(const struct ra_case *c, struct ra_outcome *outcome)
         ra_refuse(outcome, RA_NAMES_CHANGED, "renewal of \"%s\" asks for other SANs", subject);
     else if (rule->same_key == CFG_SAME_KEY_REFUSE && request->op != RA_KEYGEN &&
              spki_equal(cert_spki_get(holder), csr_spki_get(request->csr)))
-        ra_refuse(outcome, RA_BAD_KEY, "renewal with the same key is not allowed");
+        ra_refuse(outcome, RA_KEY_REUSED, "renewal with the same key is not allowed");
 }
 
 /* Every rule of renewal by possession. Leaves outcome untouched if they all hold. */

@@ -80,7 +80,7 @@ enum ra_reason {
     RA_DENIED,           /* an operator said no */
     RA_UNKNOWN_CERT,     /* looked up: not of this profile, or not for who asks */
     RA_OVER_QUOTA,       /* this device has asked for too many certificates; retry_after */
-    RA_KEY_REUSED,       /* the key was used for other names */
+    RA_KEY_REUSED,       /* the key was used for other names, or is the renewed certificate's */
     RA_REASON_COUNT,
 };
 

@@ -111,11 +111,11 @@ class Tls12:
 
 
 class Tls13:
-    """One connection of TLS 1.3 by openssl s_client, which tells the exporter's value (RFC 9266)."""
+    """One connection of TLS 1.3, or another version, by openssl s_client, which tells the exporter's value (RFC 9266)."""
 
-    def __init__(self, gw, *flags):
+    def __init__(self, gw, *flags, version="-tls1_3"):
         self.process = subprocess.Popen(
-            ["openssl", "s_client", "-connect", f"127.0.0.1:{gw.est_port}", "-CAfile", gw.root, "-tls1_3", "-nocommands",
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{gw.est_port}", "-CAfile", gw.root, version, "-nocommands",
              "-ign_eof", "-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32", *flags],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for line in self.process.stdout:

@@ -90,16 +90,16 @@ class Digest(Auth):
         gw.edit(r"kinds: \[one-time\]", "kinds: [one-time, fixed], fixed_file: fixed")
 
     def test_offered(self):
-        """RFC 7030 3.2.3, RFC 7616 3.7: the ways to prove oneself are in headers of their own, the strongest first; each has another nonce"""
+        """RFC 7030 3.2.3, RFC 7616 3.3, 3.7: the ways to prove oneself are in headers of their own, the strongest first; each has another nonce"""
         csr = make_csr(self.gw.work("offered"), "/CN=offered")
         lines = self.challenges(request("simpleenroll", csr))
         self.assertEqual([line.split(" ")[0] for line in lines], ["Digest", "Digest", "Basic"])
-        self.assertIn("algorithm=SHA-256", lines[0])
-        self.assertIn("algorithm=MD5", lines[1])
+        for line, algorithm in zip(lines, ("SHA-256", "MD5")):
+            self.assertRegex(line, rf'^Digest realm="plant", qop="auth", algorithm={algorithm}, nonce="[0-9a-f]{{64}}"$')
         self.assertEqual(len({line for line in lines + self.challenges(request("simpleenroll", csr))}), 5)
 
     def test_curl(self):
-        """RFC 7030 3.2.3, quirk 15: curl --digest enrolls as a user of the file, and with a fixed challenge"""
+        """RFC 7030 3.2.3, RFC 7616 3.6, quirk 15: curl --digest enrolls as a user of the file, and with a fixed challenge"""
         work = self.gw.work("curl")
         for user, password, name in (("carol", PASSWORD, "curl-1"), ("device-7", FIXED, "curl-2")):
             got = self.curl(work, make_csr(work, f"/CN={name}"), "--digest", "--user", f"{user}:{password}")
@@ -184,7 +184,7 @@ class Digest(Auth):
         self.assertEqual(self.issued("CN=foreign-1"), [])
 
     def test_bound(self):
-        """RFC 7616 3.4.6: another URI, realm, qop, method or algorithm, two headers, or a wrong password: 401 without stale"""
+        """RFC 7616 3.4, 3.4.6: another URI, realm, qop, method or algorithm, two headers, or a wrong password: 401 without stale"""
         csr = make_csr(self.gw.work("bound"), "/CN=bound-1")
         line = self.challenges(request("simpleenroll", csr))[0]
         good = digest(line, "carol", PASSWORD, count=9)
@@ -201,6 +201,7 @@ class Digest(Auth):
             self.assertEqual(status, 401, headers)
             self.assertNotIn("stale", replied["WWW-Authenticate"])
         self.assertEqual(self.issued("CN=bound-1"), [])
+        self.gw.log_line('reason="bad-challenge"', "a Digest response that is wrong, or of somebody unknown")
         self.assertEqual(self.ask(request("simpleenroll", csr, good))[0], 200)
 
     def test_window(self):
@@ -221,7 +222,7 @@ class Digest(Auth):
             self.assertNotIn("stale", headers["WWW-Authenticate"])
 
     def test_names(self):
-        """RFC 7616 3.4.4: userhash=false is as none; userhash=true and username*, which nobody asked for, are 401, as is a part twice"""
+        """RFC 7616 3.4, 3.4.4: userhash=false is as none; userhash=true and username*, which nobody asked for, are 401, as is a part twice"""
         csr = make_csr(self.gw.work("names"), "/CN=names-1")
         line = self.challenges(request("simpleenroll", csr))[0]
         self.assertNotIn("userhash", line)

@@ -41,20 +41,49 @@ class Binding(FlowTest):
                 self.enroll(conn, work, "/CN=pop-2b", f"challengePassword = {old}", expect=400)
 
     def test_exporter(self):
-        """RFC 9266 2: tls-exporter on TLS 1.3, in challengePassword and in estIdentityLinking"""
+        """RFC 9266 2, 3, 4.1: tls-exporter on TLS 1.3, in challengePassword and in estIdentityLinking, for each request of a connection"""
         work = self.gw.work("exporter")
         for oid in ("challengePassword", LINKING):
             with Tls13(self.gw) as conn:
                 self.enroll(conn, work, "/CN=pop-3", f"{oid} = {conn.binding}", expect=200)
         with Tls13(self.gw) as one, Tls13(self.gw) as other:
             self.enroll(one, work, "/CN=pop-4", f"challengePassword = {other.binding}", expect=400)
+            for number in range(2):
+                self.enroll(one, work, f"/CN=pop-4-{number}", f"challengePassword = {one.binding}", expect=200)
+
+    def test_exporter_legacy(self):
+        """RFC 9266 4.2: on TLS 1.2, where the exporter has a value too, it is no binding"""
+        work = self.gw.work("legacy")
+        with Tls13(self.gw, version="-tls1_2") as conn:
+            for name in ("challengePassword", LINKING):
+                self.enroll(conn, work, "/CN=pop-12", f"{name} = {conn.binding}", expect=400)
 
     def test_linking(self):
-        """RFC 7894 3.3: the binding in estIdentityLinking; a wrong one beside a right one is refused"""
+        """RFC 7894 3, 3.3, 4: the binding in estIdentityLinking, UTF8String or PrintableString; each is judged, so a wrong one beside a
+        right one is refused"""
         work = self.gw.work("linking")
         with Tls12(self.gw) as conn:
             self.enroll(conn, work, "/CN=pop-5", f"{LINKING} = {conn.binding}", expect=200)
             self.enroll(conn, work, "/CN=pop-6", f"challengePassword = {conn.binding}", f"{LINKING} = AAAA", expect=400)
+            self.enroll(conn, work, "/CN=pop-6", f"{LINKING} = {conn.binding}", "challengePassword = AAAA", expect=400)
+            self.enroll(conn, work, "/CN=pop-6", f"{LINKING} = {conn.binding}", f"challengePassword = {conn.binding}", expect=200)
+            for kind in (0x0C, 0x13):
+                value = write(SEQUENCE, oid(LINKING), write(SET, write(kind, conn.binding.encode())))
+                csr = resign(work, make_csr(work, f"/CN=linking-{kind}"), attributes=[value])
+                self.assertEqual(conn.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 200, kind)
+
+    def test_other_challenges(self):
+        """RFC 7894 3.1, 3.2, 4: otpChallenge and revocationChallenge are judged by nobody here, so a CSR that holds one is refused, however
+        well it is bound, and nothing is spent"""
+        work = self.gw.work("others")
+        secret = self.gw.challenge()
+        with Tls12(self.gw) as conn:
+            bound = f"{LINKING} = {conn.binding}"
+            for other in ("1.2.840.113549.1.9.16.2.56", "1.2.840.113549.1.9.16.2.57"):
+                csr = make_csr(work, "/CN=others", attributes=[bound, f"{other} = {secret}"])
+                self.assertEqual(conn.ask(request("simpleenroll", csr, basic(secret)))[0], 403, other)
+            csr = make_csr(work, "/CN=others", attributes=[bound])
+            self.assertEqual(conn.ask(request("simpleenroll", csr, basic(secret)))[0], 200)
 
     def test_relayed(self):
         """RFC 7030 3.5, 6, quirk 19: a CSR that is bound to another connection is refused, and nothing is spent"""

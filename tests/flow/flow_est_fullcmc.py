@@ -14,8 +14,9 @@ from pki import Ca
 PKI_DATA, PKI_RESPONSE = "1.3.6.1.5.5.7.12.2", "1.3.6.1.5.5.7.12.3"
 RESPONSE_TYPE = "application/pkcs7-mime; smime-type=CMC-response"
 SUCCESS, FAILED, PENDING = 0, 2, 3
-BAD_MESSAGE_CHECK, BAD_REQUEST, BAD_IDENTITY, POP_REQUIRED, POP_FAILED = 1, 2, 7, 8, 9
-TRANSACTION, SENDER_NONCE, RECIPIENT_NONCE, QUERY, STATUS_V2 = 5, 6, 7, 21, 25
+NO_SUPPORT = 4
+BAD_MESSAGE_CHECK, BAD_REQUEST, UNSUPPORTED_EXT, BAD_IDENTITY, POP_REQUIRED, POP_FAILED, NO_KEY_REUSE = 1, 2, 5, 7, 8, 9, 10
+DATA_RETURN, TRANSACTION, SENDER_NONCE, RECIPIENT_NONCE, POP_WITNESS, QUERY, STATUS_V2 = 4, 5, 6, 7, 11, 21, 25
 
 
 def integer(value):
@@ -34,8 +35,8 @@ def pkcs10(number, csr):
     return der(0xa0, integer(number), csr)
 
 
-def pki_data(controls=(), requests=()):
-    return der(0x30, der(0x30, *controls), der(0x30, *requests), der(0x30), der(0x30))
+def pki_data(controls=(), requests=(), messages=()):
+    return der(0x30, der(0x30, *controls), der(0x30, *requests), der(0x30, *messages), der(0x30))
 
 
 def items(data):
@@ -168,6 +169,7 @@ class Local(FullCmc, FlowTest):
         cls.ra, cls.stranger = cls.registrar(gw, "registrar"), cls.registrar(gw, "stranger")
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 fullcmc: allow,")
         gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}]")
+        gw.edit(r"same_key: allow", "same_key: refuse")
 
     def test_enroll(self):
         """RFC 7030 4.3.2, RFC 5272 4.2, 6.6: a PKCS #10 request by an RA: success, its certificate with its chain, the nonce reflected"""
@@ -227,7 +229,8 @@ class Local(FullCmc, FlowTest):
         self.assertEqual(self.issued("CN=nobody"), [])
 
     def test_renewal(self):
-        """A certificate of ours renews itself by Full CMC, for its own names only"""
+        """RFC 5272 3.2: a certificate of ours renews itself by Full CMC, for its own names only; where a new key is wanted, its own is
+        noKeyReuse"""
         work = self.gw.work("renewal")
         self.ask(work, self.ra, pkcs10(1, self.csr(work, "/CN=renews", key="old.key")))
         self.subjects(work)
@@ -236,6 +239,9 @@ class Local(FullCmc, FlowTest):
         own = (os.path.join(work, "old.pem"), os.path.join(work, "old.key"))
         status, reply = self.ask(work, own, pkcs10(1, self.csr(work, "/CN=other")))
         self.assertEqual((status, reply.status[1][0]), (403, FAILED))
+        same = run("openssl", "req", "-new", "-key", "old.key", "-subj", "/CN=renews", "-outform", "DER", cwd=work).stdout
+        status, reply = self.ask(work, own, pkcs10(1, same))
+        self.assertEqual((status, reply.status), (403, {1: (FAILED, NO_KEY_REUSE)}))
         status, reply = self.ask(work, own, pkcs10(1, self.csr(work, "/CN=renews")))
         self.assertEqual((status, reply.status), (200, {1: (SUCCESS, None)}))
         self.assertEqual(len(self.issued("CN=renews")), 2)
@@ -294,6 +300,51 @@ class Local(FullCmc, FlowTest):
         status, reply = self.send(work, self.sign(work, unknown, self.ra))
         self.assertEqual((status, reply.status), (400, {9: (FAILED, BAD_REQUEST)}))
         self.assertEqual(self.issued("CN=messages"), [])
+
+    def test_controls(self):
+        """RFC 5272 3.2.1.1, 6.1, 6.4, 6.6, 6.8: what stands in dataReturn comes back; a control that is malformed, or there twice, fails
+        the whole message by its id, and so does the RA's word for a key (lraPOPWitness): popFailed"""
+        work = self.gw.work("controls")
+        request = pkcs10(1, self.csr(work, "/CN=controls"))
+        state, nonce = control(2, DATA_RETURN, der(4, b"state of the RA")), control(3, SENDER_NONCE, der(4, b"nonce"))
+        for wrong, outcome in ((control(9, DATA_RETURN, der(12, b"x")), BAD_REQUEST), (control(9, TRANSACTION, der(4, b"x")), BAD_REQUEST),
+                               (control(9, SENDER_NONCE, der(4, b"another")), BAD_REQUEST), (control(9, QUERY, der(2, b"x")), BAD_REQUEST),
+                               (control(9, POP_WITNESS, der(0x30, integer(0), der(0x30, integer(1)))), POP_FAILED)):
+            status, reply = self.ask(work, self.ra, request, controls=[nonce, wrong])
+            self.assertEqual((status, reply.status), (400, {9: (FAILED, outcome)}))
+            self.assertEqual(reply.controls[RECIPIENT_NONCE], der(4, b"nonce"))
+        self.assertEqual(self.issued("CN=controls"), [])
+        status, reply = self.ask(work, self.ra, request, controls=[state, nonce])
+        self.assertEqual((status, reply.status, reply.controls[DATA_RETURN]), (200, {1: (SUCCESS, None)}, der(4, b"state of the RA")))
+
+    def test_parts(self):
+        """RFC 5272 3.2.1, 3.2.2: a request in another form is noSupport, and no other is taken up; an id twice, or 0, is no PKIData;
+        messages inside are refused rather than ignored"""
+        work = self.gw.work("parts")
+        csr = self.csr(work, "/CN=parts")
+        other = der(0xa2, integer(2), bytes.fromhex("06032a0304"), der(5))
+        inner = der(0x30, integer(3), der(0x30, bytes.fromhex("06092a864886f70d010701"), der(0xa0, der(4, b"x"))))
+        for data, status, told in ((pki_data(requests=[pkcs10(1, csr), other]), 501, {2: (NO_SUPPORT, None)}),
+                                   (pki_data(requests=[pkcs10(1, csr), pkcs10(1, csr)]), 400, {0: (FAILED, BAD_REQUEST)}),
+                                   (pki_data([control(1, TRANSACTION, integer(1))], [pkcs10(1, csr)]), 400, {0: (FAILED, BAD_REQUEST)}),
+                                   (pki_data(requests=[pkcs10(0, csr)]), 400, {0: (FAILED, BAD_REQUEST)}),
+                                   (pki_data(requests=[pkcs10(1, csr)], messages=[inner]), 400, {3: (FAILED, BAD_REQUEST)})):
+            got, reply = self.send(work, self.sign(work, data, self.ra))
+            self.assertEqual((got, reply.status), (status, told))
+        self.assertEqual(self.issued("CN=parts"), [])
+
+    def test_codes(self):
+        """RFC 5272 3.2.1.2.1, 3.2.1.2.2: an extension that is not granted is unsupportedExt, in either form's CSR; a CSR without a subject
+        badRequest, where the profile wants one"""
+        work = self.gw.work("codes")
+        for extension in ("basicConstraints=CA:TRUE", "1.2.3.4=ASN1:NULL"):
+            csr = run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "k", "-subj",
+                      "/CN=codes", "-addext", extension, "-outform", "DER", cwd=work).stdout
+            status, reply = self.ask(work, self.ra, pkcs10(1, csr))
+            self.assertEqual((status, reply.status), (403, {1: (FAILED, UNSUPPORTED_EXT)}), extension)
+        status, reply = self.ask(work, self.ra, pkcs10(1, self.csr(work, "/")))
+        self.assertEqual((status, reply.status), (403, {1: (FAILED, BAD_REQUEST)}))
+        self.assertEqual(self.issued("CN=codes") + self.issued(""), [])
 
     def test_hostile(self):
         """Damaged messages, thousands of them, are refused or mean the same; the server lives"""

@@ -209,7 +209,7 @@ class Allow(Keygen, FlowTest):
         self.assertEqual([c for c in self.gw.certs() if "methods" in c["subject"]], [])
 
     def test_shared(self):
-        """RFC 7030 4.4.1.1: with DecryptKeyIdentifier the key is in an envelope that openssl opens with the shared key alone"""
+        """RFC 7030 4.4.1.1, 4.4.2: with DecryptKeyIdentifier the key is in an envelope that openssl opens with the shared key alone"""
         work = self.gw.work("shared")
         csr = with_attributes(self.make_csr(work, "/CN=shared"), attribute(OID_SHARED, der(4, SHARED_ID)),
                               capabilities(AES256, AES256_WRAP))
@@ -225,7 +225,7 @@ class Allow(Keygen, FlowTest):
         self.check_key(work, self.check_signed(work, signed))
 
     def test_certified(self):
-        """RFC 7030 4.4.1.2: with AsymmetricDecryptKeyIdentifier the key is for the certificate that the device presents"""
+        """RFC 7030 4.4.1.2, 4.4.2: with AsymmetricDecryptKeyIdentifier the key is (ktri) for the certificate that the device presents"""
         work = self.gw.work("certified")
         first = self.make_csr(work, "/CN=certified", key="old.pem", alg=("rsa:2048",))
         status, _, body = self.call(work, first, *self.user(), operation="simpleenroll")
@@ -237,6 +237,7 @@ class Allow(Keygen, FlowTest):
         holder = ["--cert", "old-cert.pem", "--key", "old.pem"]
         csr = with_attributes(self.make_csr(work, "/CN=certified"), attribute(OID_CERTIFIED, der(4, ski)))
         self.write(work, "env.der", self.take(work, self.call(work, csr, *holder), KEY_TYPE))
+        self.assertIn("d.ktri", text("openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", "env.der", cwd=work))
         signed = run("openssl", "cms", "-decrypt", "-binary", "-inform", "DER", "-in", "env.der", "-recip", "old-cert.pem",
                      "-inkey", "old.pem", cwd=work).stdout
         self.check_key(work, self.check_signed(work, signed))
@@ -263,6 +264,21 @@ class Allow(Keygen, FlowTest):
         self.assertNotEqual(run(*opened, "-inkey", "own.pem", cwd=work, check=False).returncode, 0)
         signed = run(*opened, "-recip", "old-cert.pem", "-inkey", "old.pem", cwd=work).stdout
         self.check_key(work, self.check_signed(work, signed))
+
+    def test_usage(self):
+        """RFC 7030 4.4.1.2: nothing is encrypted to a certificate that is for signatures only: 400, and nothing is issued"""
+        work = self.gw.work("for-signatures")
+        for alg in (("rsa:2048",), ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
+            name = "for-signatures-" + alg[0].split(":")[0]
+            first = self.make_csr(work, f"/CN={name}", "-addext", "keyUsage=digitalSignature", key="old.pem", alg=alg)
+            status, _, body = self.call(work, first, *self.user(), operation="simpleenroll")
+            self.assertEqual(status, 200, body)
+            self.write(work, "old-cert.pem", run("openssl", "pkcs7", "-inform", "DER", "-print_certs", input=base64.b64decode(body)).stdout)
+            ski = bytes.fromhex(text("openssl", "x509", "-in", "old-cert.pem", "-noout", "-ext", "subjectKeyIdentifier",
+                                     cwd=work).splitlines()[1].strip().replace(":", ""))
+            csr = with_attributes(self.make_csr(work, f"/CN={name}"), attribute(OID_CERTIFIED, der(4, ski)))
+            self.assertEqual(self.call(work, csr, "--cert", "old-cert.pem", "--key", "old.pem")[0], 400, name)
+            self.assertEqual(len([c for c in self.gw.certs() if name in c["subject"]]), 1)
 
     def test_s20_unknown(self):
         """S20, RFC 7030 4.4.1.1, 4.4.1.2, 4.4.2: an identifier that is not known, malformed or weak is 400: no key, no certificate, nothing spent"""

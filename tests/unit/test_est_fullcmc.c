@@ -392,6 +392,7 @@ static void test_refused(void **state)
         {RA_BAD_RENEWAL, 403, EST_CMC_BAD_IDENTITY},
         {RA_BAD_EXTENSION, 403, EST_CMC_UNSUPPORTED_EXT},
         {RA_OVER_QUOTA, 429, EST_CMC_TRY_LATER},
+        {RA_KEY_REUSED, 403, EST_CMC_NO_KEY_REUSE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct cmc cmc = {0};

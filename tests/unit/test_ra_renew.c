@@ -297,7 +297,7 @@ static void test_same_key(void **state)
     struct csr *csr = world_csr("CN=r1,O=x", "DNS:a,DNS:b", w->key);
     d.request.csr = csr;
     w->profiles[0].renewal.same_key = CFG_SAME_KEY_REFUSE;
-    world_refused(w, &d.request, RA_BAD_KEY);
+    world_refused(w, &d.request, RA_KEY_REUSED);
     d.request.csr = d.csr;
     cert_free(world_issue(w, &d.request));
     d.request.csr = csr;
