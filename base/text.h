@@ -14,7 +14,7 @@ bool text_unhex(struct bytes in, struct buf *out) MUST_USE;
 bool text_base64_encode(struct bytes in, unsigned columns, struct buf *out) MUST_USE;
 enum text_base64 {
     TEXT_BASE64_STRICT = 0, /* canonical alphabet and padding, nothing else */
-    TEXT_BASE64_SPACE = 1,  /* and SP, TAB, CR, LF anywhere (RFC 8951 section 3) */
+    TEXT_BASE64_SPACE = 1,  /* and SP, TAB, CR, LF anywhere (RFC 8951 section 3.1) */
     TEXT_BASE64_LENIENT =
         3, /* and '-' '_', a space read as '+' is the caller's, padding optional */
 };

@@ -5,7 +5,7 @@
 
 #include "config/doors.h"
 
-/* RFC 7030 section 3.6: the profile's own CA, or somebody else's. */
+/* RFC 7030 sections 1.1 and 3.3.2: the profile's own CA, or somebody else's. */
 enum cfg_anchor_class { CFG_ANCHOR_EXPLICIT = 0, CFG_ANCHOR_IMPLICIT };
 /* What ties the names of a CSR to the certificate of an implicit anchor. */
 enum cfg_anchor_names { CFG_ANCHOR_SAME = 0, CFG_ANCHOR_SERIAL, CFG_ANCHOR_ANY };

@@ -83,7 +83,7 @@ struct cfg_scep {
     enum cfg_choice fail_text; /* a FAILURE holds failInfoText */
 };
 
-/* Hashes of HTTP Digest (RFC 7616 section 3.3), strongest first. */
+/* Hashes of HTTP Digest (RFC 7616 section 3.7), strongest first. */
 enum cfg_digest { CFG_DIGEST_SHA256 = 0, CFG_DIGEST_MD5, CFG_DIGEST_COUNT };
 
 /* What RFC 8951 does not have, and devices send. */

@@ -1,4 +1,4 @@
-/* What a profile asks of CSRs, as EST tells it (RFC 7030 section 4.5, RFC 8951 section 3.5,
+/* What a profile asks of CSRs, as EST tells it (RFC 7030 section 4.5, RFC 8951 section 4,
  * RFC 9908). Internal to est/. */
 #ifndef EST_CSRATTRS_H
 #define EST_CSRATTRS_H

@@ -179,7 +179,7 @@ static struct bytes last_segment(struct bytes target)
 }
 
 /* draft-yusef-lamps-rfc7030-renewal-recommendation: nobody has to prove anything for it, so it is
- * 404 for everything that is not a certificate of this profile. RFC 8951 section 3: no base64. */
+ * 404 for everything that is not a certificate of this profile. It is JSON, and no base64. */
 static void renewal_info(const struct est_call *call, struct est_reply *reply)
 {
     struct est_renewal found = {0};
@@ -202,7 +202,7 @@ static void renewal_info(const struct est_call *call, struct est_reply *reply)
     buf_free(&key_id);
 }
 
-/* "application/pkcs10", whatever parameters follow; absent is tolerated (RFC 8951 section 3). */
+/* "application/pkcs10" (RFC 7030 section 4.2.1), whatever parameters follow; none is tolerated. */
 static bool is_pkcs10(struct bytes content_type)
 {
     struct bytes type;
@@ -416,7 +416,7 @@ static bool may_try(const struct est_call *call, struct est_reply *reply)
     return false;
 }
 
-/* RFC 8951 section 3, where the profile insists on it. */
+/* RFC 7030 section 4.2.1 and RFC 8951 section 3, where the profile insists on them. */
 static bool is_exact(const struct est_call *call, struct est_reply *reply)
 {
     bool lenient[EST_LENIENT_COUNT];

@@ -1,4 +1,5 @@
-/* What is accepted though RFC 8951 section 3 does not have it. Internal to est/. */
+/* What is accepted though RFC 7030 section 4.2.1 and RFC 8951 section 3 do not have it. Internal to
+ * est/. */
 #ifndef EST_LENIENT_H
 #define EST_LENIENT_H
 

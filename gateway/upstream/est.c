@@ -48,7 +48,7 @@ static void hide(const struct est *est, struct httpc_reply *http)
     buf_free(&header);
 }
 
-/* RFC 7030 section 4.1. */
+/* RFC 7030 section 4.1.3 */
 static bool fetch_chain(struct upstream *up, int64_t deadline, struct err *err)
 {
     struct est *est = est_of(up);

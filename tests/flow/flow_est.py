@@ -73,7 +73,7 @@ class Est(FlowTest):
                              text("openssl", "x509", "-in", self.gw.path("ca/issuing.pem"), "-noout", "-fingerprint"))
 
     def test_enroll_with_basic(self):
-        """simpleenroll with a challenge as the Basic password gives a certificate for exactly the names asked."""
+        """RFC 7030 3.3.2: simpleenroll with a challenge as the Basic password gives a certificate for exactly the names asked."""
         work = self.gw.work("basic")
         self.enroll(work, "/CN=est-1", "-addext", "subjectAltName=DNS:est-1.example,IP:10.0.0.1")
         shown = text("openssl", "x509", "-in", "cert.pem", "-noout", "-subject", "-ext", "subjectAltName", cwd=work)
@@ -95,7 +95,8 @@ class Est(FlowTest):
         self.assertEqual(stolen[0], 401)
 
     def test_reenroll(self):
-        """RFC 7030 4.2.2: simplereenroll with the certificate renews it for the same names, with a new key or with the same one."""
+        """RFC 7030 3.2.3, 3.3.2, 4.2.2: simplereenroll with the certificate renews it for the same names, with a new key or with
+        the same one."""
         work = self.gw.work("reenroll")
         self.enroll(work, "/CN=est-2", "-addext", "subjectAltName=DNS:est-2.example")
         holder = ["--cert", "cert.pem", "--key", "key.pem"]
@@ -117,7 +118,7 @@ class Est(FlowTest):
         self.assertNotEqual(self.certificates(work, reply)[0], renewed)
 
     def test_reenroll_other_names(self):
-        """simplereenroll for another subject, another SAN or one more SAN is refused with 403."""
+        """RFC 7030 4.2: simplereenroll for another subject, another SAN or one more SAN is refused with 403."""
         work = self.gw.work("names")
         self.enroll(work, "/CN=est-3", "-addext", "subjectAltName=DNS:est-3.example")
         holder = ["--cert", "cert.pem", "--key", "key.pem"]
@@ -127,7 +128,7 @@ class Est(FlowTest):
             self.assertEqual(self.call(work, "simplereenroll", body, *holder)[0], 403, (subject, san))
 
     def test_enroll_with_certificate(self):
-        """simpleenroll by a client certificate of ours is a renewal: same names only."""
+        """RFC 7030 3.2.2, 4.2, 4.2.1: simpleenroll by a client certificate of ours is a renewal: same names only."""
         work = self.gw.work("cert")
         self.enroll(work, "/CN=est-5")
         holder = ["--cert", "cert.pem", "--key", "key.pem"]
@@ -135,7 +136,7 @@ class Est(FlowTest):
         self.assertEqual(self.call(work, "simpleenroll", self.make_csr(work, "/CN=est-6", key="n.pem"), *holder)[0], 403)
 
     def test_foreign_certificate(self):
-        """A client certificate that we did not issue authorizes nothing, even with the issuer's name."""
+        """RFC 7030 3.1: a client certificate that we did not issue authorizes nothing, even with the issuer's name."""
         work = self.gw.work("foreign")
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-subj",
             "/CN=est-7", "-days", "1", cwd=work)
@@ -145,7 +146,7 @@ class Est(FlowTest):
         self.assertEqual(self.call(work, "simplereenroll", body, *holder)[0], 403)
 
     def test_no_credential(self):
-        """RFC 7030 4.2: without a credential simpleenroll says 401 and how; simplereenroll needs a certificate."""
+        """RFC 7030 4, 4.2: without a credential simpleenroll says 401 and how; simplereenroll needs a certificate."""
         work = self.gw.work("none")
         body = self.make_csr(work, "/CN=est-8")
         status, headers, _ = self.call(work, "simpleenroll", body)

@@ -18,7 +18,7 @@ PASSWORD = "open sesame, please"
 
 def write_secret(gw, name, content):
     path = gw.path(name)
-    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(content)
 
 
@@ -90,7 +90,8 @@ class Digest(Auth):
         gw.edit(r"kinds: \[one-time\]", "kinds: [one-time, fixed], fixed_file: fixed")
 
     def test_offered(self):
-        """RFC 7030 3.2.3, RFC 7616 3.3, 3.7: the ways to prove oneself are in headers of their own, the strongest first; each has another nonce"""
+        """RFC 7030 3.2.3, RFC 7616 3.3, 3.7, 5.6: the ways to prove oneself are in headers of their own, the strongest first; each
+        has another nonce"""
         csr = make_csr(self.gw.work("offered"), "/CN=offered")
         lines = self.challenges(request("simpleenroll", csr))
         self.assertEqual([line.split(" ")[0] for line in lines], ["Digest", "Digest", "Basic"])
@@ -99,7 +100,7 @@ class Digest(Auth):
         self.assertEqual(len({line for line in lines + self.challenges(request("simpleenroll", csr))}), 5)
 
     def test_curl(self):
-        """RFC 7030 3.2.3, RFC 7616 3.6, quirk 15: curl --digest enrolls as a user of the file, and with a fixed challenge"""
+        """RFC 7030 3.2.3, RFC 7616 3.5, 3.6, quirk 15: curl --digest enrolls as a user of the file, and with a fixed challenge"""
         work = self.gw.work("curl")
         for user, password, name in (("carol", PASSWORD, "curl-1"), ("device-7", FIXED, "curl-2")):
             got = self.curl(work, make_csr(work, f"/CN={name}"), "--digest", "--user", f"{user}:{password}")
@@ -153,7 +154,8 @@ class Digest(Auth):
         self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "old one", PASSWORD)))[0], 200)
 
     def test_s8_replay(self):
-        """S8, RFC 7616 3.3, 3.4, 5.5: a captured header is 401 stale=true on the same connection and on another one; the next count is good"""
+        """S8, RFC 7616 3.3, 3.4, 5.5: a captured header is 401 stale=true on the same connection and on another one; the next count
+        is good"""
         work = self.gw.work("replay")
         csr, other = make_csr(work, "/CN=replay-1"), make_csr(work, "/CN=replay-2")
         line = self.challenges(request("simpleenroll", csr))[0]
@@ -222,7 +224,8 @@ class Digest(Auth):
             self.assertNotIn("stale", headers["WWW-Authenticate"])
 
     def test_names(self):
-        """RFC 7616 3.4, 3.4.4: userhash=false is as none; userhash=true and username*, which nobody asked for, are 401, as is a part twice"""
+        """RFC 7616 3.4, 3.4.4: userhash=false is as none; userhash=true and username*, which nobody asked for, are 401, as is a
+        part twice"""
         csr = make_csr(self.gw.work("names"), "/CN=names-1")
         line = self.challenges(request("simpleenroll", csr))[0]
         self.assertNotIn("userhash", line)
@@ -234,6 +237,19 @@ class Digest(Auth):
                                                (user + ", opaque=x", 200), ("", 401)), 1):
             header = digest(line, "carol", PASSWORD, count=count, changes=[(user, new)])
             self.assertEqual(self.ask(request("simpleenroll", csr, header))[0], wanted, new)
+
+    def test_charset(self):
+        """RFC 7616 4: no charset is told; beside a fixed challenge any name's octets will do, but users of the file have ASCII names"""
+        work = self.gw.work("charset")
+        csr = make_csr(work, "/CN=charset-1")
+        line = self.challenges(request("simpleenroll", csr))[0]
+        self.assertNotIn("charset", line)
+        self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "zoë", FIXED)))[0], 200)
+        write_secret(self.gw, "more", f"zoë:{{digest-sha256}}{ha1('sha256', 'zoë', PASSWORD)}\n")
+        conf = os.path.join(self.gw.dir, "more.yaml")
+        with open(self.gw.conf, encoding="utf-8") as file, open(conf, "w", encoding="utf-8") as out:
+            out.write(file.read().replace("users: users", "users: more"))
+        self.assertIn(b"line 1 is not NAME:HASH", run(os.environ["SCEPTER"], "check", "-c", conf, check=False).stderr)
 
     def test_one_time(self):
         """One-time challenges are kept as hashes: Digest cannot check them and spends nothing; Basic then does"""
@@ -308,7 +324,8 @@ class Both(Auth):
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, users: users, auth_require: any")
 
     def test_both(self):
-        """RFC 7030 3.2.3: where both are needed, neither a certificate nor a password is enough; both are, for each of their kinds"""
+        """RFC 7030 3.2.3, 3.7: where both are needed, neither a certificate nor a password is enough; both are, for each of their
+        kinds"""
         work = self.gw.work("both")
         status, _, body = self.ask(request("simpleenroll", make_csr(work, "/CN=both"), basic(PASSWORD, "carol")))
         self.assertEqual(status, 200)

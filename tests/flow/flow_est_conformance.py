@@ -15,7 +15,11 @@ class Binding(FlowTest):
 
     @classmethod
     def configure(cls, gw):
+        path = gw.work("registrar")
+        cls.ra = os.path.join(path, "ra.pem"), os.path.join(path, "ra.key")
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ra.key", "-out", "ra.pem", "-subj", "/CN=RA", cwd=path)
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, binding: optional, csrattrs: both")
+        gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}]")
 
     def enroll(self, conn, work, subject, *attributes, expect):
         csr = make_csr(work, subject, attributes=attributes)
@@ -23,7 +27,7 @@ class Binding(FlowTest):
         self.assertEqual(status, expect, body)
 
     def test_unique_full(self):
-        """RFC 7030 3.5: tls-unique of a full TLS 1.2 handshake, in challengePassword"""
+        """RFC 7030 3.3, 3.5, 4.2: tls-unique of a full TLS 1.2 handshake, in challengePassword"""
         work = self.gw.work("unique")
         with Tls12(self.gw) as conn:
             self.enroll(conn, work, "/CN=pop-1", f"challengePassword = {conn.binding}", expect=200)
@@ -86,7 +90,7 @@ class Binding(FlowTest):
             self.assertEqual(conn.ask(request("simpleenroll", csr, basic(secret)))[0], 200)
 
     def test_relayed(self):
-        """RFC 7030 3.5, 6, quirk 19: a CSR that is bound to another connection is refused, and nothing is spent"""
+        """RFC 7030 3.5, 4.2, 6, quirk 19: a CSR that is bound to another connection is refused, and nothing is spent"""
         work = self.gw.work("relayed")
         secret = self.gw.challenge()
         with Tls12(self.gw) as victim, Tls12(self.gw) as thief:
@@ -95,8 +99,17 @@ class Binding(FlowTest):
             self.assertEqual(victim.ask(request("simpleenroll", csr, basic(secret)))[0], 200)
         self.assertTrue(wait_until(lambda: self.gw.metric(r'reason="bad-binding"') > 0))
 
+    def test_registrar(self):
+        """RFC 7030 3.7, RFC 7894 4: an RA's word does not count for a binding: what it brings is bound to its own connection, or not"""
+        work = self.gw.work("by-registrar")
+        with Tls12(self.gw, cert=self.ra) as conn, Tls12(self.gw) as device:
+            for attribute, wanted in ((f"challengePassword = {device.binding}", 400), (f"{LINKING} = {device.binding}", 400),
+                                      (f"challengePassword = {conn.binding}", 200), (None, 200)):
+                csr = make_csr(work, "/CN=by-registrar", attributes=[attribute] if attribute else [])
+                self.assertEqual(conn.ask(request("simpleenroll", csr))[0], wanted, attribute)
+
     def test_prefix(self):
-        """S6: a prefix of the binding, one with a suffix and an empty octet string are no binding"""
+        """S6, RFC 7030 3.5: a prefix of the binding, one with a suffix and an empty octet string are no binding"""
         work = self.gw.work("prefix")
         with Tls12(self.gw) as conn:
             value = base64.b64decode(conn.binding)
@@ -104,7 +117,7 @@ class Binding(FlowTest):
                 self.enroll(conn, work, "/CN=pop-8", f"challengePassword = {base64.b64encode(wrong).decode()}", expect=400)
 
     def test_values(self):
-        """S6: challengePassword without a value, with two, or of a type that is no text is 400; BMPString is text"""
+        """S6, RFC 7030 3.5: challengePassword without a value, with two, or of a type that is no text is 400; BMPString is text"""
         work = self.gw.work("values")
         kind = oid("1.2.840.113549.1.9.7")
         with Tls12(self.gw) as conn:
@@ -201,6 +214,19 @@ class Secret(FlowTest):
                 self.assertEqual(conn.ask(request("simpleenroll", csr))[0], wanted, attributes)
 
 
+    def test_listed(self):
+        """RFC 7894 4: where challengePassword is a secret, csrattrs does not list it; estIdentityLinking it does, if a binding is wanted,
+        each time"""
+        for mode, wanted in (("none", (False, False)), ("required", (False, True)), ("none", (False, False))):
+            self.gw.edit(r"challenge_password: secret(, binding: \w+)?", f"challenge_password: secret, binding: {mode}")
+            self.gw.reload()
+            for _ in range(2):
+                with Tls12(self.gw) as conn:
+                    status, _, body = conn.ask(request("csrattrs"))
+                shown = text("openssl", "asn1parse", "-inform", "DER", input=base64.b64decode(body)) if status == 200 else ""
+                self.assertEqual(("challengePassword" in shown, LINKING in shown), wanted, (mode, shown))
+
+
 class Refusing(EstFlow):
     """challenge_password: refuse."""
 
@@ -209,7 +235,8 @@ class Refusing(EstFlow):
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, challenge_password: refuse, binding: optional")
 
     def test_refuse(self):
-        """RFC 7030 3.5: where challengePassword has no meaning a CSR that holds one is 400, the right binding too; linking is not"""
+        """RFC 7894 4, RFC 7030 3.5: where challengePassword has no meaning a CSR that holds one is 400, the right binding too;
+        linking is not"""
         work = self.gw.work("refusing")
         for attribute, wanted in ((None, 200), ("challengePassword = anything", 400), ("challengePassword = {}", 400),
                                   (LINKING + " = {}", 200), (LINKING + " = AAAA", 400)):
@@ -271,6 +298,15 @@ class Strict(EstFlow):
 class Plain(EstFlow):
     """The tree that init makes."""
 
+    def test_not_looked_at(self):
+        """RFC 7030 3.5: without binding in the profile nobody looks at what stands in challengePassword or estIdentityLinking"""
+        work = self.gw.work("unbound")
+        with self.connect() as one, self.connect() as other:
+            for number, attributes in enumerate(([f"challengePassword = {other.binding}"], ["challengePassword = anything"],
+                                                 [f"{LINKING} = {other.binding}"])):
+                csr = make_csr(work, f"/CN=unbound-{number}", attributes=attributes)
+                self.assertEqual(one.ask(request("simpleenroll", csr, basic(self.gw.challenge())))[0], 200, attributes)
+
     def test_methods(self):
         """RFC 9110 15.5.6: a method that an operation does not have, HEAD among them, is 405 with Allow"""
         for operation, method, allow in (("cacerts", "POST", "GET"), ("csrattrs", "POST", "GET"), ("cacerts", "HEAD", "GET"),
@@ -288,7 +324,7 @@ class Plain(EstFlow):
                 self.assertEqual((status, headers.get("Allow")), (405, allow), (operation, method))
 
     def test_authorization_ignored(self):
-        """RFC 7030 4.1.2, 4.5.1, quirks 8 and 20: cacerts and csrattrs ask for no authentication and look at none, right or wrong"""
+        """RFC 7030 4.1.2, 4.5, quirks 8 and 20: cacerts and csrattrs ask for no authentication and look at none, right or wrong"""
         for operation in ("cacerts", "csrattrs"):
             for headers in ([], [basic("no challenge")], ["Authorization: X"], ["authorization: Basic !"]):
                 self.assertEqual(self.status(request(operation, None, *headers)), 200, (operation, headers))
@@ -310,7 +346,7 @@ class Plain(EstFlow):
             self.assertEqual((status, headers["Content-Type"]), (200, "application/pkcs7-mime; smime-type=certs-only"))
 
     def test_errors(self):
-        """RFC 8951 5, RFC 7030 4.2.3: an error is 4xx with a line of text/plain and no Content-Transfer-Encoding"""
+        """RFC 8951 5.1, RFC 7030 4.2.3: an error is 4xx with a line of text/plain and no Content-Transfer-Encoding"""
         csr = base64.b64encode(make_csr(self.gw.work("errors"), "/CN=errors"))
         for data, wanted in ((post(csr[:-8], b"application/pkcs10", basic(self.gw.challenge())), 400),
                              (post(csr, b"application/pkcs10"), 401), (post(csr, b"text/html"), 415),
@@ -353,7 +389,8 @@ class Plain(EstFlow):
             self.assertTrue(body.endswith(b"\n"))
 
     def test_polls(self):
-        """Quirks 3 and 8: the same bytes on new connections get the same certificate; simpleenroll by a known one renews it"""
+        """RFC 7030 3.2.2, quirks 3 and 8: the same bytes on new connections get the same certificate; simpleenroll by a known one
+        renews it"""
         work = self.gw.work("polls")
         data = request("simpleenroll", make_csr(work, "/CN=polls"), basic(self.gw.challenge()))
         bodies = []
@@ -377,7 +414,8 @@ class Plain(EstFlow):
         self.assertEqual(self.status(request("simplereenroll", csr), cert=(cert, key)), 200)
 
     def test_tls(self):
-        """RFC 8996, RFC 7030 3.3.1, quirks 18 and 22: TLS 1.2 and up; the whole chain is sent, a certificate is asked for at once"""
+        """RFC 7030 3.3, RFC 8996, quirks 18 and 22: TLS 1.2 and up; the whole chain is sent, a certificate is asked
+        for at once"""
         where = f"127.0.0.1:{self.gw.est_port}"
         for version in ("-tls1", "-tls1_1"):
             shown = run("openssl", "s_client", "-connect", where, version, "-cipher", "ALL:@SECLEVEL=0", check=False, input=b"")
@@ -390,7 +428,8 @@ class Plain(EstFlow):
             self.assertNotIn("Max Early Data: 1", shown)
 
     def test_replies(self):
-        """RFC 7030 3.2.4, RFC 8951 3.2, quirks 1, 2, 4, 5, 6 and 20: 200, exact media types, Content-Length, lines of 64, a head below 1 KiB, nothing chunked"""
+        """RFC 7030 3.2.4, 4.1.3, 4.2.3, RFC 8951 3.2, quirks 1, 2, 4, 5, 6 and 20: 200, exact media types, Content-Length, lines of
+        64, a head below 1 KiB, nothing chunked"""
         work = self.gw.work("replies")
         csr = make_csr(work, "/CN=replies")
         for data, kind in ((request("cacerts"), "application/pkcs7-mime"), (request("csrattrs"), "application/csrattrs"),
@@ -405,7 +444,8 @@ class Plain(EstFlow):
             self.assertTrue(body.endswith(b"\n") and max(map(len, body.splitlines())) <= 64)
 
     def test_one_line(self):
-        """Quirk 5 and its opposite: who says no User-Agent, as strongSwan, gets base64 in one line with a newline; others lines of 64"""
+        """RFC 8951 3.1, quirk 5 and its opposite: who says no User-Agent, as strongSwan, gets base64 in one line with a newline;
+        others lines of 64"""
         csr = make_csr(self.gw.work("line"), "/CN=line")
         for data in (request("cacerts"), request("csrattrs"), request("simpleenroll", csr, basic(self.gw.challenge()))):
             bodies = []

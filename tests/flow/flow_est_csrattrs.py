@@ -183,7 +183,8 @@ class Attributes(EstFlow):
         return next((name for name, key in KEYS.items() if key == wish.key), "P-256")
 
     def test_as_told(self):
-        """RFC 7030 4.5.2, RFC 8951 4, RFC 9908 3.2, 3.4: a CSR that is as csrattrs says is accepted, in each form, over seven profiles"""
+        """RFC 7894 4, RFC 7030 4.5.2, RFC 8951 4, RFC 9908 3.2, 3.4: a CSR that is as csrattrs says is accepted, in each form, over
+        seven profiles"""
         for profile in PROFILES:
             _, template = self.told(profile + "-template")
             values = dict(template.rdns)

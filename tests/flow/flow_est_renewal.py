@@ -93,7 +93,8 @@ class Names(Renewal):
         self.assertNotEqual(bodies[0], bodies[2])
 
     def test_change_refused(self):
-        """New names that the profile does not allow, a CSR that already has them, and ChangeSubjectName without a renewal are 403"""
+        """RFC 6402 2.8, RFC 7030 4.2.1: new names that the profile does not allow, a CSR that already has them, and
+        ChangeSubjectName without a renewal are 403"""
         work = self.gw.work("refused")
         cert = self.enroll(work, "/CN=refuse-me")
         base = make_csr(work, "/CN=refuse-me", key="new.pem")
@@ -107,7 +108,7 @@ class Names(Renewal):
         self.assertEqual([c for c in self.gw.certs() if c["subject"] in ("CN=fresh", "CN=changed")], [])
 
     def test_change_malformed(self):
-        """A ChangeSubjectName that is empty, holds something else or is there twice is 400"""
+        """RFC 6402 2.8: a ChangeSubjectName that is empty, holds something else or is there twice is 400"""
         work = self.gw.work("malformed")
         cert = self.enroll(work, "/CN=malformed")
         base = make_csr(work, "/CN=malformed", key="new.pem")
@@ -158,7 +159,8 @@ class Info(Renewal):
         return times
 
     def test_window(self):
-        """renewal-info (draft): plain JSON with a window in the last third of the life, the same each time, another for another"""
+        """RFC 7030 3.2.2: renewal-info (draft): plain JSON with a window in the last third of the life, the same each time, another
+        for another"""
         windows = set()
         for number in range(4):
             work = self.gw.work(f"info-{number}")
@@ -187,7 +189,7 @@ class Info(Renewal):
         self.assertLess(self.window(new)[1], datetime.datetime.utcnow())
 
     def test_unknown(self):
-        """renewal-info is 404 for what is malformed, unknown, another profile's or switched off, and 405 for POST"""
+        """RFC 7030 3.2.2: renewal-info is 404 for what is malformed, unknown, another profile's or switched off, and 405 for POST"""
         work = self.gw.work("unknown")
         cert, _ = self.enroll(work, "/CN=unknown")
         good = identifier(cert)

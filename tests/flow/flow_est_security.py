@@ -20,7 +20,7 @@ class Security(EstFlow):
     """The tree that init makes."""
 
     def test_s1_names(self):
-        """S1, RFC 7030 4.2.2: re-enrollment for another subject, another order of it, or other SANs is 403"""
+        """S1, RFC 7030 3.7, 4.2.2: re-enrollment for another subject, another order of it, or other SANs is 403"""
         work = self.gw.work("s1")
         san = "subjectAltName = DNS:s1.example"
         cert = self.enroll(work, "/O=one/CN=s1", extensions=[san])
@@ -355,7 +355,11 @@ class Behind(EstFlow):
         self.ca.proxy.reset(*[answers(202, ("Retry-After", "1"))] * 3)
         csr = make_csr(work, "/CN=s19-waits")
         mine = request("simpleenroll", csr, basic(self.gw.challenge()))
-        self.assertEqual(self.status(mine), 202)
+        with self.connect() as conn:
+            status, headers, body = conn.ask(mine)
+        self.assertEqual((status, headers["Content-Type"]), (202, "text/plain"))
+        self.assertRegex(headers["Retry-After"], "^[0-9]+$")
+        self.assertRegex(body, rb"^pending: .*\n$")
         for thief in (basic("WRONGCHALLENGE234567"), basic("WRONGCHALLENGE234567", "other")):
             self.assertEqual(self.status(request("simpleenroll", csr, thief)), 401)
         self.assertEqual(self.status(request("simpleenroll", csr)), 401)

@@ -73,7 +73,8 @@ class Sessions(EstFlow):
             self.assertEqual(conn.ask(request("cacerts"))[0], 200)
 
     def test_ciphers(self):
-        """RFC 7030 3.2.3, 3.3.3, 3.6.1, 4.4, RFC 9325 4.1: no weak cipher suites, none without forward secrecy; the server has id-kp-cmcRA"""
+        """RFC 7030 3.2.3, 3.3.3, 3.6.1, 4.4, 6, RFC 9325 4.1: no weak cipher suites, none without forward secrecy; the server has
+        id-kp-cmcRA"""
         work = self.gw.work("ciphers")
         flags = ("-nocommands", "-tls1_2", "-servername", "rsa.example")
         for suites in ("aNULL", "eNULL", "3DES:RC4:DES:EXPORT:MD5", "kRSA", "PSK:SRP"):

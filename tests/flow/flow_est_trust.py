@@ -133,7 +133,8 @@ class Trust(FlowTest):
     # Explicit anchors
 
     def test_explicit(self):
-        """RFC 7030 3.3.2, 3.6, S1: a certificate of the profile's own CA renews for its own names, in any order, and for no others"""
+        """RFC 7030 3.1, 3.3.2, S1: a certificate of the profile's own CA renews for its own names, in any order, and for no
+        others"""
         cert = self.own.issue("e1", "/O=Plant/CN=e1", ["subjectAltName = DNS:a.e1,DNS:b.e1"])
         for subject, san in (("/O=Plant/CN=e2", "DNS:a.e1,DNS:b.e1"), ("/CN=e1/O=Plant", "DNS:a.e1,DNS:b.e1"),
                              ("/O=Plant/CN=e1", "DNS:a.e1,DNS:b.e1,DNS:c"), ("/O=Plant/CN=e1", "DNS:a.e1")):
@@ -144,7 +145,7 @@ class Trust(FlowTest):
         self.assertTrue(any(r["subject"] == "O=Plant,CN=e1" and r["operation"] == "renew" for r in shown), shown)
 
     def test_label(self):
-        """S2: what counts with one label counts with no other"""
+        """S2, RFC 7030 3.3.2: what counts with one label counts with no other"""
         cert = self.own.issue("l1", "/CN=l1")
         self.once(cert, "simplereenroll", "/CN=l1", 403, label="/other")
         self.once(cert, "simpleenroll", "/CN=l1", 401, label="/other")
@@ -166,7 +167,7 @@ class Trust(FlowTest):
         self.once(held, "simplereenroll", "/CN=s1", 200)
 
     def test_validity(self):
-        """S4: expired and not yet valid: never, with either class"""
+        """S4, RFC 7030 3.3.2: expired and not yet valid: never, with either class"""
         for ca, name in ((self.own, "v-own"), (self.maker, "v-maker")):
             subject = f"/CN={name}/serialNumber=v"
             for span in ({"start": -9, "end": -1}, {"start": 1, "end": 9}):
@@ -181,7 +182,7 @@ class Trust(FlowTest):
     # Implicit anchors
 
     def test_implicit(self):
-        """RFC 7030 3.3.2, 3.6: a manufacturer's certificate enrolls for the device of its serial number, and renews nothing"""
+        """RFC 7030 3.3.2: a manufacturer's certificate enrolls for the device of its serial number, and renews nothing"""
         cert = self.maker.issue("m1", "/O=Maker/serialNumber=4711")
         self.once(cert, "simplereenroll", "/O=Maker/serialNumber=4711", 403)
         self.once(cert, "simpleenroll", "/CN=m1/serialNumber=4712", 403)

@@ -70,7 +70,7 @@ class Whole(EstFlow):
                     self.assertFalse({"Location", "Set-Cookie", "Refresh"} & set(replied), replied)
 
     def test_https(self):
-        """RFC 7030 3.3: EST is HTTPS alone: plain HTTP on its port is malformed, and SCEP's port has no EST"""
+        """RFC 7616 5.1, RFC 7030 3.2.3, 3.3: EST is HTTPS alone: plain HTTP on its port is malformed, and SCEP's port has no EST"""
         for operation in GETS + POSTS:
             data = request(operation, b"\x30\x00" if operation in POSTS else None)
             for port, wanted in ((self.gw.est_port, b"HTTP/1.1 400 "), (self.gw.scep_port, b"HTTP/1.1 404 ")):

@@ -53,7 +53,7 @@ class Http(Listeners):
         self.run_corpus("scep", self.cases)
 
     def test_est(self):
-        """The same over TLS on the EST listener."""
+        """The same over TLS on the EST listener, where connections are kept as they are asked to be (RFC 7030 3.2)."""
         self.run_corpus("est", self.cases)
 
     def test_admin(self):

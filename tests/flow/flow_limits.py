@@ -97,7 +97,8 @@ class Chains(FlowTest):
         self.assertLess(self.grown(many), 60 * self.CONNECTIONS)
 
     def test_refused(self):
-        """A chain of more than 32 KiB, and a certificate with more names than anybody reads, end the handshake; the next client is served."""
+        """A chain of more than 32 KiB, and a certificate with more names than anybody reads, end the handshake; the next client is
+        served."""
         long = self.sent("long", 100)
         named = self.made("named", "".join(f"/OU={i}" for i in range(70)))
         fine = self.made("fine", "".join(f"/OU={i}" for i in range(60)))
@@ -136,7 +137,8 @@ class ProfileLimits(FlowTest):
         return reply.status, reply.headers, body
 
     def test_a_quota(self):
-        """A device that asks for a third certificate in a day is refused by both doors, by 429 with Retry-After and by FAILURE; another device is not; the inventory has two, and it shows in the metrics."""
+        """A device that asks for a third certificate in a day is refused by both doors, by 429 with Retry-After and by FAILURE;
+        another device is not; the inventory has two, and it shows in the metrics."""
         self.assertEqual(self.enroll()[0], 200)
         self.assertEqual(self.enroll()[0], 200)
         status, headers, body = self.enroll()

@@ -87,7 +87,7 @@ static struct buf layout(struct bytes data, size_t columns, const char *line, co
     return out;
 }
 
-/* base64 is read with any white space anywhere, and with none (RFC 8951 section 3). */
+/* base64 is read with any white space anywhere, and with none (RFC 8951 section 3.1). */
 static void test_layouts(void **state)
 {
     static const struct {

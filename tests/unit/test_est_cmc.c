@@ -161,8 +161,8 @@ static void test_open_long_serial(void **state)
     BN_free(number);
 }
 
-/* SHA-1, another content, no signed attributes, two signers, and a signer whose certificate is
- * not there. */
+/* RFC 5272 section 3.2: SHA-1, another content, no signed attributes, two signers, and a signer
+ * whose certificate is not there. */
 static void test_open_refused(void **state)
 {
     struct fixture *f = *state;
@@ -351,8 +351,8 @@ static void test_crmf(void **state)
     }
 }
 
-/* Without possession nothing goes: none, the RA's word, or another key's signature; and what the
- * template may not ask for is refused, not ignored. */
+/* RFC 5272 section 3.2.1.2.2: without possession nothing goes: none, the RA's word, or another
+ * key's signature; and what the template may not ask for is refused, not ignored. */
 static void test_crmf_refused(void **state)
 {
     struct fixture *f = *state;

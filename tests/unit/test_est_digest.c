@@ -66,7 +66,8 @@ static bool right(const char *header, const struct est_digest_ask *of, struct es
            est_digest_check(&digest, of, ret);
 }
 
-/* The RFC's two responses are right, for the fixed challenge that is their password. */
+/* RFC 7616 section 3.6: the RFC's two responses are right, for the fixed challenge that is their
+ * password. */
 static void test_published(void **state)
 {
     static const char *const headers[] = {HEADER("SHA-256", SHA256), HEADER("MD5", MD5)};

@@ -313,8 +313,8 @@ static void test_several(void **state)
     answer_free(&reply, &answer);
 }
 
-/* A request that waits has a token and a time; the token is the same for its repetition, and
- * another for another transaction. Whoever asks by the token polls, and has no new pendInfo. */
+/* RFC 5272 section 6.13: what waits has a token and a time; its repetition has the same token, and
+ * another transaction another one. Whoever asks by the token polls, and has no new pendInfo. */
 static void test_pending(void **state)
 {
     struct fixture *f = *state;
@@ -358,8 +358,7 @@ static void test_pending(void **state)
     buf_free(&value);
 }
 
-/* Whatever is refused, or is no message at all, has its HTTP status and a CMC body with its code.
- */
+/* Whatever is refused, or is no message, has its HTTP status and a CMC body with its code. */
 static void check_refused(struct est_reply reply, int status, uint32_t fail, uint32_t id)
 {
     struct answer answer;

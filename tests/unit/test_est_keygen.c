@@ -379,8 +379,8 @@ static bool choose(const struct fixture *f, struct csr *csr, const struct cert *
     return ok;
 }
 
-/* SMIMECapabilities are honoured: the strongest AES that is listed, and no other cipher; where key
- * management is listed, ours is among it. */
+/* RFC 7030 sections 4.4.1 and 4.4.2: SMIMECapabilities are honoured: the strongest AES that is
+ * listed, and no other cipher; where key management is listed, ours is among it. */
 static void test_capabilities(void **state)
 {
     static const struct {
@@ -435,8 +435,8 @@ static void test_truncated(void **state)
     buf_free(&whole);
 }
 
-/* Nothing is encrypted to a key that is for signing only, to one that cannot, or to a certificate
- * that is not presented. */
+/* RFC 7030 section 4.4.1.2: nothing is encrypted to a key that is for signing only, to one that
+ * cannot, or to a certificate that is not presented. */
 static void test_recipients(void **state)
 {
     struct fixture *f = *state;
