@@ -4,7 +4,7 @@
 #include "config/renewed.h"
 #include "config/table.h"
 
-/* Devices encrypt to such a pair or verify what it signed (RFC 8894 section 2.2); those that find
+/* Devices encrypt to such a pair or verify what it signed (RFC 8894 section 2.1.2); those that find
  * two of them choose by keyUsage. */
 static void judge_pair(const struct cfg_pair *pair, const struct cfg_ra_usage *usage,
                        const struct cfg_node *node, struct cfg_faults *faults)

@@ -4,7 +4,7 @@
 
 #include "ra/ra.h"
 
-/* A certificate by issuer and serial number (RFC 8894 sections 3.3.4 and 3.3.5). */
+/* A certificate by issuer and serial number (RFC 8894 section 3.3.4). */
 struct ra_wanted {
     struct bytes issuer;               /* DER of a Name; ptr NULL: any CA of the profile */
     char serial[CERT_SERIAL_TEXT_MAX]; /* as cert_serial_get has it */

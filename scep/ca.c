@@ -142,8 +142,8 @@ static bool next_encode(const struct scep_call *call, struct buf *der, struct er
     return ok;
 }
 
-/* RFC 8894 section 4.7 has the CA sign. The RA does, like every other answer of this door: the key
- * of a CA behind us is not ours, and devices verify both by the RA that GetCACert told. */
+/* RFC 8894 section 4.7.1 has the CA sign. The RA does, like every other answer of this door: the
+ * key of a CA behind us is not ours, and devices verify both by the RA that GetCACert told. */
 void scep_ca_next(const struct scep_call *call, struct scep_reply *reply)
 {
     struct err err = {0};

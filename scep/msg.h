@@ -120,7 +120,7 @@ struct scep_out {
  * algorithm (strongSwan demands it). */
 bool scep_msg_encode(const struct scep_out *out, struct buf *der, struct err *err) MUST_USE;
 
-/* The IssuerAndSerialNumber of a GetCert or GetCRL (RFC 8894 sections 3.3.4 and 3.3.5): one
+/* The IssuerAndSerialNumber of a GetCert or GetCRL (RFC 8894 section 3.3.4): one
  * SEQUENCE of a Name and a positive INTEGER, nothing behind it. issuer is borrowed; serial has room
  * for CERT_SERIAL_TEXT_MAX and is as cert_serial_get has it. */
 bool scep_wanted_decode(struct bytes der, struct bytes *issuer, char *serial,

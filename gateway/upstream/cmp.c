@@ -263,7 +263,7 @@ static enum up_result cmp_poll(struct upstream *up, const struct up_order *order
     return result != UP_PENDING || buf_set(&reply->cookie, cookie) ? result : UP_UNKNOWN;
 }
 
-/* RFC 4210 section 5.2.8 names its bits: it is so already. */
+/* RFC 4210 section 5.2.3 names its bits: it is so already. */
 static bool is_done(const struct cmp_session *session, bool accept)
 {
     int code = OSSL_CMP_CTX_get_failInfoCode(session->ctx);

@@ -57,6 +57,7 @@ SENTENCES = {
     "4.7.1": {"MUST": 1},
     "5.2": {"SHOULD": 2},
     "6": {"SHOULD": 1},
+    "7.5": {"MUST NOT": 1},
 }
 
 

@@ -153,6 +153,13 @@ class Clients(Wire):
             self.assertEqual(CertRep(post(self.gw, self.device.load("des.der"))[2]).outcome, "badAlg")
             self.device.csr("/CN=obsolete", self.gw.challenge())
             self.assert_outcome("SUCCESS", "csr=csr.der")
+        with self.subTest("7.5 MUST NOT: single DES and MD5 are a feature, so that who takes all else out of GetCACaps wins nothing: "
+                          "they are not listed, and together badAlg"):
+            self.assertEqual({"DES", "MD5"} & set(self.get("operation=GetCACaps")[2].decode().split()), set())
+            self.gw.scep_client("--subject", "/CN=rolled-back", "--cipher", "des", "--digest", "md5", "--no-send", "--save-request",
+                                "old.der", secret=self.gw.challenge(), cwd=self.device.dir)
+            self.assertEqual(CertRep(post(self.gw, self.device.load("old.der"))[2]).outcome, "badAlg")
+            self.assertEqual([c for c in self.gw.certs() if "rolled-back" in c["subject"]], [])
 
     def test_7_6(self):
         """7.6 a renewal proves possession of the new key as well: a torn self-signature of the CSR is badMessageCheck"""
