@@ -495,7 +495,7 @@ class Remote(FullCmc, FlowTest):
         """S19, RFC 7030 4.3.2, 4.2.3, RFC 5272 6.13: 202 and pending with a token; another RA gets nothing for it, its own the
         certificate, also after kill -9, by a query or by the same message"""
         work = self.gw.work("pending")
-        self.ca.plan("waits", "echo 3", "echo later", "exit 5")
+        self.ca.plan("waits", "echo 8", "echo later", "exit 5")  # longer than a restart takes where much else runs
         message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=waits"))]), self.ra)
         status, reply = self.send(work, message)
         self.assertEqual((status, reply.status[1][0]), (202, PENDING))
