@@ -21,6 +21,14 @@ int cms_oid_nid(struct bytes whole)
     return nid;
 }
 
+bool cms_nid_in(const int *list, size_t count, int nid)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i] == nid)
+            return true;
+    return false;
+}
+
 bool cms_algorithm_take(struct bytes *cur, int *nid, struct der *params)
 {
     struct der outer, oid;

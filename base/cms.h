@@ -10,6 +10,7 @@
 
 /* NID of a whole OBJECT IDENTIFIER; NID_undef if OpenSSL does not know it. */
 int cms_oid_nid(struct bytes whole);
+bool cms_nid_in(const int *list, size_t count, int nid);
 /* AlgorithmIdentifier: its NID, and its parameters (tag 0 if there are none). */
 bool cms_algorithm_take(struct bytes *cur, int *nid, struct der *params) MUST_USE;
 /* ContentInfo of this type, and nothing behind it: its content, which is a SEQUENCE. */

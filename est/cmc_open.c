@@ -17,14 +17,6 @@ static const int signatures[] = {
     NID_ecdsa_with_SHA512,
 };
 
-static bool on_list(const int *list, size_t count, int nid)
-{
-    for (size_t i = 0; i < count; i++)
-        if (list[i] == nid)
-            return true;
-    return false;
-}
-
 /* The one value of a signed attribute, which must not occur twice. */
 static bool find_attribute(struct bytes cur, int nid, struct der *ret)
 {
@@ -97,8 +89,8 @@ bool est_cmc_open(struct bytes der, struct est_cmc_message *ret, enum est_cmc_fa
     if (!cms_signed_take(der, NID_id_cct_PKIData, EST_CMC_CERTS_MAX, &found, err))
         return false;
     *fail = EST_CMC_BAD_ALG;
-    if (!on_list(digests, sizeof digests / sizeof digests[0], found.digest) ||
-        !on_list(signatures, sizeof signatures / sizeof signatures[0], found.signature))
+    if (!cms_nid_in(digests, sizeof digests / sizeof digests[0], found.digest) ||
+        !cms_nid_in(signatures, sizeof signatures / sizeof signatures[0], found.signature))
         return err_set(err, ERR_PEER, "a message signed with %s and %s, which is not allowed",
                        OBJ_nid2sn(found.digest), OBJ_nid2sn(found.signature));
     *fail = EST_CMC_BAD_MESSAGE_CHECK;

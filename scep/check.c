@@ -19,14 +19,6 @@ static const int signatures[] = {
     NID_ecdsa_with_SHA512,
 };
 
-static bool on_list(const int *list, size_t count, int nid)
-{
-    for (size_t i = 0; i < count; i++)
-        if (list[i] == nid)
-            return true;
-    return false;
-}
-
 bool scep_signed_take(struct bytes der, struct cms_signed *ret, struct err *err)
 {
     if (der.len > SCEP_MSG_MAX)
@@ -39,8 +31,8 @@ bool scep_signed_algs_known(const struct cms_signed *found, bool md5)
     if (md5 && found->digest == NID_md5)
         return found->signature == NID_rsaEncryption ||
                found->signature == NID_md5WithRSAEncryption;
-    return on_list(digests, sizeof digests / sizeof digests[0], found->digest) &&
-           on_list(signatures, sizeof signatures / sizeof signatures[0], found->signature);
+    return cms_nid_in(digests, sizeof digests / sizeof digests[0], found->digest) &&
+           cms_nid_in(signatures, sizeof signatures / sizeof signatures[0], found->signature);
 }
 
 bool scep_signed_attributes_fine(const struct cms_signed *found)
@@ -85,7 +77,7 @@ static bool oaep_fine(const struct der *params)
         !take_oaep_part(&cur, 1, &mask, &mask_params) ||
         !take_oaep_part(&cur, 2, &source, &source_params) || cur.len)
         return false;
-    if (hash != NID_undef && !on_list(digests, sizeof digests / sizeof digests[0], hash))
+    if (hash != NID_undef && !cms_nid_in(digests, sizeof digests / sizeof digests[0], hash))
         return false;
     if (mask != NID_undef && (mask != NID_mgf1 || mask_params.tag != DER_SEQUENCE))
         return false;

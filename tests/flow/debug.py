@@ -1,6 +1,5 @@
 """The page through which a test stops a gateway at a boundary, or moves its clock: base/debug.h."""
 import mmap
-import os
 import struct
 
 

@@ -5,7 +5,6 @@ import base64
 import hashlib
 import ipaddress
 import json
-import os
 import re
 import time
 import urllib.parse

@@ -5,7 +5,7 @@ import subprocess
 import time
 import unittest
 
-from gateway import FlowTest, text
+from gateway import FlowTest, secret_file, text
 
 SECONDS = 60
 
@@ -85,8 +85,7 @@ class Daemon(FlowTest):
 
     def request(self, name, secret):
         """A request that certmonger makes a key for; the challenge goes by a file."""
-        with open(os.open(self.path(name + ".secret"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write(secret)
+        secret_file(self.path(name + ".secret"), secret)
         self.getcert("request", "-I", name, "-c", "gateway", "-k", self.path(name + ".key"), "-f", self.path(name + ".pem"),
                      "-l", self.path(name + ".secret"), "-N", f"CN={name}", "-g", "2048")
 

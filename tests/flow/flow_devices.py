@@ -23,9 +23,7 @@ class Devices(FlowTest):
 
     @classmethod
     def configure(cls, gw):
-        with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write("FIXEDSECRET234567890\n")
-        gw.secrets.append("FIXEDSECRET234567890")
+        gw.secret_file("secrets", "FIXEDSECRET234567890\n", "FIXEDSECRET234567890")
         cls.snippets = snippets()
         cls.paths = {}
         for name in RECIPES:

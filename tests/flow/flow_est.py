@@ -232,10 +232,7 @@ class EstUsers(FlowTest):
     @classmethod
     def configure(cls, gw):
         hashed = text("openssl", "passwd", "-6", "-stdin", input=b"correct horse\n").strip()
-        with open(gw.path("users"), "w", encoding="ascii") as file:
-            file.write(f"alice:{hashed}\n")
-        os.chmod(gw.path("users"), 0o600)
-        gw.secrets.append("correct horse")
+        gw.secret_file("users", f"alice:{hashed}\n", "correct horse")
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 users: users,")
         gw.edit(r"^    eku: .*$", r"\g<0>\n    ignore_extensions: [1.3.6.1.4.1.311.20.2]")
 

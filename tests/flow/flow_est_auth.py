@@ -16,12 +16,6 @@ FIXED = "A-FIXED-CHALLENGE-1"
 PASSWORD = "open sesame, please"
 
 
-def write_secret(gw, name, content):
-    path = gw.path(name)
-    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(content)
-
-
 def ha1(name, user, password, realm="plant"):
     return hashlib.new(name, f"{user}:{realm}:{password}".encode()).hexdigest()
 
@@ -81,8 +75,8 @@ class Digest(Auth):
 
     @classmethod
     def configure(cls, gw):
-        write_secret(gw, "fixed", FIXED + "\n")
-        write_secret(gw, "users", f"carol:{{digest-sha256}}{ha1('sha256', 'carol', PASSWORD)}\n"
+        gw.secret_file("fixed", FIXED + "\n")
+        gw.secret_file("users", f"carol:{{digest-sha256}}{ha1('sha256', 'carol', PASSWORD)}\n"
                                   f"old one:{{digest-md5}}{ha1('md5', 'old one', PASSWORD)}\n")
         gw.secrets += [FIXED, PASSWORD, ha1("sha256", "carol", PASSWORD), ha1("md5", "old one", PASSWORD)]
         gw.edit(r"auth: \[certificate, basic\]",
@@ -295,7 +289,7 @@ class DigestPlain(Auth):
 
     @classmethod
     def configure(cls, gw):
-        write_secret(gw, "fixed", FIXED + "\n")
+        gw.secret_file("fixed", FIXED + "\n")
         gw.secrets.append(FIXED)
         gw.edit(r"auth: \[certificate, basic\]", "auth: [digest], realm: plant")
         gw.edit(r"kinds: \[one-time\]", "kinds: [fixed], fixed_file: fixed")
@@ -319,7 +313,7 @@ class Both(Auth):
     @classmethod
     def configure(cls, gw):
         hash_ = text("openssl", "passwd", "-6", "-stdin", input=PASSWORD.encode()).strip()
-        write_secret(gw, "users", f"carol:{hash_}\n")
+        gw.secret_file("users", f"carol:{hash_}\n")
         gw.secrets.append(PASSWORD)
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, users: users, auth_require: any")
 

@@ -22,11 +22,6 @@ def snippets(kind):
 
 
 class Page(FlowTest):
-    def secret(self, name, content=""):
-        """A file of mode 0600 beside the configuration."""
-        with open(os.open(self.gw.path(name), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-            file.write(content)
-
     def shell(self, block, work, **env):
         """Runs the commands, of which none may fail."""
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=work, env={**os.environ, **env},
@@ -46,8 +41,8 @@ class Page(FlowTest):
 
     def users(self, block):
         """The files of users and challenges that a configuration names, made by the page's own commands."""
-        self.secret("est-users")
-        self.secret("challenges", FIXED + "\n")
+        self.gw.secret_file("est-users", "")
+        self.gw.secret_file("challenges", FIXED + "\n")
         for name in ("users", "digest") if "digest" in block else ("users",):
             self.shell(snippets("sh")[name], self.gw.dir, PASSWORD=PASSWORD)
 
@@ -55,7 +50,7 @@ class Page(FlowTest):
 class Configurations(Page):
     def test_yaml(self):
         """Each is what scepter check finds no fault in, with the files that the page's own commands make"""
-        self.secret("shared")
+        self.gw.secret_file("shared", "")
         self.shell(snippets("sh")["keygen"], self.gw.dir)
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
             self.gw.path("ra/edge-ra.key"), "-out", self.gw.path("ra/edge-ra.pem"), "-subj", "/CN=edge-ra", "-days", "2")

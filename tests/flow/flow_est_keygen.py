@@ -160,14 +160,9 @@ class Off(Keygen, FlowTest):
 class Allow(Keygen, FlowTest):
     @classmethod
     def configure(cls, gw):
-        with open(gw.path("shared"), "w", encoding="ascii") as file:
-            file.write(f"{SHARED_ID.hex()}:{SHARED_KEY.hex()}\n")
-        os.chmod(gw.path("shared"), 0o600)
-        gw.secrets.append(SHARED_KEY.hex())
+        gw.secret_file("shared", f"{SHARED_ID.hex()}:{SHARED_KEY.hex()}\n", SHARED_KEY.hex())
         hashed = text("openssl", "passwd", "-6", "-stdin", input=b"correct horse\n").strip()
-        with open(gw.path("users"), "w", encoding="ascii") as file:
-            file.write(f"alice:{hashed}\n")
-        os.chmod(gw.path("users"), 0o600)
+        gw.secret_file("users", f"alice:{hashed}\n")
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 users: users, keygen: allow, keygen_keys: shared,")
 
     def test_plain(self):

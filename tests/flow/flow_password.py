@@ -10,11 +10,7 @@ class Password(FlowTest):
 
     @classmethod
     def configure(cls, gw):
-        path = gw.path("secrets")
-        with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(cls.SECRET + "\n" + cls.OLDER + "\n")
-        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
-        gw.secrets += [cls.SECRET, cls.OLDER]
+        gw.take_fixed(cls.SECRET, cls.OLDER)
 
     def device(self, *words, secret=SECRET, by_password=True, **options):
         flags = ("--key-type", "p256", *(("--by-password",) if by_password else ()))

@@ -149,9 +149,7 @@ class CannotBeLoaded(Alarm):
     @classmethod
     def configure(cls, gw):
         super().configure(gw)
-        with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write("FIXEDSECRET234567890\n")
-        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
+        gw.take_fixed("FIXEDSECRET234567890")
 
     def test_loaded(self):
         """A pair that is written while the settings cannot be loaded: an alarm within minutes, no second certificate, and in

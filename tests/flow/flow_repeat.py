@@ -121,11 +121,7 @@ class FixedChallenge(FlowTest):
 
     @classmethod
     def configure(cls, gw):
-        path = gw.path("secrets")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write(f"{cls.OLD}\n{cls.NEW}\n")
-        gw.secrets += [cls.OLD, cls.NEW]
-        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
+        gw.take_fixed(cls.OLD, cls.NEW)
 
     def test_fixed(self):
         """A fixed challenge enrolls any number of devices, two overlap during a change, and others are refused."""

@@ -253,9 +253,7 @@ class Evidence(ScepTest):
         with open(self.gw.conf, encoding="utf-8") as file:
             good = file.read()
         for content, code in (("", 1), ("\n", 1), (" \n", 1), ("\n\nAFIXEDCHALLENGE22222\n\n", 0)):
-            path = self.gw.path("empty-secrets")
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-                file.write(content)
+            self.gw.secret_file("empty-secrets", content)
             conf = self.gw.path("empty.yaml")
             with open(conf, "w", encoding="utf-8") as file:
                 file.write(good.replace("challenge: {kinds: [one-time], ttl: 1h", "challenge: {kinds: [fixed], fixed_file: "

@@ -222,10 +222,7 @@ class Password(Wire):
 
     @classmethod
     def configure(cls, gw):
-        with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write(cls.SECRET + "\n")
-        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
-        gw.secrets.append(cls.SECRET)
+        gw.take_fixed(cls.SECRET)
 
     def test_3_1(self):
         """3.1 with an ECDSA key the request and the reply are for the challengePassword: PasswordRecipientInfo in both"""

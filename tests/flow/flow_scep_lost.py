@@ -103,10 +103,7 @@ class Later(ScepTest):
     def configure(cls, gw):
         cls.page = DebugPage(os.path.join(gw.top, "page"))
         gw.env = cls.page.env
-        with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write(cls.FIXED + "\n")
-        gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
-        gw.secrets.append(cls.FIXED)
+        gw.take_fixed(cls.FIXED)
 
     def test_replayed_later(self):
         """A month later a PKCSReq with a fixed challenge, and a RenewalReq by a certificate that is still good, bring what they

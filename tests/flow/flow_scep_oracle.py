@@ -59,7 +59,7 @@ class Passwords(Oracle):
 
     @classmethod
     def configure(cls, gw):
-        oracle.take_fixed(gw, cls.SECRET)
+        gw.take_fixed(cls.SECRET)
 
     @classmethod
     def messages(cls):

@@ -37,11 +37,6 @@ def finds(secret, data):
     return any(form in data for form in forms(secret))
 
 
-def write_secret(path, content):
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-        file.write(content)
-
-
 class Secrets(Wire):
     """Devices with every kind of secret, right ones and wrong ones, over both doors."""
 
@@ -50,8 +45,8 @@ class Secrets(Wire):
         cls.ca = GenerousCa(gw)
         hashed = run("openssl", "passwd", "-6", "-stdin", input=PASSWORD.encode()).stdout.decode().strip()
         ha1 = run("openssl", "dgst", "-sha256", "-r", input=f"carol:plant:{DIGEST}".encode()).stdout.decode().split()[0]
-        write_secret(gw.path("users"), f"bob:{hashed}\ncarol:{{digest-sha256}}{ha1}\n")
-        write_secret(gw.path("fixed"), FIXED + "\n")
+        gw.secret_file("users", f"bob:{hashed}\ncarol:{{digest-sha256}}{ha1}\n")
+        gw.secret_file("fixed", FIXED + "\n")
         gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: fixed")
         gw.edit(r"auth: \[certificate, basic\]", "auth: [certificate, basic, digest], users: users, realm: plant")
         gw.secrets += [FIXED, PASSWORD, DIGEST, *WRONG.values()]

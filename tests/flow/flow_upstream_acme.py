@@ -12,7 +12,7 @@ import urllib.request
 import faults
 from faults import FaultProxy, changed
 from gateway import free_ports, run
-from upstream import UpstreamTest
+from upstream import UpstreamTest, use_upstream
 
 KID = "kid-1"
 HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
@@ -79,11 +79,8 @@ class Pebble:
         return json.loads(self.manage(f"/cert-status-by-serial/{serial}"))["Status"]
 
     def configure(self, gw, more=""):
-        with open(gw.path("eab"), "w", encoding="ascii") as file:
-            file.write(HMAC + "\n")
-        os.chmod(gw.path("eab"), 0o600)
-        gw.secrets.append(HMAC)
-        gw.edit(r"^profiles:", f"""  public:
+        gw.secret_file("eab", HMAC + "\n", HMAC)
+        use_upstream(gw, self.root, f"""
     type: acme
     directory: https://127.0.0.1:{self.port}/dir
     trust: [{self.path("tls.pem")}]
@@ -93,10 +90,7 @@ class Pebble:
     eab: {{id: {KID}, key_file: eab}}
     http01: 127.0.0.1:{self.http01}
     chain: [{self.chain}, {self.root}]
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [public]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
+{more}""", name="public")
 
     @property
     def root(self):

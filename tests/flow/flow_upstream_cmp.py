@@ -10,8 +10,8 @@ import unittest
 
 import faults
 from faults import FaultProxy, answers, changed
-from gateway import free_ports, run
-from upstream import UpstreamTest
+from gateway import free_ports, run, secret_file
+from upstream import UpstreamTest, use_upstream
 
 SECRET = "between-the-ra-and-its-ca"
 CMP_CA = os.environ.get("CMP_CA", os.path.join(os.path.dirname(os.environ["SCEP_CLIENT"]), "cmp_ca"))
@@ -55,9 +55,7 @@ class CmpCa:
         return os.path.join(self.dir, name)
 
     def write(self, name, content):
-        with open(self.path(name), "w", encoding="ascii") as file:
-            file.write(content + "\n")
-        os.chmod(self.path(name), 0o600)
+        secret_file(self.path(name), content + "\n")
 
     def mode(self, text=""):
         self.write("mode", text)
@@ -66,16 +64,13 @@ class CmpCa:
         gw.secrets.append(SECRET)
         auth = f"secret: {{reference: ra, file: {self.path('secret')}}}" if self.mac else \
             f"client: {{certificate: {self.path('ra.pem')}, key: {self.path('ra.key')}}}\n    signer: {self.path('ca.pem')}"
-        gw.edit(r"^profiles:", f"""  plant:
+        use_upstream(gw, self.root, f"""
     type: cmp
     url: http://127.0.0.1:{self.port}/pkix
     {auth}
     chain: [{self.path('ca.pem')}, {self.path('root.pem')}]
 {self.more}
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
+{more}""")
 
     @property
     def root(self):
@@ -294,21 +289,8 @@ class UpstreamCmp(CmpTest):
 
     def test_kill_while_asking(self):
         """kill -9 while the CA is asked: after the restart the certificate is found by a poll."""
-        self.ca.proxy.reset(faults.HANG_AFTER)
-        device = self.start_device("killed")
-        end = time.monotonic() + 20
-        while not self.ca.proxy.asked:
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.02)
-        self.gw.stop(9)
-        device.wait(30)
-        self.gw.start()
+        self.kill_while_asking("killed")
         self.finish("killed")
-
-    def start_device(self, name):
-        return subprocess.Popen([os.environ["SCEP_CLIENT"], "--url", self.gw.scep_url, "--challenge-env", "C", "--subject",
-                                 f"/CN={name}", "--key-out", os.path.join(self.work, f"{name}.key")],
-                                env={**os.environ, "C": self.gw.challenge()}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def wait_bodies(self, count):
         end = time.monotonic() + 20

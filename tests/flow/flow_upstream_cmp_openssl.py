@@ -5,9 +5,9 @@ import unittest
 
 from faults import FaultProxy, UnixConnection
 from flow_upstream_cmp import SECRET, make_cert
-from gateway import free_ports, run
+from gateway import free_ports, run, secret_file
 from hidden import Hidden
-from upstream import UpstreamTest
+from upstream import UpstreamTest, use_upstream
 
 PORT = 8080
 
@@ -46,21 +46,16 @@ class Mock:
         make_cert(self.dir, "root", "/CN=CMP root")
         make_cert(self.dir, "ca", "/CN=CMP issuing", "root")
         make_cert(self.dir, "ra", "/CN=our RA", "ca", "keyUsage=critical,digitalSignature\nextendedKeyUsage=1.3.6.1.5.5.7.3.28")
-        with open(self.path("secret"), "w", encoding="ascii") as file:
-            file.write(SECRET + "\n")
-        os.chmod(self.path("secret"), 0o600)
+        secret_file(self.path("secret"), SECRET + "\n")
         self.root, self.chain = self.path("root.pem"), self.path("ca.pem")
         auth = f"secret: {{reference: ra, file: {self.path('secret')}}}" if self.mac else \
             f"client: {{certificate: {self.path('ra.pem')}, key: {self.path('ra.key')}}}\n    signer: {self.path('ca.pem')}"
-        gw.edit(r"^profiles:", f"""  plant:
+        use_upstream(gw, self.root, f"""
     type: cmp
     url: http://127.0.0.1:{self.port}/
     {auth}
     chain: [{self.chain}, {self.root}]
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
+{more}""")
 
     def path(self, name):
         return os.path.join(self.dir, name)

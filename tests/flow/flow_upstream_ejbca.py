@@ -1,32 +1,26 @@
 """EJBCA's REST interface as the upstream: a double of it, with a proxy between the two that has bad days."""
-import ssl
 import time
 import unittest
 
 import faults
 from double_ejbca import Ejbca
-from doubles import DoubleTest, IssuingCa
-from faults import FaultProxy, answers
-from gateway import free_ports
+from doubles import DoubleCa, DoubleTest
+from faults import answers
+from upstream import use_upstream
 
 
-class EjbcaCa:
+class EjbcaCa(DoubleCa):
     """The double, and in front of it the proxy, which asks for our certificate."""
 
     def __init__(self):
-        self.ca = IssuingCa()
-        self.port, port = free_ports(2)
-        self.double = Ejbca(port, self.ca)
-        self.proxy = FaultProxy(self.port, port, self.ca.path("server.pem"), self.ca.path("server.key"), only="pkcs10enroll")
-        self.proxy.server_context.load_verify_locations(self.ca.path("root.pem"))
-        self.proxy.server_context.verify_mode = ssl.CERT_REQUIRED
-        self.root, self.chain = self.ca.root, self.ca.chain
+        super().__init__("pkcs10enroll")
+        self.know_clients()
 
-    def issued(self, name):
-        return self.ca.issued(name)
+    def make_double(self, port):
+        return Ejbca(port, self.ca)
 
     def configure(self, gw, more=""):
-        gw.edit(r"^profiles:", f"""  plant:
+        use_upstream(gw, self.root, f"""
     type: ejbca
     url: https://127.0.0.1:{self.port}
     trust: [{self.root}]
@@ -35,16 +29,7 @@ class EjbcaCa:
     end_entity_profile: Devices
     client: {{certificate: {self.ca.path('client.pem')}, key: {self.ca.path('client.key')}}}
     chain: [{self.chain}, {self.root}]
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
-
-    def close(self):
-        self.proxy.close()
-        self.double.close()
-        self.ca.close()
-        assert not self.double.errors, self.double.errors
+{more}""")
 
 
 class UpstreamEjbca(DoubleTest):

@@ -4,14 +4,13 @@ import crypt
 import json
 import os
 import ssl
-import subprocess
 import time
 import unittest
 
 import faults
 from faults import FaultProxy, answers, changed
 from gateway import Gateway, free_ports, run
-from upstream import UpstreamTest
+from upstream import UpstreamTest, use_upstream
 
 PASSWORD = "of-the-registration-authority"
 
@@ -21,10 +20,7 @@ class EstCa:
 
     def __init__(self, client=False):
         self.gw = Gateway()
-        users = self.gw.path("users")
-        with open(users, "w", encoding="ascii") as file:
-            file.write(f"ra:{crypt.crypt(PASSWORD, crypt.METHOD_SHA256)}\n")
-        os.chmod(users, 0o600)
+        self.gw.secret_file("users", f"ra:{crypt.crypt(PASSWORD, crypt.METHOD_SHA256)}\n")
         self.gw.edit(r"auth: \[certificate, basic\]", "auth: [certificate, basic], users: users")
         self.gw.start()
         self.port = free_ports(1)[0]
@@ -47,22 +43,15 @@ class EstCa:
 
     def configure(self, gw, more=""):
         """Makes it the upstream of another gateway."""
-        password = gw.path("plant.password")
-        with open(password, "w", encoding="ascii") as file:
-            file.write(PASSWORD + "\n")
-        os.chmod(password, 0o600)
-        gw.secrets.append(PASSWORD)
+        gw.secret_file("plant.password", PASSWORD + "\n", PASSWORD)
         if self.client:
             more += f"\n    client: {{certificate: {self.client}/client.pem, key: {self.client}/client.key}}"
-        gw.edit(r"^profiles:", f"""  plant:
+        use_upstream(gw, self.gw.root, f"""
     type: est
     url: https://127.0.0.1:{self.port}/.well-known/est
     trust: [{self.gw.root}]
     basic: {{user: ra, password_file: plant.password}}
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.gw.root}]")
+{more}""")
 
     @property
     def root(self):
@@ -193,18 +182,7 @@ class UpstreamEst(UpstreamTest):
 
     def test_kill_while_asking(self):
         """kill -9 while the CA is asked: after the restart the request is suspect, and the CA was asked once."""
-        self.ca.proxy.reset(faults.HANG_AFTER)
-        secret = self.gw.challenge()
-        device = subprocess.Popen([os.environ["SCEP_CLIENT"], "--url", self.gw.scep_url, "--challenge-env", "C", "--subject",
-                                   "/CN=killed", "--key-out", os.path.join(self.work, "killed.key")],
-                                  env={**os.environ, "C": secret}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while not self.ca.proxy.asked:
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.02)
-        self.gw.stop(9)
-        device.wait(30)
-        self.gw.start()
+        self.kill_while_asking("killed")
         self.wait_state("killed", "suspect")
         time.sleep(2)
         self.assertEqual(self.ca.proxy.asked, 1)

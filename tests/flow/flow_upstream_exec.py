@@ -4,7 +4,7 @@ import time
 import unittest
 
 from gateway import run
-from upstream import UpstreamTest
+from upstream import UpstreamTest, use_upstream
 
 HELPER = """#!/bin/sh
 # A helper in front of certmonger's own: what it does the first time is in a file named after the subject.
@@ -37,15 +37,12 @@ class LocalSubmit:
         text = roots.stdout.decode()
         with open(self.root, "w", encoding="ascii") as file:
             file.write(text[text.index("-----BEGIN"):])
-        gw.edit(r"^profiles:", f"""  plant:
+        use_upstream(gw, self.root, f"""
     type: exec
     command: [{helper}]
     environment: [STATE={self.state}]
     profile: of-routers
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
+{more}""")
 
     def plan(self, name, *lines):
         with open(os.path.join(self.state, f"plan.{name}"), "w", encoding="ascii") as file:

@@ -6,9 +6,9 @@ import unittest
 
 from double_ndes import PASSWORD, USER, Page
 from doubles import IssuingCa
-from flow_upstream_scep import use_upstream
+from flow_upstream_scep import use_scep
 from faults import FaultProxy
-from gateway import free_ports, run
+from gateway import free_ports, run, secret_file
 from hidden import Hidden
 from upstream import UpstreamTest
 
@@ -34,15 +34,14 @@ class Ndes:
                              *self.judge(folder))
         self.proxy = FaultProxy(self.port, self.server.path, only="PKIOperation")
         gw.edit(r"^    est: \{", "    est: {challenge_password: secret, ")
-        use_upstream(gw, self.port, "/scep", self.root, f"    legacy: true\n{self.option(gw)}\n{more}")
+        use_scep(gw, self.port, "/scep", self.root, f"    legacy: true\n{self.option(gw)}\n{more}")
 
     def judge(self, folder):
         return ["-csrverifierexec", self.page.verifier(os.path.join(folder, "verifier"))]
 
     def password_file(self, gw, text=PASSWORD):
         path = os.path.join(gw.work("ra"), "ndes.password")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+        secret_file(path, text + "\n")
         return path
 
     def option(self, gw):
@@ -271,8 +270,7 @@ class Broker(NdesTest):
         self.check("has two URLs", (r"^      user: ", "      insecure_url: http://127.0.0.1/\n      user: "))
         self.check("insecure_url: is https", (r"^      url: https", "      insecure_url: https"))
         secrets = os.path.join(self.gw.work("ra"), "fixed")
-        with open(os.open(secrets, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write("a-fixed-challenge\n")
+        secret_file(secrets, "a-fixed-challenge\n")
         fixed = f"{{fixed_file: {secrets}, "
         self.check("which knows no others", (r"challenge: \{kinds: \[one-time\]", f"challenge: {fixed}kinds: [fixed]"))
         self.check("which knows no others", (r"challenge: \{kinds: \[one-time\]", f"challenge: {fixed}kinds: [fixed, one-time]"))
@@ -302,8 +300,7 @@ class OneSecret(Ndes):
 
     def option(self, gw):
         path = os.path.join(gw.work("ra"), "fixed")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-            file.write(f"{self.secret}\na-secret-of-ours-alone\n")
+        secret_file(path, f"{self.secret}\na-secret-of-ours-alone\n")
         gw.edit(r"challenge: \{kinds: \[one-time\]", f"challenge: {{fixed_file: {path}, kinds: [fixed]")
         return "    challenge: passthrough"
 

@@ -1,10 +1,9 @@
 """SCEP CAs as NDES and old servers are: what they answer is understood where that is safe, and refused where it is not."""
 import os
-import time
 import unittest
 
 from double_scep import CAPS, OddCa
-from flow_upstream_scep import use_upstream
+from flow_upstream_scep import use_scep
 from gateway import free_ports
 from upstream import UpstreamTest
 
@@ -21,7 +20,7 @@ class Quirks:
         self.root, self.chain = self.odd.root, self.odd.chain
 
     def configure(self, gw, more=""):
-        use_upstream(gw, self.port, "/scep", self.root, f"    legacy: {str(self.legacy).lower()}\n{more}")
+        use_scep(gw, self.port, "/scep", self.root, f"    legacy: {str(self.legacy).lower()}\n{more}")
 
     def issued(self, name):
         return self.odd.issued(name)

@@ -1,14 +1,13 @@
 """SCEP CAs as the upstream: Debian's scepserver and a second gateway, with a proxy in between that has bad days."""
 import os
-import subprocess
 import time
 import unittest
 
 import faults
 from faults import FaultProxy, changed
-from gateway import Gateway, free_ports, run
+from gateway import Gateway, free_ports, run, secret_file
 from hidden import Hidden
-from upstream import UpstreamTest
+from upstream import UpstreamTest, use_upstream
 
 
 def make_ra(folder, name="/CN=ra of the gateway"):
@@ -18,21 +17,18 @@ def make_ra(folder, name="/CN=ra of the gateway"):
     return os.path.join(folder, "ra.pem"), os.path.join(folder, "ra.key")
 
 
-def use_upstream(gw, port, path, root, more):
+def use_scep(gw, port, path, root, more):
     """Routes the profile to a SCEP CA behind a proxy."""
     cert, key = os.path.join(gw.work("ra"), "ra.pem"), os.path.join(gw.work("ra"), "ra.key")
     if not os.path.exists(cert):
         make_ra(gw.work("ra"))
-    gw.edit(r"^profiles:", f"""  plant:
+    use_upstream(gw, root, f"""
     type: scep
     url: http://127.0.0.1:{port}{path}
     trust: [{root}]
     client: {{certificate: {cert}, key: {key}}}
     poll: 1s
-{more}
-profiles:""")
-    gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-    gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{root}]")
+{more}""")
 
 
 class ScepServer:
@@ -49,7 +45,7 @@ class ScepServer:
         self.root = self.chain = os.path.join(self.depot, "ca.pem")
         self.server = Hidden(folder, 8080, "scepserver", "-depot", "depot", "-port", "8080", "-allowrenew", "0")
         self.proxy = FaultProxy(self.port, self.server.path, only="PKIOperation")
-        use_upstream(gw, self.port, "/scep", self.root, f"    legacy: true\n{more}")  # it signs with SHA-1
+        use_scep(gw, self.port, "/scep", self.root, f"    legacy: true\n{more}")  # it signs with SHA-1
 
     def issued(self, name):
         with open(os.path.join(self.depot, "index.txt"), encoding="utf-8") as file:
@@ -76,7 +72,7 @@ class SecondGateway:
         ra, _ = make_ra(gw.work("ra"))
         self.gw.edit(r"^    keys: ", f"    registrars: [{ra}]\n    keys: ")
         self.gw.start()
-        use_upstream(gw, self.port, "/scep/default", self.root, f"    repeats: {self.repeats}\n{more}")
+        use_scep(gw, self.port, "/scep/default", self.root, f"    repeats: {self.repeats}\n{more}")
 
     def issued(self, name):
         return sum(c["subject"] == f"CN={name}" for c in self.gw.certs())
@@ -143,8 +139,7 @@ class ToSecondGateway(UpstreamTest):
             old = file.read()
         try:
             secrets = os.path.join(self.work, "fixed")
-            with open(os.open(secrets, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-                file.write("one-for-all-of-us\n")
+            secret_file(secrets, "one-for-all-of-us\n")
             self.gw.edit(r"repeats: never", "repeats: never\n    challenge: passthrough")
             self.gw.edit(r"kinds: \[one-time\]", f"fixed_file: {secrets}, kinds: [fixed]")
             self.gw.edit(r"auth: \[certificate, basic\]", "challenge_password: secret, binding: required, auth: [certificate, basic]")
@@ -212,17 +207,7 @@ class ToSecondGateway(UpstreamTest):
 
     def test_kill_while_asking(self):
         """kill -9 while the CA is asked: after the restart its answer is fetched, and it issued once."""
-        self.ca.proxy.reset(faults.HANG_AFTER)
-        device = subprocess.Popen([os.environ["SCEP_CLIENT"], "--url", self.gw.scep_url, "--challenge-env", "C", "--subject",
-                                   "/CN=killed"],
-                                  env={**os.environ, "C": self.gw.challenge()}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while not self.ca.proxy.asked:
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.02)
-        self.gw.stop(9)
-        device.wait(30)
-        self.gw.start()
+        self.kill_while_asking("killed")
         self.wait_state("killed", "issued")
         self.assertEqual(self.ca.issued("killed"), 1)
 

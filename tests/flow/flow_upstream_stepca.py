@@ -12,9 +12,10 @@ import unittest
 
 import faults
 from double_stepca import StepCaDouble, jwk_of, thumbprint
-from doubles import DoubleTest, IssuingCa
-from faults import FaultProxy, answers, changed
-from gateway import SCEPTER, free_ports, run
+from doubles import DoubleCa, DoubleTest
+from faults import answers, changed
+from gateway import SCEPTER, run
+from upstream import use_upstream
 
 REAL = os.environ.get("STEP_CA")
 # What the request says goes into the certificate; step-ca's own template takes the common name only. docs/upstreams/stepca.md
@@ -94,18 +95,17 @@ class RealStepCa:
         self.process.wait(30)
 
 
-class StepCa:
+class StepCa(DoubleCa):
     """The double, or the real one, and the proxy in front of it."""
 
     def __init__(self, key="p256", how="jwk"):
-        self.ca = IssuingCa()
-        self.port, port = free_ports(2)
-        run("openssl", "genpkey", "-algorithm", *KEYS[key], "-out", "jwk.key", cwd=self.ca.dir)
+        self.key, self.how = key, how
+        super().__init__("/1.0/sign")
+
+    def make_double(self, port):
+        run("openssl", "genpkey", "-algorithm", *KEYS[self.key], "-out", "jwk.key", cwd=self.ca.dir)
         self.ca.make("x5c", "root", "extendedKeyUsage=clientAuth\nkeyUsage=critical,digitalSignature")
-        self.double = (RealStepCa if REAL else StepCaDouble)(port, self.ca, self.ca.text("jwk.key"))
-        self.proxy = FaultProxy(self.port, port, self.ca.path("server.pem"), self.ca.path("server.key"), only="/1.0/sign")
-        self.how = how
-        self.root, self.chain = self.ca.root, self.ca.chain
+        return (RealStepCa if REAL else StepCaDouble)(port, self.ca, self.ca.text("jwk.key"))
 
     def issued(self, name):
         return (self.double if REAL else self.ca).issued(name)
@@ -115,21 +115,12 @@ class StepCa:
         os.chmod(self.ca.path("x5c.key"), 0o600)
         auth = {"jwk": f"provisioner: scepter\n    jwk: {{key: {self.ca.path('jwk.key')}}}",
                 "x5c": f"provisioner: by-x5c\n    x5c: {{certificate: {self.ca.path('x5c.pem')}, key: {self.ca.path('x5c.key')}}}"}
-        gw.edit(r"^profiles:", f"""  plant:
+        use_upstream(gw, self.root, f"""
     type: stepca
     url: https://127.0.0.1:{self.port}
     trust: [{self.root}]
     {auth[self.how]}
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
-
-    def close(self):
-        self.proxy.close()
-        self.double.close()
-        self.ca.close()
-        assert not self.double.errors, self.double.errors
+{more}""")
 
 
 class UpstreamStepCaBase(DoubleTest):

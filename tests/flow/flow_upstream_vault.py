@@ -1,62 +1,41 @@
 """Vault's PKI engine as the upstream: a double of its API, with a proxy between the two that has bad days."""
 import os
-import ssl
 import time
 import unittest
 
 import faults
 from double_vault import ROLE_ID, SECRET_ID, Vault
-from doubles import DoubleTest, IssuingCa
-from faults import FaultProxy, answers, changed
-from gateway import free_ports
+from doubles import DoubleCa, DoubleTest
+from faults import answers, changed
+from upstream import use_upstream
 
 
-class VaultCa:
+class VaultCa(DoubleCa):
     """The double, and the proxy in front of it."""
 
     def __init__(self, auth="approle", how="role: device"):
-        self.ca = IssuingCa()
-        self.port, port = free_ports(2)
-        self.double = Vault(port, self.ca)
-        self.proxy = FaultProxy(self.port, port, self.ca.path("server.pem"), self.ca.path("server.key"), only="/sign")
+        super().__init__("/sign")
         if auth == "tls":
-            self.proxy.server_context.load_verify_locations(self.ca.path("root.pem"))
-            self.proxy.server_context.verify_mode = ssl.CERT_REQUIRED
+            self.know_clients()
         self.auth, self.how = auth, how
-        self.root, self.chain = self.ca.root, self.ca.chain
 
-    def issued(self, name):
-        return self.ca.issued(name)
-
-    def secret(self, gw, name, text):
-        with open(gw.path(name), "w", encoding="ascii") as file:
-            file.write(text + "\n")
-        os.chmod(gw.path(name), 0o600)
-        gw.secrets.append(text)
+    def make_double(self, port):
+        return Vault(port, self.ca)
 
     def configure(self, gw, more=""):
-        self.secret(gw, "secret-id", SECRET_ID)
-        self.secret(gw, "token", self.double.file_token)
+        for name, text in {"secret-id": SECRET_ID, "token": self.double.file_token}.items():
+            gw.secret_file(name, text + "\n", text)
         auth = {"approle": f"approle: {{role_id: {ROLE_ID}, secret_id_file: secret-id}}",
                 "token": "token_file: token",
                 "tls": f"client: {{certificate: {self.ca.path('client.pem')}, key: {self.ca.path('client.key')}}}\n"
                        "    tls: {name: ra}"}[self.auth]
-        gw.edit(r"^profiles:", f"""  plant:
+        use_upstream(gw, self.root, f"""
     type: vault
     url: https://127.0.0.1:{self.port}
     trust: [{self.root}]
     {self.how}
     {auth}
-{more}
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [plant]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.root}]")
-
-    def close(self):
-        self.proxy.close()
-        self.double.close()
-        self.ca.close()
-        assert not self.double.errors, self.double.errors
+{more}""")
 
 
 class UpstreamVault(DoubleTest):

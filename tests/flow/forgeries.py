@@ -3,6 +3,7 @@ import os
 
 import der
 from gateway import run, text
+from upstream import use_upstream
 
 BMP_STRING = 30
 
@@ -33,15 +34,11 @@ class GenerousCa:
         with open(program, "w", encoding="ascii") as file:
             file.write(GENEROUS_CA)
         os.chmod(program, 0o755)
-        gw.edit(r"^profiles:", f"""  generous:
+        use_upstream(gw, self.path("ca.pem"), f"""
     type: exec
     command: [{program}]
     environment: [STATE={self.state}, "PATH=/usr/bin:/bin"]
-    limits: {{wait: 30s, deadline: 30s}}
-
-profiles:""")
-        gw.edit(r"upstream: \[local\]", "upstream: [generous]")
-        gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{self.path('ca.pem')}]")
+    limits: {{wait: 30s, deadline: 30s}}""", name="generous")
 
     def path(self, name):
         return os.path.join(self.state, name)

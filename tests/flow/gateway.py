@@ -51,6 +51,12 @@ def run(*command, check=True, **options):
     return result
 
 
+def secret_file(path, content):
+    """Writes it for its owner alone."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(content)
+
+
 def text(*command, **options):
     return run(*command, **options).stdout.decode()
 
@@ -86,6 +92,11 @@ class Gateway:
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
+
+    def secret_file(self, name, content, *secrets):
+        """A file beside the configuration; none of the secrets may be logged."""
+        secret_file(self.path(name), content)
+        self.secrets += secrets
 
     def work(self, name):
         """A folder for a test's own files, beside the working tree."""
@@ -170,6 +181,11 @@ class Gateway:
         secret = self.cli("challenge", "create", "--profile", "default", *flags).stdout.decode().strip()
         self.secrets.append(secret)
         return secret
+
+    def take_fixed(self, *secrets):
+        """Before the start: fixed challenges of the profile."""
+        self.secret_file("secrets", "".join(f"{secret}\n" for secret in secrets), *secrets)
+        self.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
 
     def challenges_file(self, count, name="challenges"):
         """Mints one-time challenges and writes them a line each."""

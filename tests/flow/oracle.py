@@ -62,14 +62,6 @@ def flipped(data, part, at, mask=1):
     return data.replace(part, bytes(octets))
 
 
-def take_fixed(gw, secret):
-    """Before the start: a fixed challenge of the profile."""
-    with open(os.open(gw.path("secrets"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
-        file.write(secret + "\n")
-    gw.edit(r"challenge: \{kinds: \[one-time\]", "challenge: {kinds: [fixed, one-time], fixed_file: secrets")
-    gw.secrets.append(secret)
-
-
 def broken_passwords(gw, copies, secret):
     """A captured envelope that is closed with a password, broken, and signed by somebody else."""
     party = Party(gw, "captor")

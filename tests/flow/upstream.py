@@ -1,8 +1,17 @@
 """What the tests of upstream CAs share: gateways that relay to a CA behind a proxy that has bad days."""
 import os
+import subprocess
 import time
 
+import faults
 from gateway import FlowTest, run
+
+
+def use_upstream(gw, root, options, name="plant"):
+    """Before the start: routes the profile, which trusts root, to a CA with these options, lines that each follow a newline."""
+    gw.edit(r"^profiles:", f"  {name}:{options}\n\nprofiles:")
+    gw.edit(r"upstream: \[local\]", f"upstream: [{name}]")
+    gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{root}]")
 
 
 class UpstreamTest(FlowTest):
@@ -62,6 +71,22 @@ class UpstreamTest(FlowTest):
     def verify(self, name):
         pem = os.path.join(self.work, f"{name}.pem")
         run("openssl", "verify", *self.strict, "-CAfile", self.ca.root, "-untrusted", self.ca.chain, pem)
+
+    def start_device(self, name):
+        """It asks by SCEP, and is not waited for."""
+        return subprocess.Popen([os.environ["SCEP_CLIENT"], "--url", self.gw.scep_url, "--challenge-env", "C", "--subject",
+                                 f"/CN={name}", "--key-out", os.path.join(self.work, f"{name}.key")],
+                                env={**os.environ, "C": self.gw.challenge()}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill_while_asking(self, name, there=None):
+        """kill -9 of the gateway when the CA was asked, or has come to `there`, and its answer is on its way; then it starts
+        again."""
+        self.ca.proxy.reset(faults.HANG_AFTER)
+        device = self.start_device(name)
+        self.wait_for(there or (lambda: self.ca.proxy.asked), 20)
+        self.gw.stop(9)
+        device.wait(30)
+        self.gw.start()
 
     def check_once(self, name):
         """The CA was asked once, and issued once."""

@@ -275,6 +275,14 @@ struct ra_request world_enroll(const struct world *w, const struct csr *csr)
     return request;
 }
 
+struct ra_request world_renew(const struct world *w, struct cert *held, const struct csr *csr)
+{
+    struct ra_request request = world_request(w, csr);
+    request.op = RA_RENEW;
+    request.evidence.holder = held;
+    return request;
+}
+
 struct csr *world_csr(const char *subject, const char *sans, EVP_PKEY *key)
 {
     return make_csr(&(struct make_spec){.subject = subject, .sans = sans}, key);
@@ -305,6 +313,12 @@ struct cert *world_issue(const struct world *w, const struct ra_request *request
     struct cert *cert = cert_ref(outcome.cert);
     ra_outcome_clear(&outcome);
     return cert;
+}
+
+struct cert *world_enrolled(const struct world *w, const struct csr *csr)
+{
+    struct ra_request request = world_enroll(w, csr);
+    return world_issue(w, &request);
 }
 
 void world_refused(const struct world *w, const struct ra_request *request, enum ra_reason reason)

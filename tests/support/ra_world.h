@@ -79,6 +79,8 @@ void world_restart(struct world *w);
 struct ra_request world_request(const struct world *w, const struct csr *csr);
 /* The same with the fixed challenge. */
 struct ra_request world_enroll(const struct world *w, const struct csr *csr);
+/* One to renew this certificate. */
+struct ra_request world_renew(const struct world *w, struct cert *held, const struct csr *csr);
 struct csr *world_csr(const char *subject, const char *sans, EVP_PKEY *key);
 /* The certificate that a SCEP client signs its first request with. */
 struct cert *world_signer(const char *subject, EVP_PKEY *key);
@@ -87,6 +89,7 @@ struct cert *world_signer(const char *subject, EVP_PKEY *key);
 struct ra_outcome world_submit(const struct world *w, const struct ra_request *request);
 /* Must be issued; the caller owns the certificate. */
 struct cert *world_issue(const struct world *w, const struct ra_request *request);
+struct cert *world_enrolled(const struct world *w, const struct csr *csr); /* by world_enroll */
 void world_refused(const struct world *w, const struct ra_request *request, enum ra_reason reason);
 /* The id of the request, which must be pending. */
 void world_pending(const struct world *w, const struct ra_request *request, char id[RA_ID_LEN + 1]);

@@ -392,8 +392,7 @@ static void test_registrar(void **state)
     w->profiles[0].registrars = (struct cfg_certs){&ra, 1};
     expect(m, ra, "CN=somebody", NULL, RA_OK);
     struct csr *csr = world_csr("CN=our ra", NULL, w->key);
-    struct ra_request enroll = world_enroll(w, csr);
-    struct cert *ours = world_issue(w, &enroll);
+    struct cert *ours = world_enrolled(w, csr);
     w->profiles[0].registrars = (struct cfg_certs){&ours, 1};
     expect(m, ours, "CN=anybody", NULL, RA_OK);
     world_revoke(w, ours, 1);
@@ -447,9 +446,7 @@ static void test_heir_revoked(void **state)
     struct cert *second = world_issue(w, &a.request);
     assert_false(world_same_cert(first, second));
     struct csr *next = world_csr("CN=d1", NULL, w->key);
-    struct ra_request renewal = world_request(w, next);
-    renewal.op = RA_RENEW;
-    renewal.evidence.holder = second;
+    struct ra_request renewal = world_renew(w, second, next);
     struct cert *third = world_issue(w, &renewal);
     world_revoke(w, third, 1);
     world_refused(w, &a.request, RA_BAD_RENEWAL);
@@ -513,8 +510,7 @@ static void test_unchecked_known(void **state)
     struct maker *m = maker_open(w, CFG_ANCHOR_EXPLICIT);
     struct cert *ra = made(m, &(struct make_spec){.subject = "CN=ra", .eku = "serverAuth"});
     struct csr *csr = world_csr("CN=d1", NULL, w->key);
-    struct ra_request enroll = world_enroll(w, csr);
-    struct cert *held = world_issue(w, &enroll);
+    struct cert *held = world_enrolled(w, csr);
     struct asked a = ask(m, ra, "CN=other", NULL), b = ask(m, held, "CN=d1", NULL);
     struct trust *trust = trust_new(&w->root_cert, 1);
     struct ra_outcome outcome;

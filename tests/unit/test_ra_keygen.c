@@ -298,8 +298,7 @@ static void test_renewal(void **state)
 {
     struct world *w = *state;
     struct csr *csr = world_csr("CN=r1", NULL, w->key), *other = world_csr("CN=r2", NULL, w->key);
-    struct ra_request first = world_enroll(w, csr);
-    struct cert *held = world_issue(w, &first);
+    struct cert *held = world_enrolled(w, csr);
     w->profiles[0].renewal.same_key = CFG_SAME_KEY_REFUSE;
     struct ra_request request = world_request(w, csr);
     request.op = RA_KEYGEN;

@@ -31,24 +31,15 @@ static struct csr *change_csr(const char *subject, const char *wanted, EVP_PKEY 
     return csr;
 }
 
-static struct ra_request renewal_of(struct world *w, struct cert *held, const struct csr *csr)
-{
-    struct ra_request request = world_request(w, csr);
-    request.op = RA_RENEW;
-    request.evidence.holder = held;
-    return request;
-}
-
 /* A renewal gets the names that it asks for where the profile allows it and the CA can; the
  * certificate is checked against these, and the old one is replaced. */
 static void test_renamed(void **state)
 {
     struct world *w = *state;
     struct csr *first = world_csr("CN=r1", NULL, w->key);
-    struct ra_request enroll = world_enroll(w, first);
-    struct cert *held = world_issue(w, &enroll);
+    struct cert *held = world_enrolled(w, first);
     struct csr *csr = change_csr("CN=r1", "CN=r2", w->other_key);
-    struct ra_request request = renewal_of(w, held, csr);
+    struct ra_request request = world_renew(w, held, csr);
     w->profiles[0].renewal.change_names = CFG_CHANGE_ALLOW;
     w->ca[0].vt.caps |= UP_NAMES;
     w->ca[0].subject = "CN=r2";
@@ -66,11 +57,10 @@ static void test_refused(void **state)
 {
     struct world *w = *state;
     struct csr *first = world_csr("CN=r1", NULL, w->key);
-    struct ra_request enroll = world_enroll(w, first);
-    struct cert *held = world_issue(w, &enroll);
+    struct cert *held = world_enrolled(w, first);
     struct csr *csr = change_csr("CN=r1", "CN=r2", w->other_key);
     struct csr *other = change_csr("CN=r2", "CN=r2", w->other_key);
-    struct ra_request request = renewal_of(w, held, csr), unlike = renewal_of(w, held, other);
+    struct ra_request request = world_renew(w, held, csr), unlike = world_renew(w, held, other);
     struct ra_request fresh = world_enroll(w, csr);
     w->ca[0].vt.caps |= UP_NAMES;
     world_refused(w, &request, RA_NAMES_CHANGED);
@@ -92,10 +82,9 @@ static void test_not_renamed(void **state)
 {
     struct world *w = *state;
     struct csr *first = world_csr("CN=r1", NULL, w->key);
-    struct ra_request enroll = world_enroll(w, first);
-    struct cert *held = world_issue(w, &enroll);
+    struct cert *held = world_enrolled(w, first);
     struct csr *csr = change_csr("CN=r1", "CN=r2", w->other_key);
-    struct ra_request request = renewal_of(w, held, csr);
+    struct ra_request request = world_renew(w, held, csr);
     w->profiles[0].renewal.change_names = CFG_CHANGE_ALLOW;
     w->ca[0].vt.caps |= UP_NAMES;
     struct ra_outcome outcome = world_submit(w, &request);

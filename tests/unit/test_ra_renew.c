@@ -17,9 +17,7 @@ static struct device device_open(struct world *w)
     struct device d = {.w = w, .held = world_issue(w, &enroll)};
     csr_free(first);
     d.csr = world_csr("CN=r1,O=x", "DNS:b,DNS:a", w->other_key);
-    d.request = world_request(w, d.csr);
-    d.request.op = RA_RENEW;
-    d.request.evidence.holder = d.held;
+    d.request = world_renew(w, d.held, d.csr);
     return d;
 }
 
@@ -235,12 +233,9 @@ static void test_revoked_since(void **state)
     struct world *w = *state;
     struct csr *csr = world_csr("CN=d1", NULL, w->key),
                *next = world_csr("CN=d1", NULL, w->other_key);
-    struct ra_request enroll = world_enroll(w, csr);
-    struct cert *held = world_issue(w, &enroll);
-    struct ra_request renewal = world_request(w, next);
+    struct cert *held = world_enrolled(w, csr);
+    struct ra_request renewal = world_renew(w, held, next);
     char id[RA_ID_LEN + 1];
-    renewal.op = RA_RENEW;
-    renewal.evidence.holder = held;
     renewal.evidence.over_cms = true;
     renewal.txn = bytes_str("txn");
     w->ca[0].submit = UP_PENDING;

@@ -77,9 +77,7 @@ static void test_renewed(void **state)
     w->profiles[0].keys.reuse = CFG_REUSE_REFUSE;
     struct ra_outcome first = enroll(w, "CN=first", w->key);
     struct csr *csr = world_csr("CN=first", NULL, w->key);
-    struct ra_request request = world_request(w, csr);
-    request.op = RA_RENEW;
-    request.evidence.holder = first.cert;
+    struct ra_request request = world_renew(w, first.cert, csr);
     struct ra_outcome outcome = world_submit(w, &request);
     assert_int_equal(outcome.status, RA_ISSUED);
     assert_string_equal(outcome.detail, "");
