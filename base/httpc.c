@@ -21,7 +21,7 @@ struct handle {
     struct link link;
     struct httpc *httpc;
     CURL *curl;
-    bool unwanted; /* the server has said in TLS that it does not take our certificate */
+    const char *unwanted; /* the server's TLS alert that it does not take our certificate; or NULL */
     bool more;     /* TLS has read more than the last reply */
 };
 
@@ -140,7 +140,7 @@ static void on_alert(const SSL *ssl, int where, int alert)
         return;
     for (size_t i = 0; i < sizeof unwanted / sizeof unwanted[0]; i++)
         if ((alert & 0xff) == unwanted[i])
-            handle->unwanted = true;
+            handle->unwanted = SSL_alert_desc_string_long(alert);
 }
 
 /* Keys and anchors from memory: no file of the configuration is read again. */
@@ -311,6 +311,24 @@ static bool has_left(CURL *curl)
     return curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &before) != CURLE_OK || before > 0;
 }
 
+/* What libcurl keeps is the first thing that went wrong: of a peer that was gone before it was asked
+ * for its address, after an alert that nobody has read, that it has no address. */
+static void say_error(const struct exchange *exchange, CURLcode code, const char *url,
+                      struct err *err)
+{
+    const char *text = *exchange->error ? exchange->error : curl_easy_strerror(code);
+    if (exchange->handle->unwanted)
+        err_set(err, ERR_UPSTREAM, "%s: refused in TLS by the alert %s", url,
+                exchange->handle->unwanted);
+    else if (exchange->too_large)
+        err_set(err, ERR_UPSTREAM, "%s: the reply is too large", url);
+    else if (strncmp(text, "getpeername", strlen("getpeername")) == 0)
+        err_set(err, ERR_UPSTREAM, "%s: closed the connection before it was asked%s", url,
+                exchange->httpc->conf.chain_count ? "; perhaps our certificate is not wanted" : "");
+    else
+        err_set(err, ERR_UPSTREAM, "%s: %s", url, text);
+}
+
 static enum httpc_result run(struct exchange *exchange, struct handle *handle,
                              const struct httpc_call *call, struct err *err)
 {
@@ -321,7 +339,7 @@ static enum httpc_result run(struct exchange *exchange, struct handle *handle,
         err_set(err, ERR_UPSTREAM, "%s: no time is left", call->url);
         return HTTPC_NOT_SENT;
     }
-    handle->unwanted = false;
+    handle->unwanted = NULL;
     struct curl_slist *headers = headers_of(call);
     enum httpc_result result = HTTPC_NOT_SENT;
     if (!set_tls(curl, handle) || !set_limits(curl, call, left) ||
@@ -337,10 +355,7 @@ static enum httpc_result run(struct exchange *exchange, struct handle *handle,
         else if (has_left(curl) && !handle->unwanted)
             result = HTTPC_UNKNOWN;
         if (code != CURLE_OK)
-            err_set(err, ERR_UPSTREAM, "%s: %s", call->url,
-                    exchange->too_large ? "the reply is too large"
-                    : *exchange->error  ? exchange->error
-                                        : curl_easy_strerror(code));
+            say_error(exchange, code, call->url, err);
     }
     curl_slist_free_all(headers);
     return result;

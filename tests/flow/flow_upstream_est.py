@@ -3,6 +3,7 @@ import base64
 import crypt
 import json
 import os
+import re
 import ssl
 import time
 import unittest
@@ -226,7 +227,8 @@ class ClientCertificate(UpstreamTest):
         self.verify("by-certificate")
         self.use_client("stranger")
         self.enroll("stranger", code=3)
-        self.wait_reason("stranger", "alert")
+        # Which of the two is a race of the alert with our next octets, within libcurl.
+        self.wait_reason("stranger", "by the alert unknown CA|perhaps our certificate is not wanted")
         self.assertEqual(self.state("stranger"), "ordered")
         self.use_client("expired")
         self.enroll("expired", code=3)
@@ -241,7 +243,7 @@ class ClientCertificate(UpstreamTest):
 
     def wait_reason(self, name, reason):
         end = time.monotonic() + 20
-        while reason not in (self.request(name)["reason"] or ""):
+        while not re.search(reason, self.request(name)["reason"] or ""):
             self.assertLess(time.monotonic(), end, self.request(name))
             time.sleep(0.1)
 

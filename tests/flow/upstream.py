@@ -36,7 +36,12 @@ class UpstreamTest(FlowTest):
             if request["state"] not in ("issued", "refused"):
                 self.gw.cli("request", "deny", request["id"], check=False)
         self.ca.proxy.reset()
+        self.wait_for(self.knows_ca)
         self.work = self.gw.work(self.id().rsplit(".", 1)[1])
+
+    def knows_ca(self):
+        """Whether devices can be told the CA's certificates; until it has told them, soon after the start, they hear 503."""
+        return run("curl", "-fsS", "-o", os.devnull, f"{self.gw.scep_url}?operation=GetCACert", check=False).returncode == 0
 
     def enroll(self, name, *flags, code=0, secret=None):
         """One device by SCEP; its line and the names of its files."""
