@@ -1,5 +1,6 @@
 #include "base/cert.h"
 
+#include "base/der.h"
 #include "base/keyless.h"
 #include "base/text.h"
 
@@ -12,6 +13,7 @@
 struct cert {
     atomic_int count;
     struct buf der;
+    struct bytes tbs;      /* in der */
     X509 *x509;            /* without its key */
     _Atomic(X509 *) keyed; /* with it, once somebody asked */
     struct spki spki;
@@ -89,6 +91,18 @@ static bool take_fields(struct cert *cert, struct err *err)
            take_names(cert, err);
 }
 
+/* Of der as it is kept. */
+static bool take_tbs(struct cert *cert, struct err *err)
+{
+    struct bytes cur = buf_bytes(&cert->der);
+    struct der outer, tbs;
+    if (!der_take_tag(&cur, DER_SEQUENCE, &outer) ||
+        !der_take_tag(&outer.content, DER_SEQUENCE, &tbs))
+        return err_set(err, ERR_PEER, "a malformed certificate");
+    cert->tbs = tbs.whole;
+    return true;
+}
+
 bool cert_parse(struct bytes der, struct cert **ret, struct err *err)
 {
     if (der.len == 0 || der.len > CERT_MAX)
@@ -99,7 +113,7 @@ bool cert_parse(struct bytes der, struct cert **ret, struct err *err)
     cert->x509 = keyless_x509(der.ptr, der.len);
     if (!cert->x509) {
         err_openssl(err, ERR_PEER, "a malformed certificate");
-    } else if (take_fields(cert, err) && buf_set(&cert->der, der)) {
+    } else if (take_fields(cert, err) && buf_set(&cert->der, der) && take_tbs(cert, err)) {
         SHA256(der.ptr, der.len, cert->fingerprint);
         *ret = cert;
         return true;
@@ -141,6 +155,11 @@ void cert_free(struct cert *cert)
 struct bytes cert_der_get(const struct cert *cert)
 {
     return buf_bytes(&cert->der);
+}
+
+struct bytes cert_tbs_get(const struct cert *cert)
+{
+    return cert->tbs;
 }
 
 X509 *cert_x509_get(const struct cert *cert)

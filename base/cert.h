@@ -19,6 +19,9 @@ struct cert *cert_ref(struct cert *cert);
 void cert_free(struct cert *cert); /* drops one count; NULL is allowed */
 
 struct bytes cert_der_get(const struct cert *cert);
+/* Borrowed: tbsCertificate, what the CA signed. It tells certificates apart: what is around it can
+ * be written in other ways that are as good, by anybody. */
+struct bytes cert_tbs_get(const struct cert *cert);
 /* Borrowed. Its public key is not decoded: never X509_get0_pubkey, use cert_spki_get; nor
  * X509_verify_cert, use trust_check. Good for names, extensions and X509_check_*. */
 X509 *cert_x509_get(const struct cert *cert);

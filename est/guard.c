@@ -81,10 +81,16 @@ static struct entry *find(struct est_guard *guard, uint64_t key, struct entry **
     return NULL;
 }
 
+/* Too long ago to count, or noted before the clock was set back. */
+static bool is_over(const struct entry *entry, int64_t now)
+{
+    return now - entry->last > EST_GUARD_WINDOW || entry->last > now;
+}
+
 static int wait_of(struct est_guard *guard, uint64_t key, int64_t now)
 {
     struct entry *oldest, *entry = find(guard, key, &oldest);
-    return entry && entry->until > now ? (int)(entry->until - now) : 0;
+    return entry && !is_over(entry, now) && entry->until > now ? (int)(entry->until - now) : 0;
 }
 
 static void fail(struct est_guard *guard, uint64_t key, unsigned tries, int64_t now)
@@ -93,7 +99,7 @@ static void fail(struct est_guard *guard, uint64_t key, unsigned tries, int64_t 
     if (!entry) {
         entry = oldest;
         *entry = (struct entry){.key = key};
-    } else if (now - entry->last > EST_GUARD_WINDOW) {
+    } else if (is_over(entry, now)) {
         *entry = (struct entry){.key = key};
     }
     entry->last = now;

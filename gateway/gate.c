@@ -24,15 +24,20 @@
 #define TRIM_MIN 1024
 #define TICK_MS 1000
 #define FIRST_WHEN_DRAINING_MS 1000
-#define HANDSHAKES_MS 2000 /* a packet of them may be lost once, and is sent again after a second  \
-                            */
+#define HANDSHAKES_MS 2000 /* a packet of one may be lost, and is sent again after a second */
+#define HALFWAY_MS 50      /* between two looks whether there are any */
 #define START_MS 5000
-#define PAUSE_NS 5000000L
+#define PAUSE_MS 5
 #define SPARE_DESCRIPTORS 128
+
+static void pause_ms(long milliseconds)
+{
+    nanosleep(&(struct timespec){.tv_nsec = milliseconds * 1000000}, NULL);
+}
 
 static void pause_short(void)
 {
-    nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    pause_ms(PAUSE_MS);
 }
 
 static void wake(struct gate_loop *loop)
@@ -100,6 +105,8 @@ static void stop_listening(struct gate_loop *loop)
         struct gate_listener *listener = &gate->listeners[i];
         if (listener->fd < 0)
             continue;
+        if (!listener->inherited)
+            listen_shut(listener->fd);
         while (!listener->inherited && accept_one(loop, listener))
             ;
         epoll_ctl(loop->epoll, EPOLL_CTL_DEL, listener->fd, NULL);
@@ -428,26 +435,30 @@ static void settle(struct gate_loop *loop, int64_t end)
     }
 }
 
+static bool any_halfway(const struct gate *gate)
+{
+    for (size_t i = 0; i < gate->listener_count; i++)
+        if (!gate->listeners[i].inherited && listen_halfway(gate->listeners[i].fd))
+            return true;
+    return false;
+}
+
 /* Nobody may be between our last accept and the close: the kernel would reset a client that
  * believes to be connected. */
-static void deafen(struct gate *gate, int64_t end)
+static void deafen(const struct gate *gate, int64_t end)
 {
-    bool halfway = true;
     for (size_t i = 0; i < gate->listener_count; i++)
         if (!gate->listeners[i].inherited)
             listen_deafen(gate->listeners[i].fd);
-    while (halfway && clock_mono_ms() < end) {
-        pause_short();
-        halfway = false;
-        for (size_t i = 0; i < gate->listener_count && !halfway; i++)
-            halfway = !gate->listeners[i].inherited && listen_halfway(gate->listeners[i].fd);
-    }
+    for (pause_short(); any_halfway(gate) && clock_mono_ms() < end;)
+        pause_ms(HALFWAY_MS);
 }
 
 bool gate_drain(struct gate *gate, int64_t milliseconds)
 {
     int64_t now = clock_mono_ms(), end = now + milliseconds;
-    deafen(gate, milliseconds < HANDSHAKES_MS ? end : now + HANDSHAKES_MS);
+    /* Who never ends his handshake takes no more than half of what requests may take. */
+    deafen(gate, now + (milliseconds / 2 < HANDSHAKES_MS ? milliseconds / 2 : HANDSHAKES_MS));
     for (unsigned i = 0; i < gate->loop_count; i++) {
         pthread_mutex_lock(&gate->loops[i].mutex);
         gate->loops[i].drain = true;

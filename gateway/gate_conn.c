@@ -266,6 +266,24 @@ static enum moved handshake(struct gate_conn *conn)
     return MOVED;
 }
 
+/* Where TLS ends here, the peer is the device, whatever stands between us. */
+static bool is_edge(const struct gate_loop *loop, const struct gate_door *door,
+                    const struct net_addr *peer)
+{
+    return door->asks_cert && !door->tls && net_blocks_have(&loop->cfg->edge.client_cert, peer);
+}
+
+/* An edge that was one when it connected, and is one no more since a reload. */
+static bool was_edge(const struct gate_conn *conn)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    if (!conn->edge_cert || getpeername(conn->fd, (struct sockaddr *)&address, &len) != 0)
+        return conn->edge_cert;
+    const struct net_addr peer = net_addr_from((const struct sockaddr *)&address, len);
+    return !is_edge(conn->loop, conn->door, &peer);
+}
+
 /* The request is whole. */
 static enum moved dispatch(struct gate_conn *conn)
 {
@@ -273,6 +291,8 @@ static enum moved dispatch(struct gate_conn *conn)
     struct bytes rest = buf_bytes(&conn->in), taken;
     struct buf left = BUF_SECRET(conn->in.max);
     conn->out = BUF_SECRET(conn->in.max);
+    if (was_edge(conn))
+        conn->edge_cert = false;
     /* Whether a TLS client is an edge, the worker finds out. */
     bool told = conn->edge_cert ||
                 (conn->ssl && conn->door->asks_cert && loop->cfg->edge.certificates.trust);
@@ -439,11 +459,8 @@ void gate_conn_open(struct gate_loop *loop, const struct gate_incoming *incoming
 {
     const struct net_addr peer =
         net_addr_from((const struct sockaddr *)&incoming->address, incoming->len);
-    const struct cfg_edge *edge = &loop->cfg->edge;
-    bool proxied = net_blocks_have(&edge->proxy_protocol, &peer);
-    /* Where TLS ends here, the peer is the device, whatever stands between us. */
-    bool edge_cert = incoming->door->asks_cert && !incoming->door->tls &&
-                     net_blocks_have(&edge->client_cert, &peer);
+    bool proxied = net_blocks_have(&loop->cfg->edge.proxy_protocol, &peer);
+    bool edge_cert = is_edge(loop, incoming->door, &peer);
     uint64_t key = proxied || edge_cert ? 0 : net_addr_group(&peer);
     if (!gate_group_make_room(loop, key) || !gate_group_admit(loop, key)) {
         close(incoming->fd);

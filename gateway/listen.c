@@ -153,10 +153,29 @@ void listen_deafen(int fd)
     const struct sock_fprog filter = {sizeof drop / sizeof drop[0], drop};
     union any_address have;
     address_have(fd, &have);
+    if (have.any.sa_family != AF_UNIX)
+        (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+void listen_shut(int fd)
+{
+    union any_address have;
+    address_have(fd, &have);
     if (have.any.sa_family == AF_UNIX)
         (void)shutdown(fd, SHUT_RD);
-    else
-        (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+/* Whether a socket of this port is halfway: "  7: 0100007F:1F90 0100007F:C350 03 ...", a number,
+ * the own address and port, the other's, and the state, all in hex but the first. */
+static bool line_halfway(const char *line, unsigned port)
+{
+    const char *at = strchr(line, ':');
+    at = at ? strchr(at + 1, ':') : NULL;
+    if (!at || strtoul(at + 1, NULL, 16) != port)
+        return false;
+    at = strchr(at + 1, ':');
+    at = at ? strchr(at, ' ') : NULL;
+    return at && strtoul(at, NULL, 16) == TCP_SYN_RECV;
 }
 
 bool listen_halfway(int fd)
@@ -164,14 +183,15 @@ bool listen_halfway(int fd)
     union any_address have;
     address_have(fd, &have);
     bool six = have.any.sa_family == AF_INET6, found = false;
+    /* Not /proc/net, which is not there where processes are all that may be seen (ProcSubset=pid).
+     */
     FILE *file = have.any.sa_family == AF_UNIX
                      ? NULL
-                     : fopen(six ? "/proc/net/tcp6" : "/proc/net/tcp", "re");
+                     : fopen(six ? "/proc/self/net/tcp6" : "/proc/self/net/tcp", "re");
     char line[256];
-    unsigned port, state, want = ntohs(six ? have.v6.sin6_port : have.v4.sin_port);
+    unsigned port = ntohs(six ? have.v6.sin6_port : have.v4.sin_port);
     while (file && !found && fgets(line, sizeof line, file))
-        found = sscanf(line, "%*u: %*[0-9A-F]:%4x %*[0-9A-F]:%*4x %2x", &port, &state) == 2 &&
-                port == want && state == TCP_SYN_RECV;
+        found = line_halfway(line, port);
     if (file)
         fclose(file);
     return found;

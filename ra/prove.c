@@ -46,6 +46,27 @@ static bool is_listed(const struct ra_request *request)
     return false;
 }
 
+/* By its fingerprint, as nearly always. An anchor may stand above a copy that is written in another
+ * way, which is no other certificate. */
+static bool find_held(const struct ra_case *c, struct ra_held *held, struct err *err)
+{
+    const struct store_vt *vt = c->store->vt;
+    const struct cert *holder = c->request->evidence.holder;
+    uint8_t digest[RA_DIGEST_LEN];
+    if (!vt->cert_find(c->store, cert_fingerprint_get(holder), &held->cert, &held->found, err) ||
+        (!held->found && c->request->profile->anchor_count &&
+         !vt->cert_find_copy(c->store, holder, &held->cert, &held->found, err)))
+        return false;
+    if (held->found) {
+        snprintf(held->by, sizeof held->by, "%s", held->cert.fingerprint);
+    } else {
+        struct bytes tbs = cert_tbs_get(holder);
+        SHA256(tbs.ptr, tbs.len, digest);
+        text_hex(bytes_of(digest, sizeof digest), held->by);
+    }
+    return true;
+}
+
 bool ra_case_open(struct ra_case *c, struct err *err)
 {
     const struct cert *holder = c->request->evidence.holder;
@@ -54,8 +75,7 @@ bool ra_case_open(struct ra_case *c, struct err *err)
     c->foreign = (struct ra_foreign){.standing = RA_STRANGER};
     if (!holder)
         return true;
-    if (!c->store->vt->cert_find(c->store, cert_fingerprint_get(holder), &held->cert, &held->found,
-                                 err))
+    if (!find_held(c, held, err))
         return false;
     held->revoked = held->found && held->cert.revoked_at;
     held->elsewhere = held->found && strcmp(held->cert.profile, c->request->profile->name) != 0;
@@ -76,6 +96,21 @@ bool ra_case_barred(const struct ra_case *c)
 {
     return c->held.revoked || c->foreign.standing == RA_REVOKED ||
            c->foreign.standing == RA_UNCHECKED;
+}
+
+/* Rows of former versions have a fingerprint also of a certificate that is not in the inventory. */
+static void former_by(const struct ra_case *c, char out[2 * RA_DIGEST_LEN + 1])
+{
+    text_hex(bytes_of(cert_fingerprint_get(c->request->evidence.holder), RA_DIGEST_LEN), out);
+}
+
+bool ra_case_came_by(const struct ra_case *c, const char *by)
+{
+    char former[2 * RA_DIGEST_LEN + 1];
+    if (!c->request->evidence.holder)
+        return false;
+    former_by(c, former);
+    return strcmp(by, c->held.by) == 0 || strcmp(by, former) == 0;
 }
 
 void ra_case_clear(struct ra_case *c)
@@ -155,6 +190,17 @@ static void judge_renewal(const struct ra_case *c, struct ra_outcome *outcome)
         judge_asked(c, outcome);
 }
 
+/* What the certificate was used to ask for has been revoked. */
+static bool foreign_barred(const struct ra_case *c, bool *ret, struct err *err)
+{
+    const struct store_vt *vt = c->store->vt;
+    const char *profile = c->request->profile->name;
+    char former[2 * RA_DIGEST_LEN + 1];
+    former_by(c, former);
+    return vt->heir_revoked(c->store, c->held.by, profile, ret, err) &&
+           (*ret || vt->heir_revoked(c->store, former, profile, ret, err));
+}
+
 /* By a certificate that an anchor of the profile stands for: a renewal if it is of the profile's
  * own CA, else an enrollment. Leaves outcome untouched if all rules hold. False: could not decide.
  */
@@ -166,8 +212,7 @@ static bool judge_foreign(const struct ra_case *c, struct ra_outcome *outcome, s
     const char *serial = cert_serial_get(holder);
     bool barred = false;
     struct err why;
-    if (!c->store->vt->heir_revoked(c->store, cert_fingerprint_get(holder), request->profile->name,
-                                    &barred, err))
+    if (!foreign_barred(c, &barred, err))
         return false;
     if (foreign->standing == RA_REVOKED)
         ra_refuse(outcome, RA_BAD_RENEWAL, "certificate %s %s", serial, foreign->detail);
@@ -207,7 +252,7 @@ static struct ra_authorization *authorize_foreign(const struct ra_case *c)
              "certificate %.66s of the %s anchor \"%.100s\"%s", cert_serial_get(holder),
              ra_anchor_class_name(foreign->anchor), cert_names_get(foreign->root)->subject_text,
              foreign->detail[0] ? ", revocation unchecked" : "");
-    text_hex(bytes_of(cert_fingerprint_get(holder), RA_DIGEST_LEN), authorization->renews);
+    snprintf(authorization->renews, sizeof authorization->renews, "%s", c->held.by);
     return authorization;
 }
 

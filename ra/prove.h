@@ -15,6 +15,8 @@ struct ra_held {
     bool elsewhere;         /* it is there and of another */
     bool revoked;           /* it is there, and revoked */
     struct store_cert cert; /* if found */
+    /* The same however the certificate is written: as store_request.renews has it. */
+    char by[2 * RA_DIGEST_LEN + 1];
 };
 
 /* A request that is being decided. */
@@ -36,6 +38,8 @@ bool ra_case_renews(const struct ra_case *c);
 /* The holder's certificate has been revoked, or whether it has cannot be learnt: by it nothing is
  * told, not even what was told before. */
 bool ra_case_barred(const struct ra_case *c);
+/* Whether what came by this certificate (store_request.renews) came by the holder's. */
+bool ra_case_came_by(const struct ra_case *c, const char *by);
 void ra_case_clear(struct ra_case *c);
 
 /* *ret is the authorization, which the caller frees, or NULL: then outcome is a refusal with its
@@ -52,7 +56,7 @@ bool ra_prove_challenge(struct store *store, const struct ra_request *request,
 
 const char *ra_authorization_by(const struct ra_authorization *authorization); /* for audit */
 enum ra_op ra_authorization_op(const struct ra_authorization *authorization);
-/* Fingerprint of the certificate being renewed, or "". */
+/* The certificate by which it came, as store_request.renews has it; or "". */
 const char *ra_authorization_renews(const struct ra_authorization *authorization);
 /* Digest of the challenge to be spent, or NULL. */
 const uint8_t *ra_authorization_spends(const struct ra_authorization *authorization);

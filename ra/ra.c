@@ -141,6 +141,13 @@ static bool submit_poll(struct ra *ra, const struct ra_case *c, struct ra_outcom
         ra_refuse(outcome, RA_UNKNOWN_TXN, "no such transaction of this key");
         return true;
     }
+    /* Of a certificate that is revoked by now, the key is still good for signing another one. */
+    if (row.renews[0] && !ra_case_came_by(c, row.renews)) {
+        ra_refuse(outcome, RA_UNKNOWN_TXN,
+                  "a transaction of this key that came by another certificate");
+        store_request_clear(&row);
+        return true;
+    }
     char id[RA_ID_LEN + 1];
     memcpy(id, row.id, sizeof id);
     store_request_clear(&row);

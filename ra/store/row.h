@@ -16,13 +16,15 @@ struct store_request {
     enum txn_state state;
     enum ra_op op;
     uint8_t dedup[RA_DIGEST_LEN];
-    uint8_t prover[RA_DIGEST_LEN];      /* see ra_request_prover */
-    uint8_t device[RA_DIGEST_LEN];      /* see ra_request_device; written, not read */
-    struct buf txn;                     /* transactionID */
-    struct buf csr;                     /* DER */
-    struct buf handle;                  /* of the connector, from prepare */
-    struct buf cookie;                  /* of the connector, from submit or poll */
-    char renews[2 * RA_DIGEST_LEN + 1]; /* fingerprint of the certificate it came by, or "" */
+    uint8_t prover[RA_DIGEST_LEN]; /* see ra_request_prover */
+    uint8_t device[RA_DIGEST_LEN]; /* see ra_request_device; written, not read */
+    struct buf txn;                /* transactionID */
+    struct buf csr;                /* DER */
+    struct buf handle;             /* of the connector, from prepare */
+    struct buf cookie;             /* of the connector, from submit or poll */
+    /* The certificate it came by: its fingerprint if it is in the inventory, else SHA-256 of what
+     * its CA signed; or "". */
+    char renews[2 * RA_DIGEST_LEN + 1];
     char origin[64];
     char subject[512];
     char reason[RA_DETAIL_MAX];

@@ -284,6 +284,12 @@ static bool cert_find(struct store *store, const uint8_t *fingerprint, struct st
     WITH_READER(store, err, db_cert_find(db, fingerprint, ret, found, err));
 }
 
+static bool cert_find_copy(struct store *store, const struct cert *cert, struct store_cert *ret,
+                           bool *found, struct err *err)
+{
+    WITH_READER(store, err, db_cert_find_copy(db, cert, ret, found, err));
+}
+
 static bool cert_by_serial(struct store *store, const struct store_serial *key,
                            bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                            struct err *err)
@@ -291,10 +297,10 @@ static bool cert_by_serial(struct store *store, const struct store_serial *key,
     WITH_READER(store, err, db_cert_by_serial(db, key, each, arg, err));
 }
 
-static bool heir_revoked(struct store *store, const uint8_t *fingerprint, const char *profile,
-                         bool *ret, struct err *err)
+static bool heir_revoked(struct store *store, const char *by, const char *profile, bool *ret,
+                         struct err *err)
 {
-    WITH_READER(store, err, db_heir_revoked(db, fingerprint, profile, ret, err));
+    WITH_READER(store, err, db_heir_revoked(db, by, profile, ret, err));
 }
 
 static bool cert_list(struct store *store, const struct store_filter *filter,
@@ -534,6 +540,7 @@ const struct store_vt store_sqlite = {
     .key_used = key_used,
     .request_counts = request_counts,
     .cert_find = cert_find,
+    .cert_find_copy = cert_find_copy,
     .cert_by_serial = cert_by_serial,
     .heir_revoked = heir_revoked,
     .cert_list = cert_list,

@@ -1,5 +1,4 @@
-/* One SQLite connection with its prepared statements, and the SQL that the store runs on it. Used
- * by one thread at a time. Internal to the SQLite store. */
+/* The store's SQL on one connection, used by one thread at a time. Internal to the SQLite store. */
 #ifndef RA_STORE_SQLITE_DB_H
 #define RA_STORE_SQLITE_DB_H
 
@@ -60,8 +59,10 @@ bool db_request_counts(struct db *db, int64_t counts[TXN_STATE_COUNT], struct er
 bool db_cert_by_serial(struct db *db, const struct store_serial *key,
                        bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                        struct err *err) MUST_USE;
-bool db_heir_revoked(struct db *db, const uint8_t *fingerprint, const char *profile, bool *ret,
+bool db_heir_revoked(struct db *db, const char *by, const char *profile, bool *ret,
                      struct err *err);
+bool db_cert_find_copy(struct db *db, const struct cert *cert, struct store_cert *ret, bool *found,
+                       struct err *err);
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
                   struct err *err);
 bool db_cert_list(struct db *db, const struct store_filter *filter,

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 
+#include <openssl/sha.h>
 #include <string.h>
 
 #define REASON_SUPERSEDED 4 /* CRLReason (RFC 5280 section 5.3.1) */
@@ -246,8 +247,7 @@ static bool cert_row(sqlite3_stmt *stmt, struct store_cert *row)
 
 /* Whoever revokes the newest certificate of a device means the device, which may keep older ones.
  */
-static bool heir_revoked(struct db *db, const char *fingerprint, const char *profile, bool *ret,
-                         struct err *err)
+bool db_heir_revoked(struct db *db, const char *by, const char *profile, bool *ret, struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(
         db,
@@ -260,7 +260,7 @@ static bool heir_revoked(struct db *db, const char *fingerprint, const char *pro
         err);
     if (!stmt)
         return false;
-    db_bind_text(stmt, 1, fingerprint);
+    db_bind_text(stmt, 1, by);
     sqlite3_bind_int(stmt, 2, REASON_SUPERSEDED);
     db_bind_text(stmt, 3, profile);
     bool ok = db_step(db, stmt, ret, err);
@@ -268,12 +268,25 @@ static bool heir_revoked(struct db *db, const char *fingerprint, const char *pro
     return ok;
 }
 
-bool db_heir_revoked(struct db *db, const uint8_t *fingerprint, const char *profile, bool *ret,
-                     struct err *err)
+/* The first row of a bound statement. */
+static bool cert_first(struct db *db, sqlite3_stmt *stmt, struct store_cert *ret, bool *found,
+                       struct err *err)
 {
-    char hex[2 * RA_DIGEST_LEN + 1];
-    text_hex(bytes_of(fingerprint, RA_DIGEST_LEN), hex);
-    return heir_revoked(db, hex, profile, ret, err);
+    struct store_cert row = {0};
+    if (!db_step(db, stmt, found, err))
+        return false;
+    if (!*found)
+        return true;
+    bool ok = cert_row(stmt, &row);
+    sqlite3_reset(stmt);
+    if (!ok)
+        err_set(err, ERR_LOCAL, "store: certificate %s cannot be read", row.fingerprint);
+    ok = ok && db_heir_revoked(db, row.fingerprint, row.profile, &row.heir_revoked, err);
+    if (ok)
+        *ret = row;
+    else
+        store_cert_clear(&row);
+    return ok;
 }
 
 bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *ret, bool *found,
@@ -285,21 +298,32 @@ bool db_cert_find(struct db *db, const uint8_t *fingerprint, struct store_cert *
     if (!stmt)
         return false;
     db_bind_text(stmt, 1, hex);
+    return cert_first(db, stmt, ret, found, err);
+}
+
+bool db_cert_find_copy(struct db *db, const struct cert *cert, struct store_cert *ret, bool *found,
+                       struct err *err)
+{
+    uint8_t issuer[SHA256_DIGEST_LENGTH];
+    struct bytes name = cert_issuer_get(cert);
     struct store_cert row = {0};
-    if (!db_step(db, stmt, found, err))
+    struct cert *same = NULL;
+    SHA256(name.ptr, name.len, issuer);
+    sqlite3_stmt *stmt = db_prepare(db, CERT_COLUMNS "WHERE issuer = ?1 AND serial = ?2", err);
+    if (!stmt)
         return false;
-    if (!*found)
-        return true;
-    bool ok = cert_row(stmt, &row);
-    sqlite3_reset(stmt);
-    if (!ok)
-        return err_set(err, ERR_LOCAL, "store: certificate %s cannot be read", hex);
-    if (!heir_revoked(db, hex, row.profile, &row.heir_revoked, err)) {
+    db_bind_bytes(stmt, 1, bytes_of(issuer, sizeof issuer));
+    db_bind_text(stmt, 2, cert_serial_get(cert));
+    if (!cert_first(db, stmt, &row, found, err))
+        return false;
+    bool ok = !*found || cert_parse(buf_bytes(&row.der), &same, err);
+    *found = *found && ok && bytes_equal(cert_tbs_get(same), cert_tbs_get(cert));
+    if (*found)
+        *ret = row;
+    else
         store_cert_clear(&row);
-        return false;
-    }
-    *ret = row;
-    return true;
+    cert_free(same);
+    return ok;
 }
 
 /* Steps through the rows and resets the statement. */

@@ -42,14 +42,18 @@ struct store_vt {
     bool (*request_counts)(struct store *store, int64_t counts[TXN_STATE_COUNT], struct err *err);
     bool (*cert_find)(struct store *store, const uint8_t *fingerprint, struct store_cert *ret,
                       bool *found, struct err *err);
+    /* The same of a certificate that is the same and written in another way: by its issuer, its
+     * serial number and what the CA signed. */
+    bool (*cert_find_copy)(struct store *store, const struct cert *cert, struct store_cert *ret,
+                           bool *found, struct err *err);
     /* Calls each, newest first, until it returns false; at most STORE_SERIAL_MAX times. */
     bool (*cert_by_serial)(struct store *store, const struct store_serial *key,
                            bool (*each)(const struct store_cert *cert, void *arg), void *arg,
                            struct err *err);
     /* Whether what a certificate that is not in the inventory was used to ask for in this profile,
-     * or a renewal of that, has been revoked, not as superseded. */
-    bool (*heir_revoked)(struct store *store, const uint8_t *fingerprint, const char *profile,
-                         bool *ret, struct err *err);
+     * or a renewal of that, has been revoked, not as superseded. by: as in store_request.renews. */
+    bool (*heir_revoked)(struct store *store, const char *by, const char *profile, bool *ret,
+                         struct err *err);
     /* Calls each until it returns false. Newest first. No each, here or below, may use the store:
      * it holds one of a few connections, and all of them could wait for another. */
     bool (*cert_list)(struct store *store, const struct store_filter *filter,

@@ -7,6 +7,7 @@ import base64
 import concurrent.futures
 import os
 import re
+import signal
 import socket
 import ssl
 import time
@@ -523,6 +524,31 @@ class Told(Behind, unittest.TestCase):
             self.assertEqual(self.ask(direct(), operation, body, self.told(holder[0])), 403, operation)
             self.assertEqual(self.ask(direct(), operation, body, self.told(holder[0]), self.basic()), 403, operation)
         self.assertEqual(len([c for c in self.gw.certs() if "told-2" in c["subject"]]), 1)
+
+    def test_taken_out(self):
+        """An edge that a reload takes out of client_cert says nothing more, also on a connection that it keeps."""
+        work = self.gw.work("taken-out")
+        holder = self.enroll(work, "/CN=told-6")
+        body = self.csr(work, "/CN=told-6", "new.pem")
+        head = "\r\n".join(["POST /.well-known/est/simplereenroll HTTP/1.1", "Host: gateway", "Content-Type: application/pkcs10",
+                            f"Content-Length: {len(body)}", self.told(holder[0])])
+        with http_corpus.Client(self.through_edge(self.told_port)) as client:
+            def ask():
+                client.send(head.encode() + b"\r\n\r\n" + body)
+                return client.reply().status
+
+            self.assertEqual(ask(), 200)
+            self.configure_edges(CLIENT)
+            self.addCleanup(self.configure_edges, EDGE)
+            status = []
+            self.assertTrue(http_corpus.wait_until(lambda: status and status[-1] != 200 or status.append(ask())))
+            self.assertEqual(status[-1], 403)
+
+    def configure_edges(self, address):
+        self.gw.edit(r"client_cert: .*\]", f'client_cert: ["{address}"]')
+        reloads = self.gw.log().count("event=reloaded")
+        self.gw.process.send_signal(signal.SIGHUP)
+        self.assertTrue(http_corpus.wait_until(lambda: self.gw.log().count("event=reloaded") > reloads))
 
     def test_told_in_tls(self):
         """In TLS that ends at the gateway the header is as if it were not there, whoever comes: 401."""

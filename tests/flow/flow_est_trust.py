@@ -11,7 +11,7 @@ import rows
 from est_wire import Tls12, basic, make_csr, read_reply, request
 from gateway import FlowTest, free_ports, run, text
 from http_corpus import wait_until
-from pki import Ca, Web
+from pki import Ca, Web, rewritten
 
 CMC_RA = "extendedKeyUsage = clientAuth,1.3.6.1.5.5.7.3.28"
 WAIT = 90  # seconds, for what goes on behind the requests; a source that failed is left alone for 5 and more
@@ -269,13 +269,15 @@ class Trust(FlowTest):
         self.assertGreater(self.gw.metric(r'revocation_checks_total\{status="revoked"'), 0)
 
     def test_heir_revoked(self):
-        """S3: who revokes what a device got by its manufacturer's certificate means the device"""
+        """S3: who revokes what a device got by its manufacturer's certificate means the device, however that certificate is written"""
         cert = self.maker.issue("h1", "/O=Maker/serialNumber=h1")
         self.once(cert, "simpleenroll", "/CN=h1/serialNumber=h1", 200)
         serial = [c["serial"] for c in self.gw.certs() if "h1" in c["subject"]][0]
         self.gw.cli("cert", "revoke", serial)
         self.once(cert, "simpleenroll", "/CN=h1/serialNumber=h1", 403)
         self.once(cert, "simpleenroll", "/CN=h1/serialNumber=h1", 403, name="h1-new")
+        copy = rewritten(cert[0]), cert[1]
+        self.once(copy, "simpleenroll", "/CN=h1/serialNumber=h1", 403, name="h1-copy")
 
     def test_crl_bad(self):
         """S3: an expired CRL, one by a look-alike and none at all decide nothing: 503, until there is a good one"""

@@ -349,23 +349,57 @@ class NothingLost(unittest.TestCase):
             self.assertIn(b"Connection: close", head)
         self.gw.stop()
 
-    def test_drain_halfway(self):
-        """Who was halfway through TCP's handshake at SIGTERM, since a packet was lost, is served like who had ended it."""
+    def halfway(self, address):
+        """A client whose handshake stands still, since the server's answer is lost; and how it goes on."""
         deaf = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF: return 0
-        self.gw.start()
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(deaf)))
-            s.setblocking(False)
-            self.assertRaises(BlockingIOError, s.connect, ("127.0.0.1", self.gw.scep_port))
-            time.sleep(0.1)  # the server's answer is lost
-            self.gw.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+        s = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        self.addCleanup(s.close)
+        s.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(deaf)))
+        s.setblocking(False)
+        self.assertRaises(BlockingIOError, s.connect, address)
+        time.sleep(0.1)
+
+        def go_on():
             s.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
             s.settimeout(10)
             self.assertEqual(select.select([], [s], [], 10)[1], [s])
             s.sendall(CAPS % CLOSE)
             self.assertEqual(read_reply(s)[0], 200)
-        self.gw.stop()
+
+        return go_on
+
+    def test_drain_halfway(self):
+        """Who was halfway through TCP's handshake at SIGTERM, since a packet was lost, is served like who had ended it;
+        so is who comes by a unix socket meanwhile. Also where /proc shows processes and nothing else, as under systemd."""
+        path, port = os.path.join(self.gw.top, "scep"), self.gw.scep_port
+        self.gw.edit(r"^  scep: .*$", f"  scep: [http://127.0.0.1:{port}, 'http://[::1]:{port}', http://unix:{path}]")
+        hide = 'mount --rbind /proc "$0" && mount -t tmpfs none /proc && ln -s "$0/self" /proc/self && exec "$@"'
+        space = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        for host, wrapper in (("127.0.0.1", []), ("::1", []), ("127.0.0.1", [*space, "sh", "-c", hide, self.gw.work("proc")])):
+            with self.subTest(host=host, wrapper=wrapper):
+                # Who looks for leaks wants the whole of /proc.
+                self.gw.start(wrapper=wrapper, env={"ASAN_OPTIONS": "detect_leaks=0"} if wrapper else {})
+                go_on = self.halfway((host, port))
+                self.gw.process.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(path)
+                    s.sendall(CAPS % CLOSE)
+                    self.assertEqual(read_reply(s)[0], 200)
+                go_on()
+                self.gw.stop()
+
+    def test_drain_never(self):
+        """Who never ends TCP's handshake does not have others cut off, however short limits.drain is."""
+        with open(self.gw.conf, "a", encoding="utf-8") as file:
+            file.write("limits: {drain: 1s}\n")
+        self.gw.start()
+        with socket.create_connection(("127.0.0.1", self.gw.scep_port)) as s:
+            s.sendall(CAPS % b"")
+            self.assertEqual(read_reply(s)[0], 200)
+            self.halfway(("127.0.0.1", self.gw.scep_port))
+            self.gw.stop()
+        self.assertNotIn("limits.drain", self.gw.log())
 
     def test_drain_ends(self):
         """A request that never ends holds the process no longer than limits.drain."""

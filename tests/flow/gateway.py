@@ -114,9 +114,10 @@ class Gateway:
         with open(self.conf, "w", encoding="utf-8") as file:
             file.write(new)
 
-    def start(self, env=None):
+    def start(self, env=None, wrapper=()):
+        """wrapper: a command that becomes the one behind it."""
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([SCEPTER, "serve", "-c", self.conf], stderr=log, stdout=log,
+            self.process = subprocess.Popen([*wrapper, SCEPTER, "serve", "-c", self.conf], stderr=log, stdout=log,
                                             env={**os.environ, **self.env, **(env or {})})
         self.wait_ready()
         return self

@@ -4,10 +4,12 @@ OCSP answers are made by `openssl ocsp` for each request; its own server would l
 """
 import http.server
 import os
+import ssl
 import tempfile
 import threading
 import time
 
+import der
 from gateway import run
 
 CONF = """
@@ -43,6 +45,21 @@ basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign,cRLSign
 subjectKeyIdentifier = hash
 """
+
+
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def rewritten(cert):
+    """A file with the same certificate of a P-256 CA as its holder can write it as well: (r, s) is as good as (r, n - s)."""
+    with open(cert, encoding="ascii") as file:
+        tbs, algorithm, signature = der.read(ssl.PEM_cert_to_DER_cert(file.read())).items
+    r, s = der.read(signature.content[1:]).items
+    value = der.write(der.SEQUENCE, r.whole, der.number(P256_ORDER - s.number))
+    copy = der.write(der.SEQUENCE, tbs.whole, algorithm.whole, der.write(der.BIT_STRING, b"\0", value))
+    with open(cert + ".copy", "w", encoding="ascii") as file:
+        file.write(ssl.DER_cert_to_PEM_cert(copy))
+    return cert + ".copy"
 
 
 def stamp(days):

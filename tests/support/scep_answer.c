@@ -87,7 +87,7 @@ static void read_request(const char *path, const char *cert, const char *key, co
     enum scep_fail fail;
     struct err err = {0};
     bool partial;
-    int cipher;
+    int cipher = NID_undef;
     file_load(path, &der);
     if (!scep_msg_parse(buf_bytes(&der), &msg, &partial, &fail, &err) ||
         !scep_msg_open(msg, &opener, &content, &cipher, &err))

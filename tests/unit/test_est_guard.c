@@ -70,6 +70,20 @@ static void test_ends(void **state)
     assert_int_equal(wait_for(guard, HOME, "alice"), 0);
 }
 
+/* What was noted before the clock was set back makes nobody wait until it is there again. */
+static void test_clock_back(void **state)
+{
+    void *guard = *state;
+    fail_times(guard, HOME, "alice", EST_GUARD_USER_TRIES);
+    assert_int_equal(wait_for(guard, HOME, "alice"), 2);
+    clock_set(START - 86400);
+    assert_int_equal(wait_for(guard, HOME, "alice"), 0);
+    fail_times(guard, HOME, "alice", EST_GUARD_USER_TRIES - 1);
+    assert_int_equal(wait_for(guard, HOME, "alice"), 0);
+    fail_times(guard, HOME, "alice", 1);
+    assert_int_equal(wait_for(guard, HOME, "alice"), 2);
+}
+
 /* An address that tries many users waits as well, and one right password does not free it. */
 static void test_many_users(void **state)
 {
@@ -123,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clock_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_users, setup, teardown),
         cmocka_unit_test_setup_teardown(test_prefix, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
