@@ -55,10 +55,6 @@ class Expired(ByTheClock):
     def renew(cls, days):
         cls.cert.make(days)
 
-    def setUp(self):
-        super().setUp()
-        self.wait_for(lambda: run("curl", "-fsS", "-o", os.devnull, f"{self.gw.scep_url}?operation=GetCACert", check=False).returncode == 0)
-
     def test_expired(self):
         """While our certificate has expired nothing is sent, and the operator is told so; once he has replaced the file and
         reloaded each request goes on, and is issued once."""
