@@ -3,7 +3,6 @@
 #include "gateway/cmd.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static const char usage[] = "usage: scepter audit verify [-c FILE] [--json]\n"
                             "\n"
@@ -12,6 +11,8 @@ static const char usage[] = "usage: scepter audit verify [-c FILE] [--json]\n"
                             "hash of the last. Note it elsewhere to notice later that the end was "
                             "cut off. Exits 1 and names\n"
                             "the first bad record if one was changed, removed or inserted.\n";
+
+static const struct cli_verb verbs[] = {{.name = "verify", .options = "cj"}, {0}};
 
 static void print(const struct cli *cli, const struct audit_summary *summary)
 {
@@ -30,16 +31,11 @@ static void print(const struct cli *cli, const struct audit_summary *summary)
 
 int cmd_audit(int argc, char **argv)
 {
-    struct cli cli = {.name = "audit verify", .usage = usage};
+    struct cli cli = {.name = "audit", .usage = usage, .verbs = verbs};
     struct audit_summary summary = {0};
     struct err err = {0};
-    bool named = argc > 1 && strcmp(argv[1], "verify") == 0;
-    if (!cli_parse(&cli, argc - named, argv + named))
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    if (!named || optind != argc - named) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
     int code = cli_open(&cli);
     if (code == CMD_OK && audit_verify(cli.store, &summary, &err)) {
         print(&cli, &summary);

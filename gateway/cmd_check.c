@@ -21,10 +21,15 @@ static const struct option options[] = {
     {0},
 };
 
-static bool take(int option, const char *value, void *arg)
+static const struct cli_verb verbs[] = {
+    {.name = "", .options = "crs", .apart = "rscrcs"},
+    {0},
+};
+
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
     int *what = arg;
-    (void)value;
+    (void)value, (void)err;
     *what = option;
     return true;
 }
@@ -53,19 +58,17 @@ static bool check_wiring(const struct cli *cli, struct cfg *cfg)
 
 int cmd_check(int argc, char **argv)
 {
-    struct cli cli = {.name = "check", .usage = usage};
+    int what = 0;
+    struct cli cli = {.name = "check",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .take = take,
+                      .arg = &what};
     struct buf faults = {0};
     struct cfg *cfg = NULL;
-    int what = 0;
-    cli.options = options;
-    cli.take = take;
-    cli.arg = &what;
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    if (optind != argc) {
-        cli_complain(&cli, "\"%s\" is not expected; -c FILE names the configuration", argv[optind]);
-        return CMD_USAGE;
-    }
     if (what)
         return print(what == 'r' ? cfg_reference_write : cfg_schema_write);
     bool ok = cfg_load(cli.conf, wire_kinds(), &cfg, &faults);

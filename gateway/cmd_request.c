@@ -34,8 +34,19 @@ struct flags {
     const char *reason;
 };
 
-static bool take(int option, const char *value, void *arg)
+enum verb { VERB_LIST, VERB_SHOW, VERB_APPROVE, VERB_DENY };
+
+static const struct cli_verb verbs[] = {
+    [VERB_LIST] = {.name = "list", .options = "cpj"},
+    [VERB_SHOW] = {.name = "show", .options = "cj", .word = "ID"},
+    [VERB_APPROVE] = {.name = "approve", .options = "cr", .word = "ID"},
+    [VERB_DENY] = {.name = "deny", .options = "cr", .word = "ID"},
+    {0},
+};
+
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
+    (void)err;
     struct flags *flags = arg;
     if (option == 'p')
         flags->filter.profile = value;
@@ -92,6 +103,9 @@ static bool list_text(const struct store_request *request, void *arg)
 static int list(struct cli *cli, const struct store_filter *filter)
 {
     struct err err = {0};
+    int code = cli_filter_check(cli, filter);
+    if (code != CMD_OK)
+        return code;
     struct json *array = cli->json ? json_new_array() : NULL;
     if (!array)
         printf("%-32s  %-8s  %-20s  %-6s  %-12s  %s\n", "ID", "STATE", "CREATED", "OP", "PROFILE",
@@ -237,41 +251,25 @@ static int decide_by_id(struct cli *cli, const char *id, bool approve, const cha
     return ok ? CMD_OK : err.kind == ERR_PEER ? CMD_REFUSED : CMD_UNREACHABLE;
 }
 
-enum verb { VERB_LIST, VERB_SHOW, VERB_APPROVE, VERB_DENY, VERB_COUNT };
-
-/* VERB_COUNT: not a verb, or the wrong number of words behind it. */
-static enum verb verb_of(const char *word, int words)
-{
-    static const char *const verbs[] = {"list", "show", "approve", "deny"};
-    for (unsigned i = 0; i < VERB_COUNT; i++)
-        if (word && strcmp(word, verbs[i]) == 0 && words == (i != VERB_LIST))
-            return (enum verb)i;
-    return VERB_COUNT;
-}
-
 int cmd_request(int argc, char **argv)
 {
-    struct cli cli = {.name = "request", .usage = usage};
     struct flags flags = {0};
-    bool named = argc > 1 && argv[1][0] != '-';
-    cli.options = options;
-    cli.take = take;
-    cli.arg = &flags;
-    if (!cli_parse(&cli, argc - named, argv + named))
+    struct cli cli = {.name = "request",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .take = take,
+                      .arg = &flags};
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    const char *id = argv[named + optind];
-    enum verb verb = verb_of(named ? argv[1] : NULL, argc - named - optind);
-    if (verb == VERB_COUNT) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
+    enum verb verb = (enum verb)(cli.verb - verbs);
     int code = cli_open(&cli);
     if (code == CMD_OK && verb == VERB_LIST)
         code = list(&cli, &flags.filter);
     else if (code == CMD_OK && verb == VERB_SHOW)
-        code = show(&cli, id);
+        code = show(&cli, cli.word);
     else if (code == CMD_OK)
-        code = decide_by_id(&cli, id, verb == VERB_APPROVE, flags.reason);
+        code = decide_by_id(&cli, cli.word, verb == VERB_APPROVE, flags.reason);
     cli_close(&cli);
     return code;
 }

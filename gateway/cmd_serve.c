@@ -320,16 +320,13 @@ static void stop(struct gateway *gateway)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct cli cli = {.name = "serve", .usage = usage};
+    static const struct cli_verb verbs[] = {{.name = "", .options = "c"}, {0}};
+    struct cli cli = {.name = "serve", .usage = usage, .verbs = verbs};
     struct gateway gateway = {0};
     struct err err = {0};
     sigset_t signals;
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    if (optind != argc) {
-        cli_complain(&cli, "\"%s\" is not expected; -c FILE names the configuration", argv[optind]);
-        return CMD_USAGE;
-    }
     /* Blocked before any thread starts: they are taken one at a time below. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);

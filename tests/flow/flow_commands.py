@@ -10,6 +10,71 @@ from gateway import SCEPTER, FlowTest, run, text
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+COMMANDS = ("init", "serve", "check", "challenge", "cert", "request", "upstream", "audit", "version")
+CREATE = ("challenge", "create", "--profile", "default")
+ASIDE = "; -c FILE names the configuration"
+
+# What is typed, and the one line that is said of it.
+MISUSED = (
+    (("frobnicate",), ': there is no command "frobnicate"'),
+    (("certt",), ': there is no command "certt"; expected cert'),
+    (("help", "nope"), ': there is no command "nope"'),
+    (("init",), "init: DIR is missing"),
+    (("init", "a", "b"), 'init: "b" is not expected'),
+    (("init", "a", "--host", "a b"), 'init: --host "a b": expected a DNS name'),
+    (("init", "a", "--ports", "1,2"), 'init: --ports "1,2": expected three ports, each another, such as 8080,8443,9443'),
+    (("init", "a", "--ca-key", "x"), 'init: --ca-key "x": expected rsa2048 or p256'),
+    (("init", "a", "--json"), "init: --json is not for this command"),
+    (("serve", "x"), f'serve: "x" is not expected{ASIDE}'),
+    (("serve", "--json"), "serve: --json is not for this command"),
+    (("check", "x"), f'check: "x" is not expected{ASIDE}'),
+    (("check", "--nonsense"), "check: there is no option --nonsense"),
+    (("check", "--reference", "--schema"), "check: --reference and --schema exclude each other"),
+    (("check", "--schema", "-c", "x"), "check: --config and --schema exclude each other"),
+    (("challenge",), "challenge: expected create"),
+    (("challenge", "list"), 'challenge: there is no "list"; expected create'),
+    (("challenge", "create"), "challenge create: --profile is missing"),
+    ((*CREATE, "x"), f'challenge create: "x" is not expected{ASIDE}'),
+    ((*CREATE, "--profile", "x"), "challenge create: --profile occurs twice"),
+    ((*CREATE, "--uses", "0"), 'challenge create: --uses "0": expected a number from 1 to 1000000'),
+    ((*CREATE, "--uses", ""), 'challenge create: --uses "": expected a number from 1 to 1000000'),
+    ((*CREATE, "--ttl", "5"), 'challenge create: --ttl "5": expected a time such as 30m, 8h or 7d'),
+    ((*CREATE, "--san", ""), 'challenge create: --san "": expected a name such as dns:a.example'),
+    ((*CREATE, "--san", "dns:"), 'challenge create: --san "dns:": "dns:" is not a SAN such as dns:a.example'),
+    ((*CREATE, "--subject", "x"), 'challenge create: --subject "x": "x" is not a subject such as CN=r1,O=Example'),
+    ((*CREATE, "--sna", "x"), "challenge create: there is no option --sna; expected --san"),
+    (("cert",), "cert: expected list, show, revoke or crl"),
+    (("cert", "lst"), 'cert: there is no "lst"; expected list'),
+    (("cert", "list", "x"), f'cert list: "x" is not expected{ASIDE}'),
+    (("cert", "list", "--", "--json"), f'cert list: "--json" is not expected{ASIDE}'),
+    (("cert", "list", "-c"), "cert list: --config needs a value"),
+    (("cert", "list", "--profile"), "cert list: --profile needs a value"),
+    (("cert", "list", "--json=1"), "cert list: --json takes no value"),
+    (("cert", "list", "--re"), "cert list: --re may be --revoked or --reason"),
+    (("cert", "list", "-x"), "cert list: there is no option -x"),
+    (("cert", "list", "--pem"), "cert list: --pem is not for this command"),
+    (("cert", "list", "--json", "--json"), "cert list: --json occurs twice"),
+    (("cert", "list", "--expires-within", "5"), 'cert list: --expires-within "5": expected a time such as 12h or 30d'),
+    (("cert", "show"), "cert show: SERIAL or FINGERPRINT is missing"),
+    (("cert", "show", "00ff00ff", "x"), 'cert show: "x" is not expected'),
+    (("cert", "show", "00ff00ff", "--pem", "--json"), "cert show: --pem and --json exclude each other"),
+    (("cert", "show", "00ff00ff", "--pem", "--window"), "cert show: --pem and --window exclude each other"),
+    (("cert", "revoke", "00ff00ff", "--reason", "x"), 'cert revoke: --reason "x": expected unspecified, keyCompromise, '
+     'affiliationChanged, superseded or cessationOfOperation'),
+    (("cert", "crl"), "cert crl: --upstream is missing"),
+    (("request", "show"), "request show: ID is missing"),
+    (("request", "list", "--reason", "x"), "request list: --reason is not for this command"),
+    (("upstream",), "upstream: expected list or test"),
+    (("upstream", "test"), "upstream test: NAME is missing"),
+    (("upstream", "test", "local", "--san", "x"), "upstream test: --san is for --enroll, which is missing"),
+    (("upstream", "test", "local", "--enroll", "--san", "dns:"),
+     'upstream test: --san "dns:": "dns:" is not a SAN such as dns:a.example'),
+    (("audit",), "audit: expected verify"),
+    (("audit", "verify", "--profile", "x"), "audit verify: there is no option --profile"),
+    (("version", "-c", "x"), "version: --config is not for this command"),
+)
+
+
 class Commands(FlowTest):
     def test_init(self):
         """init makes the tree, keys that only the owner reads, and refuses a folder that is not empty."""
@@ -23,11 +88,49 @@ class Commands(FlowTest):
         self.assertIn(b"not empty", again.stderr)
 
     def test_usage(self):
-        """Unknown commands and options are usage errors; help is not."""
+        """What is missing, doubled, contradictory, unknown or of a wrong value is said in one line, then where the usage
+        is told; the exit code is 2. Help is none of this."""
+        for words, said in MISUSED:
+            with self.subTest(" ".join(words)):
+                result = run(SCEPTER, *words, check=False)
+                self.assertEqual((result.returncode, result.stdout), (2, b""))
+                name = words[0] if words[0] in COMMANDS else ""
+                self.assertEqual(result.stderr.decode().splitlines(), [
+                    f"scepter {said}".replace("scepter : ", "scepter: "),
+                    f"usage: see scepter {name} --help".replace("  ", " ")])
         self.assertEqual(run(SCEPTER, check=False).returncode, 2)
-        self.assertEqual(run(SCEPTER, "frobnicate", check=False).returncode, 2)
-        self.assertEqual(run(SCEPTER, "check", "--nonsense", check=False).returncode, 2)
-        self.assertEqual(run(SCEPTER, "--help").returncode, 0)
+        for words in (("--help",), ("-h",), ("help",), *((name, "--help") for name in COMMANDS), ("help", "cert"),
+                      ("cert", "list", "-h")):
+            self.assertEqual(run(SCEPTER, *words).stderr, b"", words)
+
+    def test_order(self):
+        """Options may stand before the verb and behind it, as a value of their own or after =."""
+        all_of_it = self.gw.cli("cert", "list", "--json").stdout
+        for words in (("-c", self.gw.conf, "list", "--profile=default", "--json"),
+                      ("--json", "list", "--profile", "default", f"--config={self.gw.conf}")):
+            self.assertEqual(run(SCEPTER, "cert", *words).stdout, all_of_it)
+
+    def test_unknown_names(self):
+        """A profile or an upstream that neither is configured nor has left anything in the store is said; what it left is
+        shown when it is gone from the configuration."""
+        for words in (("cert", "list", "--profile"), ("request", "list", "--profile"), ("cert", "list", "--upstream"),
+                      ("challenge", "create", "--profile"), ("cert", "crl", "--upstream"), ("upstream", "test")):
+            result = self.gw.cli(*words, "nope", check=False)
+            self.assertEqual((result.returncode, result.stdout), (1, b""), words)
+            what = "profile" if words[-1] == "--profile" else "upstream"
+            self.assertIn(f'there is no {what} "nope" in '.encode(), result.stderr)
+        near = self.gw.cli("cert", "list", "--profile", "defualt", "--json", check=False)
+        self.assertTrue(near.stderr.endswith(b"; expected default\n"), near.stderr)
+        self.gw.scep_client("--subject", "/CN=left-1", "--out", "cert.pem", secret=self.gw.challenge(), cwd=self.gw.work("left"))
+        renamed = self.gw.path("renamed.yaml")
+        with open(self.gw.conf, encoding="utf-8") as file:
+            content = file.read()
+        with open(renamed, "w", encoding="utf-8") as file:
+            file.write(content.replace("  default:\n", "  other:\n").replace("[local]", "[ours]").replace("  local:\n", "  ours:\n"))
+        for kind in ("cert", "request"):
+            self.assertIn("CN=left-1", text(SCEPTER, kind, "list", "-c", renamed, "--profile", "default"))
+            self.assertEqual(json.loads(text(SCEPTER, kind, "list", "-c", renamed, "--profile", "other", "--json")), [])
+        self.assertIn("CN=left-1", text(SCEPTER, "cert", "list", "-c", renamed, "--upstream", "local"))
 
     def test_version(self):
         """version names OpenSSL, the kinds of store and the kinds of upstream."""
