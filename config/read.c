@@ -389,8 +389,8 @@ bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *
     struct cfg_est *est = field;
     bool flags[3] = {false, false, false};
     bool ok = words_read(node, words, flags, faults);
-    est->auth_certificate = flags[0];
-    est->auth_basic = flags[1];
-    est->auth_digest = flags[2];
+    est->auth_certificate = ok && flags[0];
+    est->auth_basic = ok && flags[1];
+    est->auth_digest = ok && flags[2];
     return ok;
 }
