@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USES_MAX 1000000
-
 static const char usage[] =
     "usage: scepter challenge create [-c FILE] --profile P [--subject NAME] [--san NAME]...\n"
     "                                [--ttl 1h] [--uses 1] [--json]\n"
@@ -25,7 +23,8 @@ static const char usage[] =
     "commas\n"
     "                  or by repeating. A challenge bound to a subject alone allows no SAN; bound\n"
     "                  to SANs alone it leaves the subject to the profile\n"
-    "  --ttl TIME      how long it lives, such as 30m, 8h or 7d (the profile's challenge.ttl)\n"
+    "  --ttl TIME      how long it lives, such as 30m, 8h or 7d, at most 365d (the profile's "
+    "challenge.ttl)\n"
     "  --uses N        how often it may be used, at most 1000000 (the profile's challenge.uses)\n";
 
 static const struct option options[] = {
@@ -99,12 +98,13 @@ static bool take(int option, const char *value, void *arg, struct err *err)
     case 'a':
         return take_sans(wish, value, err);
     case 't':
-        return (text_duration(value, &wish->ttl) && wish->ttl > 0) ||
-               err_set(err, ERR_CONFIG, "expected a time such as 30m, 8h or 7d");
+        return (text_duration(value, &wish->ttl) && wish->ttl > 0 &&
+                wish->ttl <= CFG_CHALLENGE_TTL_MAX) ||
+               err_set(err, ERR_CONFIG, "expected a time such as 30m, 8h or 7d, at most 365d");
     default:
         wish->uses = strtol(value, &end, 10);
-        return (!*end && wish->uses > 0 && wish->uses <= USES_MAX) ||
-               err_set(err, ERR_CONFIG, "expected a number from 1 to %d", USES_MAX);
+        return (!*end && wish->uses > 0 && wish->uses <= CFG_CHALLENGE_USES_MAX) ||
+               err_set(err, ERR_CONFIG, "expected a number from 1 to %d", CFG_CHALLENGE_USES_MAX);
     }
 }
 
