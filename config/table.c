@@ -459,3 +459,23 @@ bool cfg_judge_pair(const struct cfg_certs *chain, const EVP_PKEY *key, const st
                     "the private key of the first certificate in `certificate`");
     return false;
 }
+
+void cfg_judge_chain(const struct cert *leaf, const struct cfg_certs *chain,
+                     const struct cfg_node *node, struct cfg_faults *faults)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        const struct cert *issuer = chain->items[i];
+        bool before = cert_issued(issuer, leaf), after = false;
+        for (size_t k = 0; k < i; k++)
+            before = before || cert_issued(issuer, chain->items[k]);
+        for (size_t k = i + 1; k < chain->count; k++)
+            after = after || cert_issued(issuer, chain->items[k]);
+        if (!before)
+            cfg_fault(faults, node->count == chain->count ? node->items[i] : node,
+                      "%s (\"%s\"); expected the issuer of the CA first, then the issuer of that, "
+                      "and so on",
+                      after ? "stands before what it issued"
+                            : "issued nothing of what is before it",
+                      cert_names_get(issuer)->subject_text);
+    }
+}
