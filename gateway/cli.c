@@ -56,6 +56,15 @@ void cli_close(struct cli *cli)
     cfg_free(cli->cfg);
 }
 
+int cli_wire(struct cli *cli, struct ra_settings **ret)
+{
+    struct buf faults = BUF_INIT(FAULTS_MAX);
+    bool ok = wire_settings(cfg_ref(cli->cfg), 1, ret, &faults);
+    fputs(buf_str(&faults), stderr);
+    buf_free(&faults);
+    return ok ? CMD_OK : CMD_REFUSED;
+}
+
 static bool stop_request(const struct store_request *request, void *arg)
 {
     (void)request;

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "config/config.h"
+#include "ra/ra.h"
 #include "ra/store/store.h"
 
 #include <getopt.h>
@@ -45,6 +46,10 @@ bool cli_misused(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Loads the configuration and opens its store; prints what is wrong. CMD_OK or the exit code. */
 int cli_open(struct cli *cli);
 void cli_close(struct cli *cli);
+
+/* The connectors of cli->cfg, for the caller to free; prints what is wrong. CMD_OK or the exit
+ * code. */
+int cli_wire(struct cli *cli, struct ra_settings **ret);
 
 /* Whether the profile and the upstream of a filter are configured or have been, which the store
  * knows; CMD_OK, or the exit code and it is said. */

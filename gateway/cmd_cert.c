@@ -3,7 +3,6 @@
 #include "base/text.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
-#include "gateway/wire.h"
 #include "ra/lookup.h"
 
 #include <openssl/x509v3.h>
@@ -284,8 +283,9 @@ static int ask_window(struct cli *cli, const struct store_cert *row, struct up_w
     struct ra_settings *settings = NULL;
     struct cert *cert = NULL;
     struct err err = {0};
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
-        return complain(cli, &err);
+    int code = cli_wire(cli, &settings);
+    if (code != CMD_OK)
+        return code;
     struct upstream *up = upstream_of(settings, row->upstream);
     bool ok = up && up->vt->window;
     if (!ok)
@@ -348,8 +348,9 @@ static int tell_ca(struct cli *cli, const struct store_cert *row, int reason)
     struct ra_settings *settings = NULL;
     struct cert *cert = NULL;
     struct err err = {0};
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
-        return complain(cli, &err);
+    int code = cli_wire(cli, &settings);
+    if (code != CMD_OK)
+        return code;
     struct upstream *up = upstream_of(settings, row->upstream);
     const struct cfg_profile *profile = cfg_profile_get(cli->cfg, row->profile);
     bool ok = true, cannot = !up || !(up->vt->caps & UP_REVOKE);
@@ -415,10 +416,10 @@ static int cert_crl(struct cli *cli, const struct wish *wish)
 {
     struct ra_settings *settings = NULL;
     struct upstream *up = NULL;
-    struct err err = {0};
-    int code = CMD_REFUSED;
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
-        return complain(cli, &err);
+    int code = cli_wire(cli, &settings);
+    if (code != CMD_OK)
+        return code;
+    code = CMD_REFUSED;
     up = upstream_of(settings, wish->filter.upstream);
     if (!up)
         code = cli_no_upstream(cli, wish->filter.upstream);

@@ -44,18 +44,6 @@ static int print(bool (*write)(const struct cfg_kinds *kinds, struct buf *out))
     return ok ? CMD_OK : CMD_REFUSED;
 }
 
-/* What only shows when the connectors are opened. Takes cfg. */
-static bool check_wiring(const struct cli *cli, struct cfg *cfg)
-{
-    struct ra_settings *settings = NULL;
-    struct err err = {0};
-    bool ok = wire_settings(cfg, 1, &settings, &err);
-    if (!ok)
-        cli_complain(cli, "%s", err.text);
-    ra_settings_free(settings);
-    return ok;
-}
-
 int cmd_check(int argc, char **argv)
 {
     int what = 0;
@@ -67,15 +55,20 @@ int cmd_check(int argc, char **argv)
                       .arg = &what};
     struct buf faults = {0};
     struct cfg *cfg = NULL;
+    struct ra_settings *settings = NULL;
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
     if (what)
         return print(what == 'r' ? cfg_reference_write : cfg_schema_write);
     bool ok = cfg_load(cli.conf, wire_kinds(), &cfg, &faults);
-    fputs(buf_str(ok ? &cfg->warnings : &faults), stderr);
-    ok = ok && check_wiring(&cli, cfg);
+    if (ok) {
+        fputs(buf_str(&cfg->warnings), stderr);
+        ok = wire_settings(cfg, 1, &settings, &faults); /* what shows when connectors are opened */
+    }
+    fputs(buf_str(&faults), stderr);
     if (ok)
         printf("%s: ok\n", cli.conf);
+    ra_settings_free(settings);
     buf_free(&faults);
     return ok ? CMD_OK : CMD_REFUSED;
 }

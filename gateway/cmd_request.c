@@ -2,7 +2,6 @@
 #include "base/text.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
-#include "gateway/wire.h"
 #include "ra/drive.h"
 
 #include <stdio.h>
@@ -147,8 +146,8 @@ static bool make_handle(struct cli *cli, const struct store_request *row, struct
     struct ra_settings *settings = NULL;
     struct csr *csr = NULL;
     size_t upstream;
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, err))
-        return false;
+    if (cli_wire(cli, &settings) != CMD_OK)
+        return err_set(err, ERR_PEER, "the configuration has faults");
     struct up_order order = {.request_id = row->id,
                              .profile = cfg_profile_get(settings->cfg, row->profile)};
     bool ok = order.profile && ra_upstream_find(settings, row->upstream, &upstream);

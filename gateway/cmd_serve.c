@@ -69,13 +69,12 @@ static struct ra_settings *load_text(struct gateway *gateway, struct bytes text)
     struct buf faults = BUF_INIT(FAULTS_MAX);
     struct ra_settings *settings = NULL;
     struct cfg *cfg = NULL;
-    struct err err = {0};
-    if (!cfg_load_text(text, gateway->conf, wire_kinds(), &cfg, &faults))
-        log_lines(&faults, LOG_ERROR);
-    else
+    if (cfg_load_text(text, gateway->conf, wire_kinds(), &cfg, &faults)) {
         log_lines(&cfg->warnings, LOG_WARN);
-    if (cfg && !wire_settings(cfg, ++gateway->generation, &settings, &err))
-        log_err(LOG_ERROR, "configuration", &err);
+        if (!wire_settings(cfg, ++gateway->generation, &settings, &faults))
+            settings = NULL;
+    }
+    log_lines(&faults, LOG_ERROR);
     if (settings)
         settings->revocation = gateway->revocation;
     buf_free(&faults);

@@ -3,7 +3,6 @@
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
 #include "gateway/pki.h"
-#include "gateway/wire.h"
 
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -305,14 +304,11 @@ static int test(struct cli *cli, const struct ra_settings *settings, const char 
 static int run(struct cli *cli, const char *name, const struct wish *wish)
 {
     struct ra_settings *settings = NULL;
-    struct err err = {0};
     int code = cli_open(cli);
+    if (code == CMD_OK)
+        code = cli_wire(cli, &settings);
     if (code != CMD_OK)
         return code;
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err)) {
-        cli_complain(cli, "%s", err.text);
-        return CMD_REFUSED;
-    }
     code = name ? test(cli, settings, name, wish) : list(cli, settings);
     ra_settings_free(settings);
     return code;

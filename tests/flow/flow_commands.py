@@ -1,6 +1,7 @@
 """The command line: init, check, cert, audit, version, and their exit codes."""
 import json
 import os
+import re
 import sqlite3
 import stat
 import unittest
@@ -38,7 +39,8 @@ MISUSED = (
     ((*CREATE, "--profile", "x"), "challenge create: --profile occurs twice"),
     ((*CREATE, "--uses", "0"), 'challenge create: --uses "0": expected a number from 1 to 1000000'),
     ((*CREATE, "--uses", ""), 'challenge create: --uses "": expected a number from 1 to 1000000'),
-    ((*CREATE, "--ttl", "5"), 'challenge create: --ttl "5": expected a time such as 30m, 8h or 7d'),
+    ((*CREATE, "--ttl", "5"), 'challenge create: --ttl "5": expected a time such as 30m, 8h or 7d, at most 365d'),
+    ((*CREATE, "--ttl", "366d"), 'challenge create: --ttl "366d": expected a time such as 30m, 8h or 7d, at most 365d'),
     ((*CREATE, "--san", ""), 'challenge create: --san "": expected a name such as dns:a.example'),
     ((*CREATE, "--san", "dns:"), 'challenge create: --san "dns:": "dns:" is not a SAN such as dns:a.example'),
     ((*CREATE, "--subject", "x"), 'challenge create: --subject "x": "x" is not a subject such as CN=r1,O=Example'),
@@ -158,7 +160,15 @@ class Commands(FlowTest):
             file.write(text_.replace("trust: [ca/root.pem]", "trust: [operator/operator.pem]"))
         result = run(SCEPTER, "check", "-c", broken, check=False)
         self.assertEqual(result.returncode, 1)
-        self.assertIn(b"upstream local against the trust of profile default", result.stderr)
+        at = {name: next(number for number, line in enumerate(text_.splitlines(), 1) if name in line)
+              for name in ("routes:", "trust:")}
+        said = "upstream[0]: upstream local does not chain to the trust of profile default: "
+        self.assertRegex(result.stderr.decode(), rf"broken.yaml:{at['routes:']}:\d+: profiles.default.routes\[0\].{re.escape(said)}")
+        with open(broken, "w", encoding="utf-8") as file:  # all of them are said
+            file.write(text_.replace("trust: [ca/root.pem]", "trust: [operator/operator.pem]\n    migrate_to: local"))
+        lines = run(SCEPTER, "check", "-c", broken, check=False).stderr.decode().splitlines()
+        self.assertEqual([line.split(":")[1] for line in lines], [str(at["routes:"]), str(at["trust:"] + 1)])
+        self.assertIn("profiles.default.migrate_to: upstream local does not chain", lines[1])
         self.assertEqual(run(SCEPTER, "check", "-c", self.gw.path("missing.yaml"), check=False).returncode, 1)
 
     def test_reference_is_current(self):
