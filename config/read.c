@@ -42,6 +42,11 @@ bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults 
     }
     char *path = cfg_path_resolve(faults, text + 7);
     bool ok = has_folder(path, node, form, faults);
+    struct stat st;
+    if (ok && stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        cfg_fault_value(faults, node, "is no regular file", form);
+        ok = false;
+    }
     struct buf url = {0};
     if (ok && buf_add_fmt(&url, "sqlite:%s", path))
         *(char **)field = mem_strdup(buf_str(&url));

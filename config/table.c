@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define KEYS_MAX ((size_t)64)
 #define NAME_LEN_MAX ((size_t)64)
@@ -478,4 +480,16 @@ void cfg_judge_chain(const struct cert *leaf, const struct cfg_certs *chain,
                             : "issued nothing of what is before it",
                       cert_names_get(issuer)->subject_text);
     }
+}
+
+void cfg_judge_command(const struct cfg_strings *command, const struct cfg_node *node,
+                       struct cfg_faults *faults)
+{
+    struct stat st;
+    const char *path = command->count ? command->items[0] : NULL;
+    if (path &&
+        (path[0] != '/' || stat(path, &st) != 0 || !S_ISREG(st.st_mode) || access(path, X_OK) != 0))
+        cfg_fault_value(faults, node->count ? node->items[0] : node,
+                        "names nothing that can be run",
+                        "a program by its absolute path, and its arguments");
 }

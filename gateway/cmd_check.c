@@ -1,6 +1,10 @@
+#include "base/log.h"
+#include "config/node.h"
 #include "config/reference.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
+#include "gateway/staple.h"
+#include "gateway/tls.h"
 #include "gateway/wire.h"
 
 #include <stdio.h>
@@ -44,6 +48,40 @@ static int print(bool (*write)(const struct cfg_kinds *kinds, struct buf *out))
     return ok ? CMD_OK : CMD_REFUSED;
 }
 
+static void warn_staple(const struct cfg_identity *identity, const struct cfg_node *node,
+                        struct cfg_faults *warnings)
+{
+    struct staple *staple = NULL;
+    struct err err;
+    if (identity->staple && !staple_load(identity, &staple, &err))
+        cfg_fault(warnings, cfg_node_get(node, "staple"), "warning: is not shown: %s", err.text);
+    staple_free(staple);
+}
+
+/* What OpenSSL says of the server's certificates, which it is strict with. */
+static bool check_tls(const struct cfg *cfg)
+{
+    const struct cfg_node *node = cfg_node_get(cfg->tree, "tls");
+    const struct cfg_node *others = cfg_node_get(node, "others");
+    struct cfg_faults *faults = cfg_faults_new(cfg->written);
+    struct buf text = {0};
+    struct tls *tls = NULL;
+    struct err err;
+    log_level_set(LOG_ERROR); /* it would tell of staples, without where they stand */
+    bool ok = tls_new(cfg, TLS_ASK_OPTIONAL, &tls, &err);
+    if (!ok)
+        cfg_fault_key(faults, node, NULL, "cannot be used: %s", err.text);
+    warn_staple(&cfg->tls.identity, node, faults);
+    for (size_t i = 0; i < cfg->tls.other_count; i++)
+        warn_staple(&cfg->tls.others[i], others->items[i], faults);
+    cfg_faults_print(faults, &text);
+    fputs(buf_str(&text), stderr);
+    buf_free(&text);
+    cfg_faults_free(faults);
+    tls_free(tls);
+    return ok;
+}
+
 int cmd_check(int argc, char **argv)
 {
     int what = 0;
@@ -66,6 +104,7 @@ int cmd_check(int argc, char **argv)
         ok = wire_settings(cfg, 1, &settings, &faults); /* what shows when connectors are opened */
     }
     fputs(buf_str(&faults), stderr);
+    ok = ok && (!settings->cfg->tls_given || check_tls(settings->cfg));
     if (ok)
         printf("%s: ok\n", cli.conf);
     ra_settings_free(settings);

@@ -171,6 +171,31 @@ class Commands(FlowTest):
         self.assertIn("profiles.default.migrate_to: upstream local does not chain", lines[1])
         self.assertEqual(run(SCEPTER, "check", "-c", self.gw.path("missing.yaml"), check=False).returncode, 1)
 
+    def test_check_files(self):
+        """check says of every file what serve would fail for or leave out, with its line: a TLS certificate that OpenSSL
+        refuses, a staple that is none, a folder for a store, one for a program."""
+        with open(self.gw.conf, encoding="utf-8") as file:
+            content = file.read()
+        run("openssl", "req", "-x509", "-newkey", "rsa:1024", "-noenc", "-keyout", self.gw.path("weak.key"), "-out",
+            self.gw.path("weak.pem"), "-subj", "/CN=localhost", "-days", "9")
+        run("openssl", "pkey", "-in", self.gw.path("tls/server.key"), "-pubout", "-out", self.gw.path("tls/staple"))
+        other = "  other: {type: exec, command: [/tmp]}\n\nprofiles:"
+        rows = ((("tls/server.", "weak."), 1, "tls:", "tls: cannot be used: setting up TLS: ee key too small"),
+                (("  key: tls/server.key", "  key: tls/server.key\n  staple: tls/staple"), 0, "staple:",
+                 "tls.staple: warning: is not shown: "),
+                (("sqlite:state/scepter.db", "sqlite:state"), 1, "store:",
+                 'store: is no regular file ("sqlite:state"); expected sqlite:PATH'),
+                (("\nprofiles:", other), 1, "other:", 'upstreams.other.command[0]: names nothing that can be run ("/tmp")'))
+        conf = self.gw.path("files.yaml")
+        for (old, new), code, key, said in rows:
+            with open(conf, "w", encoding="utf-8") as file:
+                file.write(content.replace(old, new))
+            at = next(n for n, line in enumerate(content.replace(old, new).splitlines(), 1) if key in line)
+            result = run(SCEPTER, "check", "-c", conf, check=False)
+            self.assertEqual(result.returncode, code, said)
+            self.assertRegex(result.stderr.decode(), rf"^{re.escape(conf)}:{at}:\d+: {re.escape(said)}")
+            self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
+
     def test_reference_is_current(self):
         """The committed reference page and JSON Schema are what the tables say."""
         for flag, name in (("--reference", "configuration.md"), ("--schema", "scepter.schema.json")):
@@ -233,9 +258,10 @@ class Commands(FlowTest):
         conf = self.gw.path("nostore.yaml")
         with open(self.gw.conf, encoding="utf-8") as file:
             content = file.read()
-        os.makedirs(self.gw.path("state/dir.db"), exist_ok=True)
+        with open(self.gw.path("state/text.db"), "w", encoding="ascii") as file:
+            file.write("this is no database\n")
         with open(conf, "w", encoding="utf-8") as file:
-            file.write(content.replace("state/scepter.db", "state/dir.db"))
+            file.write(content.replace("state/scepter.db", "state/text.db"))
         result = run(SCEPTER, "cert", "list", "-c", conf, check=False)
         self.assertEqual(result.returncode, 3, result.stderr)
 
