@@ -163,3 +163,10 @@ void cli_print_safe(const char *text)
     fputs(buf_str(&safe), stdout);
     buf_free(&safe);
 }
+
+void cli_print_field(const char *name, const char *text)
+{
+    printf("%s:%*s", name, (int)(13 - strlen(name)), "");
+    cli_print_safe(*text ? text : "-");
+    putchar('\n');
+}

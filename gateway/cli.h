@@ -64,6 +64,8 @@ int cli_no_upstream(const struct cli *cli, const char *name);
 void cli_complain(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Prints and frees. */
 void cli_print_json(struct json *json);
+/* "NAME:         TEXT", one of a list; the text is made safe, "-" stands for none. */
+void cli_print_field(const char *name, const char *text);
 /* Text from a certificate or a request, made safe for a terminal. */
 void cli_print_safe(const char *text);
 

@@ -19,7 +19,8 @@ static void print(const struct cli *cli, const struct audit_summary *summary)
     char head[2 * AUDIT_HASH_LEN + 1];
     text_hex(bytes_of(summary->head, AUDIT_HASH_LEN), head);
     if (!cli->json) {
-        printf("%lld records, the chain is whole, head %s\n", (long long)summary->records, head);
+        printf("%lld %s, the chain is whole, head %s\n", (long long)summary->records,
+               summary->records == 1 ? "record" : "records", head);
         return;
     }
     struct json *json = json_new_object();

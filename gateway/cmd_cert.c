@@ -157,7 +157,7 @@ static bool list_text(const struct store_cert *cert, void *arg)
     (void)arg;
     text_time(cert->not_after, end);
     printf("%-40s  %-8s  %s  %-12s  ", cert->serial, state_of(cert), end, cert->profile);
-    cli_print_safe(cert->subject);
+    cli_print_safe(cert->subject[0] ? cert->subject : "-");
     putchar('\n');
     return true;
 }
@@ -244,19 +244,20 @@ static void show_text(const struct store_cert *cert)
     const int64_t times[] = {cert->issued_at, cert->delivered_at, cert->not_before, cert->not_after,
                              cert->revoked_at};
     char text[TEXT_TIME_MAX];
-    printf("Serial:       %s\nFingerprint:  %s\nState:        %s\nSubject:      ", cert->serial,
-           cert->fingerprint, state_of(cert));
-    cli_print_safe(cert->subject);
-    printf("\nSANs:         ");
-    cli_print_safe(cert->sans);
-    printf("\nProfile:      %s\nUpstream:     %s\nRequest:      %s\n", cert->profile,
-           cert->upstream, cert->request);
+    cli_print_field("Serial", cert->serial);
+    cli_print_field("Fingerprint", cert->fingerprint);
+    cli_print_field("State", state_of(cert));
+    cli_print_field("Subject", cert->subject);
+    cli_print_field("SANs", cert->sans);
+    cli_print_field("Profile", cert->profile);
+    cli_print_field("Upstream", cert->upstream);
+    cli_print_field("Request", cert->request);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         text_time(times[i], text);
-        printf("%s:%*s%s\n", labels[i], (int)(13 - strlen(labels[i])), "", times[i] ? text : "-");
+        cli_print_field(labels[i], times[i] ? text : "");
     }
     if (cert->replaced_by[0])
-        printf("Replaced by:  %s\n", cert->replaced_by);
+        cli_print_field("Replaced by", cert->replaced_by);
 }
 
 static int print_pem(const char *label, struct bytes der)

@@ -140,7 +140,7 @@ static void print_cert(const char *what, const struct cert *cert)
     char until[TEXT_TIME_MAX];
     int64_t days = (cert_not_after_get(cert) - clock_now()) / 86400;
     text_time(cert_not_after_get(cert), until);
-    printf("%-10s  until %s (%lld days)  ", what, until, (long long)days);
+    printf("%-10s  until %s (%lld %s)  ", what, until, (long long)days, days == 1 ? "day" : "days");
     cli_print_safe(cert_names_get(cert)->subject_text);
     putchar('\n');
 }

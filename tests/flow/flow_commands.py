@@ -65,6 +65,8 @@ MISUSED = (
      'affiliationChanged, superseded or cessationOfOperation'),
     (("cert", "crl"), "cert crl: --upstream is missing"),
     (("request", "show"), "request show: ID is missing"),
+    (("request", "list", "--state", "lost"), 'request list: --state "lost": expected held, ordered, waiting, suspect, issued or '
+     'refused'),
     (("request", "list", "--reason", "x"), "request list: --reason is not for this command"),
     (("upstream",), "upstream: expected list or test"),
     (("upstream", "test"), "upstream test: NAME is missing"),
@@ -233,6 +235,41 @@ class Commands(FlowTest):
         bad = run("openssl", "verify", "-CAfile", self.gw.root, "-untrusted", self.gw.path("ca/issuing.pem"), "-crl_check",
                   "-CRLfile", crl, os.path.join(work, "cert.pem"), check=False)
         self.assertIn(b"revoked", bad.stderr + bad.stdout)
+
+    def aside(self, name, change):
+        """A configuration whose store is a copy of the gateway's after this statement."""
+        with open(self.gw.conf, encoding="utf-8") as file:
+            content = file.read()
+        with sqlite3.connect(self.gw.path("state/scepter.db")) as db, sqlite3.connect(self.gw.path(f"state/{name}.db")) as copy:
+            db.backup(copy)
+            copy.execute(change)
+        with open(self.gw.path(f"{name}.yaml"), "w", encoding="utf-8") as file:
+            file.write(content.replace("state/scepter.db", f"state/{name}.db"))
+        return self.gw.path(f"{name}.yaml")
+
+    def test_requests(self):
+        """request list tells why, filters by state and upstream, and as text ends no line with a blank; show is text, or JSON."""
+        for name in ("asked-1", "asked-2"):
+            self.gw.scep_client("--subject", f"/CN={name}", "--out", "cert.pem", secret=self.gw.challenge(),
+                                cwd=self.gw.work(name))
+        conf = self.aside("asked", "UPDATE request SET state = 'suspect', reason = 'the CA hung up' WHERE subject = 'CN=asked-2'")
+        listed = text(SCEPTER, "request", "list", "-c", conf)
+        self.assertRegex(listed, r"(?m)^[0-9a-f]{32}  suspect   \S+Z  enroll  default       CN=asked-2 +the CA hung up$")
+        self.assertRegex(listed, r"(?m)^[0-9a-f]{32}  issued    \S+Z  enroll  default       CN=asked-1$")
+        rows = json.loads(text(SCEPTER, "request", "list", "-c", conf, "--json", "--state", "suspect", "--upstream", "local"))
+        self.assertEqual([row["reason"] for row in rows], ["the CA hung up"])
+        self.assertNotIn("asked-1", text(SCEPTER, "request", "list", "-c", conf, "--state", "suspect"))
+        shown = text(SCEPTER, "request", "show", "-c", conf, rows[0]["id"])
+        self.assertIn("State:        suspect\nReason:       the CA hung up\n", shown)
+        self.assertEqual(json.loads(text(SCEPTER, "request", "show", "-c", conf, rows[0]["id"], "--json")), rows[0])
+        serial = self.gw.certs()[0]["serial"]
+        for printed in (listed, shown, text(SCEPTER, "cert", "show", "-c", conf, serial), text(SCEPTER, "cert", "list", "-c", conf)):
+            self.assertEqual([line for line in printed.splitlines() if line.endswith(" ")], [])
+
+    def test_singular(self):
+        """One record is no records."""
+        conf = self.aside("single", "DELETE FROM audit WHERE seq > 1")
+        self.assertRegex(text(SCEPTER, "audit", "verify", "-c", conf), r"^1 record, the chain is whole, head ")
 
     def test_zz_audit(self):
         """audit verify finds the trail whole, and a changed or removed record by its number."""
