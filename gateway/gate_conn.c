@@ -176,6 +176,15 @@ static enum moved reply(struct gate_conn *conn)
     return MOVED;
 }
 
+/* What most often is the matter with a peer that talks past us; else NULL. */
+static const char *talks_past(const struct gate_conn *conn)
+{
+    if (conn->door->tls && !conn->ssl)
+        return "no TLS, and the listener is https";
+    bool tls = conn->in.len && conn->in.ptr[0] == TLS_HANDSHAKE;
+    return tls && !conn->door->tls ? "TLS, and the listener is http" : NULL;
+}
+
 /* status: 0 if there is no answer. */
 static void log_refused(const struct gate_conn *conn, const char *reason, int status)
 {
@@ -184,8 +193,10 @@ static void log_refused(const struct gate_conn *conn, const char *reason, int st
     log_str(&line, "client", conn->peer);
     log_str(&line, "outcome", "refused");
     log_str(&line, "reason", reason);
-    if (status)
+    if (status) {
         log_num(&line, "status", status);
+        log_str(&line, "detail", talks_past(conn));
+    }
     log_end(&line);
 }
 
