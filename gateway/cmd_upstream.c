@@ -259,7 +259,7 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, const struct wish
         printf("%-10s  %s%s%s\n", "enroll", up_result_name(result), reply.reason[0] ? ": " : "",
                reply.reason);
         ok = result == UP_ISSUED || result == UP_UNCONFIRMED || result == UP_PENDING ||
-             err_set(err, ERR_UPSTREAM, "%s did not issue", up->name);
+             err_set(err, ERR_UPSTREAM, "the CA did not issue");
         if (result == UP_UNCONFIRMED && up->vt->confirm) /* a test: nobody shall have it */
             ok = up->vt->confirm(up, buf_bytes(&reply.cookie), false, deadline, err);
     }

@@ -266,6 +266,20 @@ class Commands(FlowTest):
         for printed in (listed, shown, text(SCEPTER, "cert", "show", "-c", conf, serial), text(SCEPTER, "cert", "list", "-c", conf)):
             self.assertEqual([line for line in printed.splitlines() if line.endswith(" ")], [])
 
+    def test_unreachable(self):
+        """What of a CA could not be reached is named once."""
+        conf = self.gw.path("vault.yaml")
+        with open(os.open(self.gw.path("token"), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+            file.write("a-token-of-nobody\n")
+        with open(self.gw.conf, encoding="utf-8") as file:
+            content = file.read()
+        with open(conf, "w", encoding="utf-8") as file:
+            file.write(content.replace("\nprofiles:", "  gone: {type: vault, url: \"https://127.0.0.1:1/\", mount: pki, role: x, "
+                                       "trust: [ca/root.pem], token_file: token}\n\nprofiles:"))
+        result = run(SCEPTER, "upstream", "test", "gone", "-c", conf, check=False)
+        self.assertEqual(result.returncode, 3)
+        self.assertEqual(result.stderr.count(b"https://127.0.0.1:1/"), 1, result.stderr)
+
     def test_singular(self):
         """One record is no records."""
         conf = self.aside("single", "DELETE FROM audit WHERE seq > 1")
