@@ -230,3 +230,12 @@ bool cert_is_self_signed(const struct cert *cert)
                0 &&
            cert->spki.key && X509_verify(cert->x509, cert->spki.key) == 1;
 }
+
+bool cert_issued(const struct cert *issuer, const struct cert *subject)
+{
+    X509 *keyed = cert_keyed_get(issuer); /* X509_check_issued compares the kinds of key */
+    bool ok = keyed && X509_check_issued(keyed, subject->x509) == X509_V_OK &&
+              X509_verify(subject->x509, X509_get0_pubkey(keyed)) == 1;
+    ERR_clear_error();
+    return ok;
+}

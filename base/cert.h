@@ -37,6 +37,9 @@ int64_t cert_not_before_get(const struct cert *cert);
 int64_t cert_not_after_get(const struct cert *cert);
 bool cert_is_ca(const struct cert *cert);          /* basicConstraints CA:TRUE */
 bool cert_is_self_signed(const struct cert *cert); /* its own key verifies its signature */
+/* Whether issuer has the name that subject names and a keyUsage that allows it, and its key
+ * verifies subject's signature. */
+bool cert_issued(const struct cert *issuer, const struct cert *subject);
 
 /* Certificates that a chain may end in or pass through. Immutable, counted. */
 struct trust;

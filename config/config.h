@@ -79,8 +79,10 @@ struct cfg_upstream {
 };
 
 struct cfg {
-    char *path;          /* of the file, absolute */
-    struct buf warnings; /* like faults, a line each: what some devices refuse (config/lint.h) */
+    char *path;            /* of the file, absolute */
+    char *written;         /* the same as it was called, for faults */
+    struct cfg_node *tree; /* what was read: where something stands, for faults that show later */
+    struct buf warnings;   /* like faults, a line each: what some devices refuse (config/lint.h) */
     struct cfg_listen listen;
     struct cfg_tls tls;
     bool tls_given;

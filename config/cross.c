@@ -332,7 +332,7 @@ static void check_edges(const struct cfg *cfg, const struct cfg_node *root,
     bool tls = false;
     for (size_t i = 0; i < cfg->listen.est.count; i++)
         tls = tls || cfg->listen.est.items[i].tls || !cfg->listen.est.items[i].host;
-    if (node && !tls)
+    if (node && !tls && cfg->listen.est.count)
         cfg_fault_key(faults, node, NULL, "is not used; expected an https listener in listen.est");
     for (size_t i = 0; i < cfg->profile_count && cfg->edge.certificates.trust; i++) {
         const struct cfg_profile *profile = &cfg->profiles[i];
@@ -365,6 +365,8 @@ static void check_signers(const struct cfg *cfg, const struct cfg_node *profiles
 {
     int kind = cfg->tls.identity.key ? EVP_PKEY_get_base_id(cfg->tls.identity.key) : EVP_PKEY_NONE;
     bool signs = kind == EVP_PKEY_RSA || kind == EVP_PKEY_EC;
+    if (cfg->tls_given && !cfg->tls.identity.key)
+        return; /* it has a fault of its own */
     for (size_t i = 0; i < cfg->profile_count && !signs; i++) {
         const struct cfg_node *est = cfg_node_get(profiles->items[i], "est");
         const struct cfg_est *conf = &cfg->profiles[i].est;

@@ -308,22 +308,6 @@ static bool users_add(struct cfg_est *est, struct bytes text, const struct cfg_n
     return est->user_count;
 }
 
-bool cfg_file_users(const struct cfg_node *node, void *field, struct cfg_faults *faults)
-{
-    struct buf text = BUF_SECRET(LINES_FILE_MAX);
-    struct err err;
-    char *path = usable(node, users_form, false, faults);
-    bool ok = path && guarded(node, path, faults);
-    if (ok && !pem_file_read(path, LINES_FILE_MAX, &text, &err)) {
-        cfg_fault(faults, node, "%s; expected %s", err.text, users_form);
-        ok = false;
-    }
-    ok = ok && users_add(field, buf_bytes(&text), node, faults);
-    buf_free(&text);
-    free(path);
-    return ok;
-}
-
 void cfg_file_users_clear(void *field)
 {
     struct cfg_est *est = field;
@@ -336,6 +320,24 @@ void cfg_file_users_clear(void *field)
     free(est->users);
     est->users = NULL;
     est->user_count = 0;
+}
+
+bool cfg_file_users(const struct cfg_node *node, void *field, struct cfg_faults *faults)
+{
+    struct buf text = BUF_SECRET(LINES_FILE_MAX);
+    struct err err;
+    char *path = usable(node, users_form, false, faults);
+    bool ok = path && guarded(node, path, faults);
+    if (ok && !pem_file_read(path, LINES_FILE_MAX, &text, &err)) {
+        cfg_fault(faults, node, "%s; expected %s", err.text, users_form);
+        ok = false;
+    }
+    ok = ok && users_add(field, buf_bytes(&text), node, faults);
+    if (!ok)
+        cfg_file_users_clear(field); /* some of them say nothing of what the file was to hold */
+    buf_free(&text);
+    free(path);
+    return ok;
 }
 
 /* What is wrong with a line, without the line, which holds a key. */

@@ -83,12 +83,14 @@ void cfg_judge_est(void *field, struct cfg_faults *faults, const struct cfg_node
     struct cfg_est *est = field;
     judge_csrattrs(est, faults, node);
     const struct cfg_node *users = cfg_node_get(node, "users");
-    if (users && !est->auth_basic && !est->auth_digest)
+    /* Without any, auth has a fault of its own, and may have meant what is judged by it. */
+    bool auth = est->auth_certificate || est->auth_basic || est->auth_digest;
+    if (auth && users && !est->auth_basic && !est->auth_digest)
         cfg_fault_key(faults, users, NULL, "is not used; expected basic or digest in auth");
-    if (est->digest_md5 && !est->auth_digest)
+    if (auth && est->digest_md5 && !est->auth_digest)
         cfg_fault_key(faults, cfg_node_get(node, "insecure_digest_md5"), NULL,
                       "is not used; expected digest in auth");
-    if (est->auth_require == CFG_REQUIRE_ALL &&
+    if (auth && est->auth_require == CFG_REQUIRE_ALL &&
         (!est->auth_certificate || (!est->auth_basic && !est->auth_digest)))
         cfg_fault_key(faults, cfg_node_get(node, "auth_require"), NULL,
                       "is all; expected certificate, and basic or digest, in auth");
@@ -161,6 +163,8 @@ static void judge_digest(const struct cfg_profile *profile, struct cfg_faults *f
     const struct cfg_est *est = &profile->est;
     const struct cfg_node *section = cfg_node_get(node, "est");
     bool known[CFG_DIGEST_COUNT] = {false};
+    if (cfg_node_get(section, "users") && !est->user_count)
+        return; /* has a fault of its own */
     for (size_t i = 0; i < est->user_count; i++)
         for (unsigned k = 0; k < CFG_DIGEST_COUNT; k++)
             known[k] = known[k] || est->users[i].ha1[k];

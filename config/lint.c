@@ -50,10 +50,27 @@ static void lint_time(const struct cfg_pair *pair, bool renews, const struct cfg
         cfg_fault(warnings, node, "warning: ends on %s, and nothing renews it", date);
 }
 
+/* Many a peer takes the certificates behind the first as they come. */
+static void lint_chain(const struct cfg_certs *chain, const struct cfg_node *node,
+                       struct cfg_faults *warnings)
+{
+    for (size_t i = 1; i < chain->count; i++) {
+        bool issued = false;
+        for (size_t k = 0; k < i; k++)
+            issued = issued || cert_issued(chain->items[i], chain->items[k]);
+        if (!issued)
+            cfg_fault(warnings, node,
+                      "warning: holds \"%s\", which issued nothing of what is before it; peers may "
+                      "refuse such a chain",
+                      cert_names_get(chain->items[i])->subject_text);
+    }
+}
+
 static void lint_pair(const struct cfg *cfg, const struct cfg_pair *pair,
                       const struct cfg_node *node, struct cfg_faults *warnings)
 {
     const EVP_PKEY *tls = cfg->tls.identity.key;
+    lint_chain(&pair->chain, node, warnings);
     if (!(X509_get_extension_flags(cert_x509_get(pair->chain.items[0])) & EXFLAG_KUSAGE))
         cfg_fault(warnings, node,
                   "warning: has no keyUsage, by which Apple's devices look for an RA");
@@ -119,10 +136,21 @@ static void lint_profile(const struct cfg *cfg, const struct cfg_scep *scep,
             ra->name);
 }
 
+static void lint_tls(const struct cfg *cfg, const struct cfg_node *node,
+                     struct cfg_faults *warnings)
+{
+    const struct cfg_node *others = cfg_node_get(node, "others");
+    lint_chain(&cfg->tls.identity.chain, cfg_node_get(node, "certificate"), warnings);
+    for (size_t i = 0; i < cfg->tls.other_count; i++)
+        lint_chain(&cfg->tls.others[i].chain, cfg_node_get(others->items[i], "certificate"),
+                   warnings);
+}
+
 void cfg_lint(const struct cfg *cfg, const struct cfg_node *root, struct cfg_faults *warnings)
 {
     const struct cfg_node *ras = cfg_node_get(root, "ra");
     const struct cfg_node *profiles = cfg_node_get(root, "profiles");
+    lint_tls(cfg, cfg_node_get(root, "tls"), warnings);
     for (size_t i = 0; i < cfg->ra_count; i++)
         lint_ra(cfg, i, ras->items[i], warnings);
     for (size_t i = 0; i < cfg->profile_count; i++)

@@ -124,7 +124,7 @@ static void text_read(struct bytes text, const char *path, const struct cfg_kind
         cfg_faults_print(warnings, &cfg->warnings);
         cfg_faults_free(warnings);
     }
-    cfg_node_free(root);
+    cfg->tree = root;
 }
 
 static struct cfg *cfg_new(const char *path, const struct cfg_faults *faults)
@@ -132,6 +132,7 @@ static struct cfg *cfg_new(const char *path, const struct cfg_faults *faults)
     struct counted *counted = mem_zalloc(sizeof *counted);
     const char *slash = strrchr(path, '/');
     counted->count = 1;
+    counted->cfg.written = mem_strdup(path);
     counted->cfg.path = cfg_path_resolve(faults, path[0] == '/' || !slash ? path : slash + 1);
     return &counted->cfg;
 }
@@ -215,6 +216,8 @@ void cfg_free(struct cfg *cfg)
         cfg_renewed_clear(&cfg->ras[i]);
     cfg_table_clear(cfg_schema, cfg);
     buf_free(&cfg->warnings);
+    cfg_node_free(cfg->tree);
+    free(cfg->written);
     free(cfg->path);
     free(counted);
 }

@@ -14,6 +14,9 @@ enum cfg_challenge_kind {
     CFG_CHALLENGE_ONE_TIME,
     CFG_CHALLENGE_KIND_COUNT
 };
+#define CFG_CHALLENGE_USES_MAX 1000000
+#define CFG_CHALLENGE_TTL_MAX (INT64_C(365) * 86400)
+
 enum cfg_revoke { CFG_REVOKE_LOCAL = 0, CFG_REVOKE_UPSTREAM };
 enum cfg_same_key { CFG_SAME_KEY_ALLOW = 0, CFG_SAME_KEY_REFUSE };
 enum cfg_reuse { CFG_REUSE_ALLOW = 0, CFG_REUSE_REFUSE };

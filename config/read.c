@@ -42,6 +42,11 @@ bool cfg_read_store(const struct cfg_node *node, void *field, struct cfg_faults 
     }
     char *path = cfg_path_resolve(faults, text + 7);
     bool ok = has_folder(path, node, form, faults);
+    struct stat st;
+    if (ok && stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        cfg_fault_value(faults, node, "is no regular file", form);
+        ok = false;
+    }
     struct buf url = {0};
     if (ok && buf_add_fmt(&url, "sqlite:%s", path))
         *(char **)field = mem_strdup(buf_str(&url));
@@ -389,8 +394,8 @@ bool cfg_read_auth(const struct cfg_node *node, void *field, struct cfg_faults *
     struct cfg_est *est = field;
     bool flags[3] = {false, false, false};
     bool ok = words_read(node, words, flags, faults);
-    est->auth_certificate = flags[0];
-    est->auth_basic = flags[1];
-    est->auth_digest = flags[2];
+    est->auth_certificate = ok && flags[0];
+    est->auth_basic = ok && flags[1];
+    est->auth_digest = ok && flags[2];
     return ok;
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define KEYS_MAX ((size_t)64)
 #define NAME_LEN_MAX ((size_t)64)
@@ -468,4 +470,36 @@ bool cfg_judge_pair(const struct cfg_certs *chain, const EVP_PKEY *key, const st
     cfg_fault_value(faults, at ? at : node, "does not belong to the certificate",
                     "the private key of the first certificate in `certificate`");
     return false;
+}
+
+void cfg_judge_chain(const struct cert *leaf, const struct cfg_certs *chain,
+                     const struct cfg_node *node, struct cfg_faults *faults)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        const struct cert *issuer = chain->items[i];
+        bool before = cert_issued(issuer, leaf), after = false;
+        for (size_t k = 0; k < i; k++)
+            before = before || cert_issued(issuer, chain->items[k]);
+        for (size_t k = i + 1; k < chain->count; k++)
+            after = after || cert_issued(issuer, chain->items[k]);
+        if (!before)
+            cfg_fault(faults, node->count == chain->count ? node->items[i] : node,
+                      "%s (\"%s\"); expected the issuer of the CA first, then the issuer of that, "
+                      "and so on",
+                      after ? "stands before what it issued"
+                            : "issued nothing of what is before it",
+                      cert_names_get(issuer)->subject_text);
+    }
+}
+
+void cfg_judge_command(const struct cfg_strings *command, const struct cfg_node *node,
+                       struct cfg_faults *faults)
+{
+    struct stat st;
+    const char *path = command->count ? command->items[0] : NULL;
+    if (path &&
+        (path[0] != '/' || stat(path, &st) != 0 || !S_ISREG(st.st_mode) || access(path, X_OK) != 0))
+        cfg_fault_value(faults, node->count ? node->items[0] : node,
+                        "names nothing that can be run",
+                        "a program by its absolute path, and its arguments");
 }

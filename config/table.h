@@ -77,6 +77,16 @@ void cfg_name_check(const struct cfg_node *node, struct cfg_faults *faults);
 /* How the key is written, for a fault or the reference: "a duration from 1m to 30d". */
 void cfg_key_form(const struct cfg_key *key, struct buf *out);
 
+/* For a judge: the fault if the command, unless it is empty, begins with anything but a program's
+ * absolute path. node: the list that its words were read from. */
+void cfg_judge_command(const struct cfg_strings *command, const struct cfg_node *node,
+                       struct cfg_faults *faults);
+
+/* For a judge: a fault for each certificate of the chain that did not issue leaf or one before it.
+ * node: the list that the chain was read from. */
+void cfg_judge_chain(const struct cert *leaf, const struct cfg_certs *chain,
+                     const struct cfg_node *node, struct cfg_faults *faults);
+
 /* For a judge: the fault if the key is not that of the first certificate. node is the section with
  * `key` in it. True if chain and key are there and belong together. */
 bool cfg_judge_pair(const struct cfg_certs *chain, const EVP_PKEY *key, const struct cfg_node *node,

@@ -1,6 +1,7 @@
 #include "gateway/cli.h"
 
 #include "base/text.h"
+#include "config/word.h"
 #include "gateway/cmd.h"
 #include "gateway/wire.h"
 
@@ -9,11 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_CONF "scepter.yaml"
-#define OPTIONS_MAX 16
+#define NAMES_MAX 256
 #define FAULTS_MAX ((size_t)4 << 20)
-
-enum { OPTION_HELP = 1000, OPTION_JSON };
 
 void cli_complain(const struct cli *cli, const char *fmt, ...)
 {
@@ -30,61 +28,10 @@ void cli_complain(const struct cli *cli, const char *fmt, ...)
         if (!*p || !buf_add_u8(&safe, '"'))
             break;
     }
-    fprintf(stderr, "scepter %s: %s\n", cli->name, buf_str(&safe));
+    const char *verb = cli->verb ? cli->verb->name : "";
+    fprintf(stderr, "scepter%s%s%s%s: %s\n", *cli->name ? " " : "", cli->name, *verb ? " " : "",
+            verb, buf_str(&safe));
     buf_free(&safe);
-}
-
-/* The subcommand's options and the common ones in one list. */
-static void all_options(const struct option *mine, struct option *list)
-{
-    static const struct option common[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"json", no_argument, NULL, OPTION_JSON},
-        {"help", no_argument, NULL, OPTION_HELP},
-        {0},
-    };
-    size_t n = 0;
-    for (; mine && mine->name && n < OPTIONS_MAX; mine++)
-        list[n++] = *mine;
-    memcpy(&list[n], common, sizeof common);
-}
-
-bool cli_parse(struct cli *cli, int argc, char **argv)
-{
-    struct option list[OPTIONS_MAX + 4];
-    int option, index = 0;
-    all_options(cli->options, list);
-    cli->conf = DEFAULT_CONF;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, "c:", list, &index)) != -1) {
-        switch (option) {
-        case 'c':
-            cli->conf = optarg;
-            break;
-        case OPTION_JSON:
-            cli->json = true;
-            break;
-        case OPTION_HELP:
-            fputs(cli->usage, stdout);
-            cli->usage = NULL; /* told */
-            return false;
-        case '?':
-            fputs(cli->usage, stderr);
-            return false;
-        default:
-            if (cli->take && cli->take(option, optarg, cli->arg))
-                break;
-            cli_complain(cli, "--%s \"%s\" will not do; --help tells what will", list[index].name,
-                         optarg ? optarg : "");
-            return false;
-        }
-    }
-    return true;
-}
-
-int cli_parse_exit(const struct cli *cli)
-{
-    return cli->usage ? CMD_USAGE : CMD_OK;
 }
 
 int cli_open(struct cli *cli)
@@ -109,6 +56,97 @@ void cli_close(struct cli *cli)
     cfg_free(cli->cfg);
 }
 
+int cli_wire(struct cli *cli, struct ra_settings **ret)
+{
+    struct buf faults = BUF_INIT(FAULTS_MAX);
+    bool ok = wire_settings(cfg_ref(cli->cfg), 1, ret, &faults);
+    fputs(buf_str(&faults), stderr);
+    buf_free(&faults);
+    return ok ? CMD_OK : CMD_REFUSED;
+}
+
+static bool stop_request(const struct store_request *request, void *arg)
+{
+    (void)request;
+    *(bool *)arg = true;
+    return false;
+}
+
+static bool stop_cert(const struct store_cert *cert, void *arg)
+{
+    (void)cert;
+    *(bool *)arg = true;
+    return false;
+}
+
+/* What was taken out of the configuration leaves its rows. */
+static int stored(const struct cli *cli, const struct store_filter *filter, bool *ret)
+{
+    const struct store_vt *vt = cli->store->vt;
+    struct err err = {0};
+    *ret = false;
+    if (vt->request_list(cli->store, filter, stop_request, ret, &err) &&
+        (*ret || vt->cert_list(cli->store, filter, stop_cert, ret, &err)))
+        return CMD_OK;
+    cli_complain(cli, "%s", err.text);
+    return CMD_UNREACHABLE;
+}
+
+static bool upstream_there(const struct cfg *cfg, const char *name)
+{
+    for (size_t i = 0; i < cfg->upstream_count; i++)
+        if (strcmp(cfg->upstreams[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+int cli_filter_check(const struct cli *cli, const struct store_filter *filter)
+{
+    struct store_filter profile = {.profile = filter->profile, .limit = 1};
+    struct store_filter upstream = {.upstream = filter->upstream, .limit = 1};
+    bool there = true;
+    int code = CMD_OK;
+    if (filter->profile && !cfg_profile_get(cli->cfg, filter->profile))
+        code = stored(cli, &profile, &there);
+    if (!there)
+        return cli_profile_get(cli, filter->profile) ? CMD_OK : CMD_REFUSED;
+    if (code == CMD_OK && filter->upstream && !upstream_there(cli->cfg, filter->upstream))
+        code = stored(cli, &upstream, &there);
+    if (!there)
+        return cli_no_upstream(cli, filter->upstream);
+    return code;
+}
+
+/* "there is no profile "vpm" in scepter.yaml; expected vpn" */
+static void complain_name(const struct cli *cli, const char *what, const char *name,
+                          const char *near)
+{
+    cli_complain(cli, "there is no %s \"%s\" in %s%s%s", what, name, cli->conf,
+                 near ? "; expected " : "", near ? near : "");
+}
+
+const struct cfg_profile *cli_profile_get(const struct cli *cli, const char *name)
+{
+    const struct cfg_profile *profile = cfg_profile_get(cli->cfg, name);
+    const char *names[NAMES_MAX];
+    size_t count = 0;
+    for (; count < cli->cfg->profile_count && count < NAMES_MAX; count++)
+        names[count] = cli->cfg->profiles[count].name;
+    if (!profile)
+        complain_name(cli, "profile", name, cfg_word_near(name, names, count));
+    return profile;
+}
+
+int cli_no_upstream(const struct cli *cli, const char *name)
+{
+    const char *names[NAMES_MAX];
+    size_t count = 0;
+    for (; count < cli->cfg->upstream_count && count < NAMES_MAX; count++)
+        names[count] = cli->cfg->upstreams[count].name;
+    complain_name(cli, "upstream", name, cfg_word_near(name, names, count));
+    return CMD_REFUSED;
+}
+
 void cli_print_json(struct json *json)
 {
     struct buf text = BUF_INIT((size_t)1 << 30);
@@ -124,4 +162,11 @@ void cli_print_safe(const char *text)
     text_escape(bytes_str(text), strlen(text), &safe);
     fputs(buf_str(&safe), stdout);
     buf_free(&safe);
+}
+
+void cli_print_field(const char *name, const char *text)
+{
+    printf("%s:%*s", name, (int)(13 - strlen(name)), "");
+    cli_print_safe(*text ? text : "-");
+    putchar('\n');
 }

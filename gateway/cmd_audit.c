@@ -3,7 +3,6 @@
 #include "gateway/cmd.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static const char usage[] = "usage: scepter audit verify [-c FILE] [--json]\n"
                             "\n"
@@ -13,12 +12,15 @@ static const char usage[] = "usage: scepter audit verify [-c FILE] [--json]\n"
                             "cut off. Exits 1 and names\n"
                             "the first bad record if one was changed, removed or inserted.\n";
 
+static const struct cli_verb verbs[] = {{.name = "verify", .options = "cj"}, {0}};
+
 static void print(const struct cli *cli, const struct audit_summary *summary)
 {
     char head[2 * AUDIT_HASH_LEN + 1];
     text_hex(bytes_of(summary->head, AUDIT_HASH_LEN), head);
     if (!cli->json) {
-        printf("%lld records, the chain is whole, head %s\n", (long long)summary->records, head);
+        printf("%lld %s, the chain is whole, head %s\n", (long long)summary->records,
+               summary->records == 1 ? "record" : "records", head);
         return;
     }
     struct json *json = json_new_object();
@@ -30,16 +32,11 @@ static void print(const struct cli *cli, const struct audit_summary *summary)
 
 int cmd_audit(int argc, char **argv)
 {
-    struct cli cli = {.name = "audit verify", .usage = usage};
+    struct cli cli = {.name = "audit", .usage = usage, .verbs = verbs};
     struct audit_summary summary = {0};
     struct err err = {0};
-    bool named = argc > 1 && strcmp(argv[1], "verify") == 0;
-    if (!cli_parse(&cli, argc - named, argv + named))
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    if (!named || optind != argc - named) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
     int code = cli_open(&cli);
     if (code == CMD_OK && audit_verify(cli.store, &summary, &err)) {
         print(&cli, &summary);

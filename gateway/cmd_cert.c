@@ -3,7 +3,6 @@
 #include "base/text.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
-#include "gateway/wire.h"
 #include "ra/lookup.h"
 
 #include <openssl/x509v3.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define REASONS "unspecified, keyCompromise, affiliationChanged, superseded or cessationOfOperation"
 #define ASK_MS 30000
 #define FINGERPRINT_PREFIX_MIN 8
 
@@ -27,7 +27,7 @@ static const char usage[] =
     "in hex; its first 8 characters or more will do. crl writes the CRL of a local CA. --window "
     "asks\n"
     "the CA when it wants the certificate renewed, if it can be asked (ACME, RFC 9773).\n"
-    "Reasons: unspecified keyCompromise affiliationChanged superseded cessationOfOperation.\n";
+    "Reasons: " REASONS ".\n";
 
 static const struct option options[] = {
     {"profile", required_argument, NULL, 'p'},
@@ -49,6 +49,19 @@ static const struct {
     {"superseded", 4},  {"cessationOfOperation", 5},
 };
 
+enum verb { VERB_LIST, VERB_SHOW, VERB_REVOKE, VERB_CRL };
+
+static const struct cli_verb verbs[] = {
+    [VERB_LIST] = {.name = "list", .options = "cpuerj"},
+    [VERB_SHOW] = {.name = "show",
+                   .options = "cPjw",
+                   .word = "SERIAL or FINGERPRINT",
+                   .apart = "PjPw"},
+    [VERB_REVOKE] = {.name = "revoke", .options = "cR", .word = "SERIAL or FINGERPRINT"},
+    [VERB_CRL] = {.name = "crl", .options = "cuP", .needs = "u"},
+    {0},
+};
+
 struct wish {
     struct store_filter filter;
     int reason;
@@ -66,7 +79,7 @@ static bool take_reason(const char *value, int *ret)
     return false;
 }
 
-static bool take(int option, const char *value, void *arg)
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
     struct wish *wish = arg;
     int64_t seconds;
@@ -79,14 +92,15 @@ static bool take(int option, const char *value, void *arg)
         return true;
     case 'e':
         if (!text_duration(value, &seconds))
-            return false;
+            return err_set(err, ERR_CONFIG, "expected a time such as 12h or 30d");
         wish->filter.expires_before = clock_now() + seconds;
         return true;
     case 'r':
         wish->filter.revoked_only = true;
         return true;
     case 'R':
-        return take_reason(value, &wish->reason);
+        return take_reason(value, &wish->reason) ||
+               err_set(err, ERR_CONFIG, "expected %s", REASONS);
     case 'w':
         wish->window = true;
         return true;
@@ -143,7 +157,7 @@ static bool list_text(const struct store_cert *cert, void *arg)
     (void)arg;
     text_time(cert->not_after, end);
     printf("%-40s  %-8s  %s  %-12s  ", cert->serial, state_of(cert), end, cert->profile);
-    cli_print_safe(cert->subject);
+    cli_print_safe(cert->subject[0] ? cert->subject : "-");
     putchar('\n');
     return true;
 }
@@ -157,6 +171,9 @@ static int complain(const struct cli *cli, const struct err *err)
 static int cert_list(struct cli *cli, const struct wish *wish)
 {
     struct err err = {0};
+    int code = cli_filter_check(cli, &wish->filter);
+    if (code != CMD_OK)
+        return code;
     struct json *array = cli->json ? json_new_array() : NULL;
     if (!array)
         printf("%-40s  %-8s  %-20s  %-12s  %s\n", "SERIAL", "STATE", "NOT AFTER", "PROFILE",
@@ -206,8 +223,8 @@ static int find(struct cli *cli, const char *word, struct found *found)
     struct err err = {0};
     plain_hex(word, hex, sizeof hex);
     if (strlen(hex) < FINGERPRINT_PREFIX_MIN || strspn(hex, "0123456789abcdef") != strlen(hex)) {
-        cli_complain(cli, "\"%s\" is neither a serial number nor a fingerprint", word);
-        return CMD_REFUSED;
+        cli_misused(cli, "\"%s\" is neither a serial number nor a fingerprint", word);
+        return CMD_USAGE;
     }
     if (!cli->store->vt->cert_list(cli->store, &filter, keep, found, &err))
         return complain(cli, &err);
@@ -227,19 +244,20 @@ static void show_text(const struct store_cert *cert)
     const int64_t times[] = {cert->issued_at, cert->delivered_at, cert->not_before, cert->not_after,
                              cert->revoked_at};
     char text[TEXT_TIME_MAX];
-    printf("Serial:       %s\nFingerprint:  %s\nState:        %s\nSubject:      ", cert->serial,
-           cert->fingerprint, state_of(cert));
-    cli_print_safe(cert->subject);
-    printf("\nSANs:         ");
-    cli_print_safe(cert->sans);
-    printf("\nProfile:      %s\nUpstream:     %s\nRequest:      %s\n", cert->profile,
-           cert->upstream, cert->request);
+    cli_print_field("Serial", cert->serial);
+    cli_print_field("Fingerprint", cert->fingerprint);
+    cli_print_field("State", state_of(cert));
+    cli_print_field("Subject", cert->subject);
+    cli_print_field("SANs", cert->sans);
+    cli_print_field("Profile", cert->profile);
+    cli_print_field("Upstream", cert->upstream);
+    cli_print_field("Request", cert->request);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         text_time(times[i], text);
-        printf("%s:%*s%s\n", labels[i], (int)(13 - strlen(labels[i])), "", times[i] ? text : "-");
+        cli_print_field(labels[i], times[i] ? text : "");
     }
     if (cert->replaced_by[0])
-        printf("Replaced by:  %s\n", cert->replaced_by);
+        cli_print_field("Replaced by", cert->replaced_by);
 }
 
 static int print_pem(const char *label, struct bytes der)
@@ -266,8 +284,9 @@ static int ask_window(struct cli *cli, const struct store_cert *row, struct up_w
     struct ra_settings *settings = NULL;
     struct cert *cert = NULL;
     struct err err = {0};
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
-        return complain(cli, &err);
+    int code = cli_wire(cli, &settings);
+    if (code != CMD_OK)
+        return code;
     struct upstream *up = upstream_of(settings, row->upstream);
     bool ok = up && up->vt->window;
     if (!ok)
@@ -330,8 +349,9 @@ static int tell_ca(struct cli *cli, const struct store_cert *row, int reason)
     struct ra_settings *settings = NULL;
     struct cert *cert = NULL;
     struct err err = {0};
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
-        return complain(cli, &err);
+    int code = cli_wire(cli, &settings);
+    if (code != CMD_OK)
+        return code;
     struct upstream *up = upstream_of(settings, row->upstream);
     const struct cfg_profile *profile = cfg_profile_get(cli->cfg, row->profile);
     bool ok = true, cannot = !up || !(up->vt->caps & UP_REVOKE);
@@ -397,13 +417,13 @@ static int cert_crl(struct cli *cli, const struct wish *wish)
 {
     struct ra_settings *settings = NULL;
     struct upstream *up = NULL;
-    struct err err = {0};
-    int code = CMD_REFUSED;
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err))
-        return complain(cli, &err);
+    int code = cli_wire(cli, &settings);
+    if (code != CMD_OK)
+        return code;
+    code = CMD_REFUSED;
     up = upstream_of(settings, wish->filter.upstream);
     if (!up)
-        cli_complain(cli, "there is no upstream \"%s\" in %s", wish->filter.upstream, cli->conf);
+        code = cli_no_upstream(cli, wish->filter.upstream);
     else if (!up->vt->crl)
         cli_complain(cli, "upstream \"%s\" makes its own CRLs", up->name);
     else
@@ -412,45 +432,34 @@ static int cert_crl(struct cli *cli, const struct wish *wish)
     return code;
 }
 
-static int run(struct cli *cli, const struct wish *wish, const char *verb, const char *word)
+static int run(struct cli *cli, const struct wish *wish)
 {
-    if (strcmp(verb, "list") == 0)
+    switch (cli->verb - verbs) {
+    case VERB_LIST:
         return cert_list(cli, wish);
-    if (strcmp(verb, "crl") == 0)
+    case VERB_SHOW:
+        return cert_show(cli, wish, cli->word);
+    case VERB_REVOKE:
+        return cert_revoke(cli, wish, cli->word);
+    default:
         return cert_crl(cli, wish);
-    if (strcmp(verb, "show") == 0)
-        return cert_show(cli, wish, word);
-    return cert_revoke(cli, wish, word);
-}
-
-/* Whether verb and words fit together. */
-static bool words_fit(const char *verb, int words, const struct wish *wish)
-{
-    if (strcmp(verb, "list") == 0)
-        return words == 0;
-    if (strcmp(verb, "crl") == 0)
-        return words == 0 && wish->filter.upstream;
-    return (strcmp(verb, "show") == 0 || strcmp(verb, "revoke") == 0) && words == 1;
+    }
 }
 
 int cmd_cert(int argc, char **argv)
 {
-    struct cli cli = {.name = "cert", .usage = usage};
     struct wish wish = {0};
-    bool named = argc > 1 && argv[1][0] != '-';
-    cli.options = options;
-    cli.take = take;
-    cli.arg = &wish;
-    if (!cli_parse(&cli, argc - named, argv + named))
+    struct cli cli = {.name = "cert",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .take = take,
+                      .arg = &wish};
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    int words = argc - named - optind;
-    if (!named || !words_fit(argv[1], words, &wish)) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
     int code = cli_open(&cli);
     if (code == CMD_OK)
-        code = run(&cli, &wish, argv[1], words ? argv[named + optind] : "");
+        code = run(&cli, &wish);
     cli_close(&cli);
     return code;
 }

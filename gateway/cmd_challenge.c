@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USES_MAX 1000000
-
 static const char usage[] =
     "usage: scepter challenge create [-c FILE] --profile P [--subject NAME] [--san NAME]...\n"
     "                                [--ttl 1h] [--uses 1] [--json]\n"
@@ -25,13 +23,19 @@ static const char usage[] =
     "commas\n"
     "                  or by repeating. A challenge bound to a subject alone allows no SAN; bound\n"
     "                  to SANs alone it leaves the subject to the profile\n"
-    "  --ttl TIME      how long it lives, such as 30m, 8h or 7d (the profile's challenge.ttl)\n"
+    "  --ttl TIME      how long it lives, such as 30m, 8h or 7d, at most 365d (the profile's "
+    "challenge.ttl)\n"
     "  --uses N        how often it may be used, at most 1000000 (the profile's challenge.uses)\n";
 
 static const struct option options[] = {
     {"profile", required_argument, NULL, 'p'}, {"subject", required_argument, NULL, 's'},
     {"san", required_argument, NULL, 'a'},     {"ttl", required_argument, NULL, 't'},
     {"uses", required_argument, NULL, 'u'},    {0},
+};
+
+static const struct cli_verb verbs[] = {
+    {.name = "create", .options = "cpsatuj", .needs = "p"},
+    {0},
 };
 
 struct wish {
@@ -43,23 +47,45 @@ struct wish {
     int64_t ttl, uses;
 };
 
-static bool take_sans(struct wish *wish, const char *value)
+static bool take_sans(struct wish *wish, const char *value, struct err *err)
 {
-    if (wish->copy_count == NAMES_SAN_MAX)
-        return false;
-    char *copy = wish->copies[wish->copy_count++] = mem_strdup(value);
-    for (char *p = copy; *p;) {
-        if (wish->san_count == NAMES_SAN_MAX)
-            return false;
-        wish->sans[wish->san_count++] = p;
+    const char *const *all = wish->sans;
+    struct names names = {0};
+    char *copy = mem_strdup(value);
+    bool room = wish->copy_count < NAMES_SAN_MAX;
+    if (room)
+        wish->copies[wish->copy_count++] = copy;
+    else
+        free(copy);
+    for (char *p = copy; room && *p;) {
+        room = wish->san_count < NAMES_SAN_MAX;
+        if (room)
+            wish->sans[wish->san_count++] = p;
         p += strcspn(p, ",");
         if (*p)
             *p++ = 0;
     }
+    if (!room)
+        return err_set(err, ERR_CONFIG, "expected at most %d names", NAMES_SAN_MAX);
+    if (!*value) /* which would bind it to nothing */
+        return err_set(err, ERR_CONFIG, "expected a name such as dns:a.example");
+    if (!names_parse_text(NULL, all, wish->san_count, &names, err))
+        return false;
+    names_clear(&names);
     return true;
 }
 
-static bool take(int option, const char *value, void *arg)
+static bool take_subject(const char *value, const char **ret, struct err *err)
+{
+    struct names names = {0};
+    if (!names_parse_text(value, NULL, 0, &names, err))
+        return false;
+    names_clear(&names);
+    *ret = value;
+    return true;
+}
+
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
     struct wish *wish = arg;
     char *end;
@@ -68,15 +94,17 @@ static bool take(int option, const char *value, void *arg)
         wish->profile = value;
         return true;
     case 's':
-        wish->subject = value;
-        return true;
+        return take_subject(value, &wish->subject, err);
     case 'a':
-        return take_sans(wish, value);
+        return take_sans(wish, value, err);
     case 't':
-        return text_duration(value, &wish->ttl) && wish->ttl > 0;
+        return (text_duration(value, &wish->ttl) && wish->ttl > 0 &&
+                wish->ttl <= CFG_CHALLENGE_TTL_MAX) ||
+               err_set(err, ERR_CONFIG, "expected a time such as 30m, 8h or 7d, at most 365d");
     default:
         wish->uses = strtol(value, &end, 10);
-        return !*end && wish->uses > 0 && wish->uses <= USES_MAX;
+        return (!*end && wish->uses > 0 && wish->uses <= CFG_CHALLENGE_USES_MAX) ||
+               err_set(err, ERR_CONFIG, "expected a number from 1 to %d", CFG_CHALLENGE_USES_MAX);
     }
 }
 
@@ -98,11 +126,9 @@ static int create(struct cli *cli, struct wish *wish)
 {
     struct buf secret = {0};
     struct err err = {0};
-    const struct cfg_profile *profile = cfg_profile_get(cli->cfg, wish->profile);
-    if (!profile) {
-        cli_complain(cli, "there is no profile \"%s\" in %s", wish->profile, cli->conf);
+    const struct cfg_profile *profile = cli_profile_get(cli, wish->profile);
+    if (!profile)
         return CMD_REFUSED;
-    }
     struct challenge_mint mint = {
         .profile = profile,
         .subject = wish->subject,
@@ -123,17 +149,15 @@ static int create(struct cli *cli, struct wish *wish)
 
 static int run(int argc, char **argv, struct wish *wish)
 {
-    struct cli cli = {.name = "challenge create", .usage = usage};
-    bool named = argc > 1 && strcmp(argv[1], "create") == 0;
-    cli.options = options;
-    cli.take = take;
-    cli.arg = wish;
-    if (!cli_parse(&cli, argc - named, argv + named))
+    struct cli cli = {.name = "challenge",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .many = "a",
+                      .take = take,
+                      .arg = wish};
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    if (!named || !wish->profile || optind != argc - named) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
     int code = cli_open(&cli);
     if (code == CMD_OK)
         code = create(&cli, wish);

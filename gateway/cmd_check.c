@@ -1,6 +1,10 @@
+#include "base/log.h"
+#include "config/node.h"
 #include "config/reference.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
+#include "gateway/staple.h"
+#include "gateway/tls.h"
 #include "gateway/wire.h"
 
 #include <stdio.h>
@@ -21,10 +25,15 @@ static const struct option options[] = {
     {0},
 };
 
-static bool take(int option, const char *value, void *arg)
+static const struct cli_verb verbs[] = {
+    {.name = "", .options = "crs", .apart = "rscrcs"},
+    {0},
+};
+
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
     int *what = arg;
-    (void)value;
+    (void)value, (void)err;
     *what = option;
     return true;
 }
@@ -39,40 +48,66 @@ static int print(bool (*write)(const struct cfg_kinds *kinds, struct buf *out))
     return ok ? CMD_OK : CMD_REFUSED;
 }
 
-/* What only shows when the connectors are opened. Takes cfg. */
-static bool check_wiring(const struct cli *cli, struct cfg *cfg)
+static void warn_staple(const struct cfg_identity *identity, const struct cfg_node *node,
+                        struct cfg_faults *warnings)
 {
-    struct ra_settings *settings = NULL;
-    struct err err = {0};
-    bool ok = wire_settings(cfg, 1, &settings, &err);
+    struct staple *staple = NULL;
+    struct err err;
+    if (identity->staple && !staple_load(identity, &staple, &err))
+        cfg_fault(warnings, cfg_node_get(node, "staple"), "warning: is not shown: %s", err.text);
+    staple_free(staple);
+}
+
+/* What OpenSSL says of the server's certificates, which it is strict with. */
+static bool check_tls(const struct cfg *cfg)
+{
+    const struct cfg_node *node = cfg_node_get(cfg->tree, "tls");
+    const struct cfg_node *others = cfg_node_get(node, "others");
+    struct cfg_faults *faults = cfg_faults_new(cfg->written);
+    struct buf text = {0};
+    struct tls *tls = NULL;
+    struct err err;
+    log_level_set(LOG_ERROR); /* it would tell of staples, without where they stand */
+    bool ok = tls_new(cfg, TLS_ASK_OPTIONAL, &tls, &err);
     if (!ok)
-        cli_complain(cli, "%s", err.text);
-    ra_settings_free(settings);
+        cfg_fault_key(faults, node, NULL, "cannot be used: %s", err.text);
+    warn_staple(&cfg->tls.identity, node, faults);
+    for (size_t i = 0; i < cfg->tls.other_count; i++)
+        warn_staple(&cfg->tls.others[i], others->items[i], faults);
+    cfg_faults_print(faults, &text);
+    fputs(buf_str(&text), stderr);
+    buf_free(&text);
+    cfg_faults_free(faults);
+    tls_free(tls);
     return ok;
 }
 
 int cmd_check(int argc, char **argv)
 {
-    struct cli cli = {.name = "check", .usage = usage};
+    int what = 0;
+    struct cli cli = {.name = "check",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .take = take,
+                      .arg = &what};
     struct buf faults = {0};
     struct cfg *cfg = NULL;
-    int what = 0;
-    cli.options = options;
-    cli.take = take;
-    cli.arg = &what;
+    struct ra_settings *settings = NULL;
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    if (optind != argc) {
-        cli_complain(&cli, "\"%s\" is not expected; -c FILE names the configuration", argv[optind]);
-        return CMD_USAGE;
-    }
     if (what)
         return print(what == 'r' ? cfg_reference_write : cfg_schema_write);
     bool ok = cfg_load(cli.conf, wire_kinds(), &cfg, &faults);
-    fputs(buf_str(ok ? &cfg->warnings : &faults), stderr);
-    ok = ok && check_wiring(&cli, cfg);
+    if (ok) {
+        fputs(buf_str(&cfg->warnings), stderr);
+        ok = wire_settings(cfg, 1, &settings, &faults); /* what shows when connectors are opened */
+    }
+    fputs(buf_str(&faults), stderr);
+    ok = ok && (!settings->cfg->tls_given || check_tls(settings->cfg));
     if (ok)
         printf("%s: ok\n", cli.conf);
+    ra_settings_free(settings);
     buf_free(&faults);
     return ok ? CMD_OK : CMD_REFUSED;
 }

@@ -1,11 +1,11 @@
 #include "base/bytes.h"
+#include "gateway/cli.h"
 #include "gateway/cmd.h"
 #include "gateway/pki.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,35 +100,29 @@ static bool host_fine(const char *host)
            strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") == len;
 }
 
-static bool parse(int argc, char **argv, struct init *init)
+static const struct option options[] = {{"host", required_argument, NULL, 'H'},
+                                        {"ca-key", required_argument, NULL, 'k'},
+                                        {"ports", required_argument, NULL, 'p'},
+                                        {0}};
+
+static const struct cli_verb verbs[] = {{.name = "", .options = "Hkp", .word = "DIR"}, {0}};
+
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
-    static const struct option options[] = {{"host", required_argument, NULL, 'h'},
-                                            {"ca-key", required_argument, NULL, 'k'},
-                                            {"ports", required_argument, NULL, 'p'},
-                                            {0}};
-    int c;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        bool ok = c != '?';
-        if (c == 'h') {
-            init->host = optarg;
-            ok = host_fine(optarg);
-        } else if (c == 'k') {
-            ok = strcmp(optarg, "rsa2048") == 0 || strcmp(optarg, "p256") == 0;
-            init->ca_key = strcmp(optarg, "p256") == 0 ? PKI_P256 : PKI_RSA2048;
-        } else if (c == 'p') {
-            ok = parse_ports(optarg, init->ports);
-        }
-        if (!ok) {
-            if (c != '?')
-                fprintf(stderr, "scepter init: \"%s\" will not do\n", optarg);
-            return false;
-        }
+    struct init *init = arg;
+    switch (option) {
+    case 'H':
+        init->host = value;
+        return host_fine(value) || err_set(err, ERR_CONFIG, "expected a DNS name");
+    case 'k':
+        init->ca_key = strcmp(value, "p256") == 0 ? PKI_P256 : PKI_RSA2048;
+        return init->ca_key == PKI_P256 || strcmp(value, "rsa2048") == 0 ||
+               err_set(err, ERR_CONFIG, "expected rsa2048 or p256");
+    default:
+        return parse_ports(value, init->ports) ||
+               err_set(err, ERR_CONFIG,
+                       "expected three ports, each another, such as 8080,8443,9443");
     }
-    if (optind + 1 != argc)
-        return false;
-    init->dir = argv[optind];
-    return true;
 }
 
 static char *path_of(const struct init *init, const char *name)
@@ -341,21 +335,22 @@ static void print_next(const struct init *init)
 int cmd_init(int argc, char **argv)
 {
     struct init init = {.ports = {8080, 8443, 9443}};
+    struct cli cli = {.name = "init",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .take = take,
+                      .arg = &init};
     struct err err = {0};
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return CMD_OK;
-    }
-    if (!parse(argc, argv, &init)) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
+    if (!cli_parse(&cli, argc, argv))
+        return cli_parse_exit(&cli);
+    init.dir = cli.word;
     if (!take_dir(&init, &err)) {
-        fprintf(stderr, "scepter init: %s\n", err.text);
+        cli_complain(&cli, "%s", err.text);
         return CMD_REFUSED;
     }
     if (!make_folders(&init, &err) || !make_pki(&init, &err) || !write_configuration(&init, &err)) {
-        fprintf(stderr, "scepter init: %s\n", err.text);
+        cli_complain(&cli, "%s", err.text);
         undo(&init);
         return CMD_REFUSED;
     }

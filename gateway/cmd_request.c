@@ -2,7 +2,6 @@
 #include "base/text.h"
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
-#include "gateway/wire.h"
 #include "ra/drive.h"
 
 #include <stdio.h>
@@ -10,7 +9,7 @@
 #include <time.h>
 
 static const char usage[] =
-    "usage: scepter request list [-c FILE] [--profile P] [--json]\n"
+    "usage: scepter request list [-c FILE] [--profile P] [--upstream U] [--state S] [--json]\n"
     "       scepter request show [-c FILE] ID [--json]\n"
     "       scepter request approve [-c FILE] ID [--reason TEXT]\n"
     "       scepter request deny [-c FILE] ID [--reason TEXT]\n"
@@ -22,8 +21,11 @@ static const char usage[] =
     "issue, and it is sent again. deny: the device is refused, and may ask anew; see first that a\n"
     "certificate which the CA may have issued is revoked there.\n";
 
-static const struct option options[] = {
-    {"profile", required_argument, NULL, 'p'}, {"reason", required_argument, NULL, 'r'}, {0}};
+static const struct option options[] = {{"profile", required_argument, NULL, 'p'},
+                                        {"upstream", required_argument, NULL, 'u'},
+                                        {"state", required_argument, NULL, 's'},
+                                        {"reason", required_argument, NULL, 'r'},
+                                        {0}};
 
 #define LEASE_SECONDS 10
 #define LEASE_WAIT_MS 40000 /* longer than limits.deadline is by default */
@@ -31,17 +33,48 @@ static const struct option options[] = {
 
 struct flags {
     struct store_filter filter;
+    enum txn_state state; /* TXN_STATE_COUNT: any */
     const char *reason;
+    struct json *array; /* of --json; else NULL */
 };
 
-static bool take(int option, const char *value, void *arg)
+enum verb { VERB_LIST, VERB_SHOW, VERB_APPROVE, VERB_DENY };
+
+static const struct cli_verb verbs[] = {
+    [VERB_LIST] = {.name = "list", .options = "cpusj"},
+    [VERB_SHOW] = {.name = "show", .options = "cj", .word = "ID"},
+    [VERB_APPROVE] = {.name = "approve", .options = "cr", .word = "ID"},
+    [VERB_DENY] = {.name = "deny", .options = "cr", .word = "ID"},
+    {0},
+};
+
+static bool take_state(const char *value, enum txn_state *ret, struct err *err)
+{
+    for (unsigned i = 0; i < TXN_STATE_COUNT; i++) {
+        if (strcmp(value, txn_state_name((enum txn_state)i)) == 0) {
+            *ret = (enum txn_state)i;
+            return true;
+        }
+    }
+    return err_set(err, ERR_CONFIG, "expected held, ordered, waiting, suspect, issued or refused");
+}
+
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
     struct flags *flags = arg;
-    if (option == 'p')
+    switch (option) {
+    case 'p':
         flags->filter.profile = value;
-    else
+        return true;
+    case 'u':
+        flags->filter.upstream = value;
+        return true;
+    case 's':
+        return take_state(value, &flags->state, err);
+    default:
         flags->reason = value;
-    return true;
+        return true;
+    }
 }
 
 static void set_time(struct json *json, const char *key, int64_t at)
@@ -71,41 +104,75 @@ static struct json *json_of(const struct store_request *request)
     return json;
 }
 
-static bool list_json(const struct store_request *request, void *arg)
-{
-    json_append(arg, json_of(request));
-    return true;
-}
-
-static bool list_text(const struct store_request *request, void *arg)
+/* Subjects of some length leave the column; nothing stands behind them without a reason. */
+static void print_row(const struct store_request *request)
 {
     char created[TEXT_TIME_MAX];
-    (void)arg;
+    struct buf subject = {0};
     text_time(request->created, created);
+    const char *shown = request->subject[0] ? request->subject : "-";
+    text_escape(bytes_str(shown), strlen(shown), &subject);
     printf("%s  %-8s  %s  %-6s  %-12s  ", request->id, txn_state_name(request->state), created,
            ra_op_name(request->op), request->profile);
-    cli_print_safe(request->subject);
+    printf(request->reason[0] ? "%-32s  " : "%s", buf_str(&subject));
+    cli_print_safe(request->reason);
     putchar('\n');
+    buf_free(&subject);
+}
+
+static bool list_one(const struct store_request *request, void *arg)
+{
+    struct flags *flags = arg;
+    if (flags->state != TXN_STATE_COUNT && flags->state != request->state)
+        return true;
+    if (flags->array)
+        json_append(flags->array, json_of(request));
+    else
+        print_row(request);
     return true;
 }
 
-static int list(struct cli *cli, const struct store_filter *filter)
+static int list(struct cli *cli, struct flags *flags)
 {
     struct err err = {0};
-    struct json *array = cli->json ? json_new_array() : NULL;
-    if (!array)
-        printf("%-32s  %-8s  %-20s  %-6s  %-12s  %s\n", "ID", "STATE", "CREATED", "OP", "PROFILE",
-               "SUBJECT");
-    bool ok = cli->store->vt->request_list(cli->store, filter, array ? list_json : list_text, array,
-                                           &err);
-    if (ok && array)
-        cli_print_json(array);
+    int code = cli_filter_check(cli, &flags->filter);
+    if (code != CMD_OK)
+        return code;
+    flags->array = cli->json ? json_new_array() : NULL;
+    if (!flags->array)
+        printf("%-32s  %-8s  %-20s  %-6s  %-12s  %-32s  %s\n", "ID", "STATE", "CREATED", "OP",
+               "PROFILE", "SUBJECT", "REASON");
+    bool ok = cli->store->vt->request_list(cli->store, &flags->filter, list_one, flags, &err);
+    if (ok && flags->array)
+        cli_print_json(flags->array);
     else
-        json_free(array);
+        json_free(flags->array);
     if (ok)
         return CMD_OK;
     cli_complain(cli, "%s", err.text);
     return CMD_UNREACHABLE;
+}
+
+static void show_text(const struct store_request *request)
+{
+    const int64_t times[] = {txn_is_final(request->state) ? 0 : request->next_at, request->created,
+                             request->updated};
+    char text[3][TEXT_TIME_MAX];
+    for (size_t i = 0; i < 3; i++)
+        text_time(times[i], text[i]);
+    cli_print_field("ID", request->id);
+    cli_print_field("State", txn_state_name(request->state));
+    cli_print_field("Reason", request->reason);
+    cli_print_field("Operation", ra_op_name(request->op));
+    cli_print_field("Subject", request->subject);
+    cli_print_field("Profile", request->profile);
+    cli_print_field("Upstream", request->upstream);
+    cli_print_field("Origin", request->origin);
+    cli_print_field("Renews", request->renews);
+    printf("Attempts:     %d, %d failed in a row\n", request->attempt, request->failures);
+    cli_print_field("Next try", times[0] ? text[0] : "");
+    cli_print_field("Created", text[1]);
+    cli_print_field("Updated", text[2]);
 }
 
 static int show(struct cli *cli, const char *id)
@@ -120,7 +187,10 @@ static int show(struct cli *cli, const char *id)
         cli_complain(cli, "there is no request \"%s\"", id);
         return CMD_REFUSED;
     }
-    cli_print_json(json_of(&request));
+    if (cli->json)
+        cli_print_json(json_of(&request));
+    else
+        show_text(&request);
     store_request_clear(&request);
     return CMD_OK;
 }
@@ -133,8 +203,8 @@ static bool make_handle(struct cli *cli, const struct store_request *row, struct
     struct ra_settings *settings = NULL;
     struct csr *csr = NULL;
     size_t upstream;
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, err))
-        return false;
+    if (cli_wire(cli, &settings) != CMD_OK)
+        return err_set(err, ERR_PEER, "the configuration has faults");
     struct up_order order = {.request_id = row->id,
                              .profile = cfg_profile_get(settings->cfg, row->profile)};
     bool ok = order.profile && ra_upstream_find(settings, row->upstream, &upstream);
@@ -237,41 +307,25 @@ static int decide_by_id(struct cli *cli, const char *id, bool approve, const cha
     return ok ? CMD_OK : err.kind == ERR_PEER ? CMD_REFUSED : CMD_UNREACHABLE;
 }
 
-enum verb { VERB_LIST, VERB_SHOW, VERB_APPROVE, VERB_DENY, VERB_COUNT };
-
-/* VERB_COUNT: not a verb, or the wrong number of words behind it. */
-static enum verb verb_of(const char *word, int words)
-{
-    static const char *const verbs[] = {"list", "show", "approve", "deny"};
-    for (unsigned i = 0; i < VERB_COUNT; i++)
-        if (word && strcmp(word, verbs[i]) == 0 && words == (i != VERB_LIST))
-            return (enum verb)i;
-    return VERB_COUNT;
-}
-
 int cmd_request(int argc, char **argv)
 {
-    struct cli cli = {.name = "request", .usage = usage};
-    struct flags flags = {0};
-    bool named = argc > 1 && argv[1][0] != '-';
-    cli.options = options;
-    cli.take = take;
-    cli.arg = &flags;
-    if (!cli_parse(&cli, argc - named, argv + named))
+    struct flags flags = {.state = TXN_STATE_COUNT};
+    struct cli cli = {.name = "request",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .take = take,
+                      .arg = &flags};
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    const char *id = argv[named + optind];
-    enum verb verb = verb_of(named ? argv[1] : NULL, argc - named - optind);
-    if (verb == VERB_COUNT) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
+    enum verb verb = (enum verb)(cli.verb - verbs);
     int code = cli_open(&cli);
     if (code == CMD_OK && verb == VERB_LIST)
-        code = list(&cli, &flags.filter);
+        code = list(&cli, &flags);
     else if (code == CMD_OK && verb == VERB_SHOW)
-        code = show(&cli, id);
+        code = show(&cli, cli.word);
     else if (code == CMD_OK)
-        code = decide_by_id(&cli, id, verb == VERB_APPROVE, flags.reason);
+        code = decide_by_id(&cli, cli.word, verb == VERB_APPROVE, flags.reason);
     cli_close(&cli);
     return code;
 }

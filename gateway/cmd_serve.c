@@ -69,13 +69,12 @@ static struct ra_settings *load_text(struct gateway *gateway, struct bytes text)
     struct buf faults = BUF_INIT(FAULTS_MAX);
     struct ra_settings *settings = NULL;
     struct cfg *cfg = NULL;
-    struct err err = {0};
-    if (!cfg_load_text(text, gateway->conf, wire_kinds(), &cfg, &faults))
-        log_lines(&faults, LOG_ERROR);
-    else
+    if (cfg_load_text(text, gateway->conf, wire_kinds(), &cfg, &faults)) {
         log_lines(&cfg->warnings, LOG_WARN);
-    if (cfg && !wire_settings(cfg, ++gateway->generation, &settings, &err))
-        log_err(LOG_ERROR, "configuration", &err);
+        if (!wire_settings(cfg, ++gateway->generation, &settings, &faults))
+            settings = NULL;
+    }
+    log_lines(&faults, LOG_ERROR);
     if (settings)
         settings->revocation = gateway->revocation;
     buf_free(&faults);
@@ -320,16 +319,13 @@ static void stop(struct gateway *gateway)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct cli cli = {.name = "serve", .usage = usage};
+    static const struct cli_verb verbs[] = {{.name = "", .options = "c"}, {0}};
+    struct cli cli = {.name = "serve", .usage = usage, .verbs = verbs};
     struct gateway gateway = {0};
     struct err err = {0};
     sigset_t signals;
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    if (optind != argc) {
-        cli_complain(&cli, "\"%s\" is not expected; -c FILE names the configuration", argv[optind]);
-        return CMD_USAGE;
-    }
     /* Blocked before any thread starts: they are taken one at a time below. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);

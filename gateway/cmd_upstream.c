@@ -3,7 +3,6 @@
 #include "gateway/cli.h"
 #include "gateway/cmd.h"
 #include "gateway/pki.h"
-#include "gateway/wire.h"
 
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -34,15 +33,28 @@ struct wish {
 #define DEADLINE_MS 30000
 #define TEST_SUBJECT "scepter upstream test"
 
-static bool take(int option, const char *value, void *arg)
+enum verb { VERB_LIST, VERB_TEST };
+
+static const struct cli_verb verbs[] = {
+    [VERB_LIST] = {.name = "list", .options = "cj"},
+    [VERB_TEST] = {.name = "test", .options = "cea", .word = "NAME", .with = "ae"},
+    {0},
+};
+
+static bool take(int option, const char *value, void *arg, struct err *err)
 {
     struct wish *wish = arg;
-    if (option == 'e')
+    struct names names = {0};
+    if (option == 'e') {
         wish->enroll = true;
-    else if (wish->san_count < NAMES_SAN_MAX)
-        wish->sans[wish->san_count++] = value;
-    else
+        return true;
+    }
+    if (wish->san_count == NAMES_SAN_MAX)
+        return err_set(err, ERR_CONFIG, "expected at most %d names", NAMES_SAN_MAX);
+    wish->sans[wish->san_count++] = value;
+    if (!names_parse_text(NULL, wish->sans, wish->san_count, &names, err))
         return false;
+    names_clear(&names);
     return true;
 }
 
@@ -128,7 +140,7 @@ static void print_cert(const char *what, const struct cert *cert)
     char until[TEXT_TIME_MAX];
     int64_t days = (cert_not_after_get(cert) - clock_now()) / 86400;
     text_time(cert_not_after_get(cert), until);
-    printf("%-10s  until %s (%lld days)  ", what, until, (long long)days);
+    printf("%-10s  until %s (%lld %s)  ", what, until, (long long)days, days == 1 ? "day" : "days");
     cli_print_safe(cert_names_get(cert)->subject_text);
     putchar('\n');
 }
@@ -247,7 +259,7 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, const struct wish
         printf("%-10s  %s%s%s\n", "enroll", up_result_name(result), reply.reason[0] ? ": " : "",
                reply.reason);
         ok = result == UP_ISSUED || result == UP_UNCONFIRMED || result == UP_PENDING ||
-             err_set(err, ERR_UPSTREAM, "%s did not issue", up->name);
+             err_set(err, ERR_UPSTREAM, "the CA did not issue");
         if (result == UP_UNCONFIRMED && up->vt->confirm) /* a test: nobody shall have it */
             ok = up->vt->confirm(up, buf_bytes(&reply.cookie), false, deadline, err);
     }
@@ -270,10 +282,8 @@ static int test(struct cli *cli, const struct ra_settings *settings, const char 
     for (size_t i = 0; i < settings->cfg->upstream_count; i++)
         if (strcmp(settings->upstreams[i]->name, name) == 0)
             up = settings->upstreams[i];
-    if (!up) {
-        cli_complain(cli, "there is no upstream \"%s\"", name);
-        return CMD_REFUSED;
-    }
+    if (!up)
+        return cli_no_upstream(cli, name);
     const struct cert *ours = up->vt->credential ? up->vt->credential(up) : NULL;
     if (ours)
         print_cert("ours", ours);
@@ -294,14 +304,11 @@ static int test(struct cli *cli, const struct ra_settings *settings, const char 
 static int run(struct cli *cli, const char *name, const struct wish *wish)
 {
     struct ra_settings *settings = NULL;
-    struct err err = {0};
     int code = cli_open(cli);
+    if (code == CMD_OK)
+        code = cli_wire(cli, &settings);
     if (code != CMD_OK)
         return code;
-    if (!wire_settings(cfg_ref(cli->cfg), 1, &settings, &err)) {
-        cli_complain(cli, "%s", err.text);
-        return CMD_REFUSED;
-    }
     code = name ? test(cli, settings, name, wish) : list(cli, settings);
     ra_settings_free(settings);
     return code;
@@ -309,23 +316,17 @@ static int run(struct cli *cli, const char *name, const struct wish *wish)
 
 int cmd_upstream(int argc, char **argv)
 {
-    struct cli cli = {.name = "upstream", .usage = usage};
     struct wish wish = {0};
-    bool named = argc > 1 && argv[1][0] != '-';
-    cli.options = options;
-    cli.take = take;
-    cli.arg = &wish;
-    if (!cli_parse(&cli, argc - named, argv + named))
+    struct cli cli = {.name = "upstream",
+                      .usage = usage,
+                      .options = options,
+                      .verbs = verbs,
+                      .many = "a",
+                      .take = take,
+                      .arg = &wish};
+    if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
-    int words = argc - named - optind;
-    bool plain = !wish.enroll && !wish.san_count;
-    bool is_list = named && strcmp(argv[1], "list") == 0 && words == 0 && plain;
-    bool is_test = named && strcmp(argv[1], "test") == 0 && words == 1 && (wish.enroll || plain);
-    if (!is_list && !is_test) {
-        fputs(usage, stderr);
-        return CMD_USAGE;
-    }
-    int code = run(&cli, is_test ? argv[named + optind] : NULL, &wish);
+    int code = run(&cli, cli.word, &wish);
     cli_close(&cli);
     return code;
 }

@@ -9,7 +9,8 @@ static const char usage[] = "usage: scepter version [--json]\n";
 
 int cmd_version(int argc, char **argv)
 {
-    struct cli cli = {.name = "version", .usage = usage};
+    static const struct cli_verb verbs[] = {{.name = "", .options = "j"}, {0}};
+    struct cli cli = {.name = "version", .usage = usage, .verbs = verbs};
     if (!cli_parse(&cli, argc, argv))
         return cli_parse_exit(&cli);
     struct buf kinds = {0};

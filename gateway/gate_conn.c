@@ -176,19 +176,37 @@ static enum moved reply(struct gate_conn *conn)
     return MOVED;
 }
 
+/* What most often is the matter with a peer that talks past us; else NULL. */
+static const char *talks_past(const struct gate_conn *conn)
+{
+    if (conn->door->tls && !conn->ssl)
+        return "no TLS, and the listener is https";
+    bool tls = conn->in.len && conn->in.ptr[0] == TLS_HANDSHAKE;
+    return tls && !conn->door->tls ? "TLS, and the listener is http" : NULL;
+}
+
+/* status: 0 if there is no answer. */
+static void log_refused(const struct gate_conn *conn, const char *reason, int status)
+{
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "request");
+    log_str(&line, "client", conn->peer);
+    log_str(&line, "outcome", "refused");
+    log_str(&line, "reason", reason);
+    if (status) {
+        log_num(&line, "status", status);
+        log_str(&line, "detail", talks_past(conn));
+    }
+    log_end(&line);
+}
+
 /* The answer to what no worker sees; the connection ends with it. */
 static void refuse(struct gate_conn *conn, int status)
 {
     bool busy = status == 503;
-    struct log_line line;
     if (!busy) {
         conn->loop->malformed++;
-        log_begin(&line, LOG_INFO, "request");
-        log_str(&line, "client", conn->peer);
-        log_str(&line, "outcome", "refused");
-        log_str(&line, "reason", frame_reason(status));
-        log_num(&line, "status", status);
-        log_end(&line);
+        log_refused(conn, frame_reason(status), status);
     }
     buf_free(&conn->out);
     if (!buf_add_fmt(&conn->out,
@@ -214,6 +232,7 @@ static enum moved proxy_header(struct gate_conn *conn)
     if (result == PROXY_BAD ||
         recv(conn->fd, conn->loop->scratch, len, MSG_DONTWAIT) != (ssize_t)len) {
         conn->loop->malformed++;
+        log_refused(conn, "no PROXY header, and edge.proxy_protocol names the peer", 0);
         return MOVED_END;
     }
     conn->proxied = false;
@@ -447,6 +466,8 @@ void gate_conn_expire(struct gate_conn *conn)
     struct gate_loop *loop = conn->loop;
     enum gate_stage stage = conn->stage;
     loop->shed[GATE_SHED_DEADLINE] += stage != GATE_IDLE && stage != GATE_LINGER;
+    if (conn->proxied)
+        log_refused(conn, "no PROXY header in time, and edge.proxy_protocol names the peer", 0);
     if (stage == GATE_QUEUED)
         gate_conn_refuse(conn, 503);
     else if (stage == GATE_BODY || (stage == GATE_FIRST && conn->in.len))

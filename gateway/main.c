@@ -1,3 +1,5 @@
+#include "config/word.h"
+#include "gateway/cli.h"
 #include "gateway/cmd.h"
 
 #include <signal.h>
@@ -46,24 +48,41 @@ static void forbid_cores(void)
         perror("scepter: a crash may leave secrets in a core");
 }
 
+/* The command's place in the table; COMMAND_COUNT: there is none, and it is said. */
+static size_t command_find(const char *name)
+{
+    const char *names[COMMAND_COUNT];
+    struct cli cli = {.name = ""};
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = commands[i].name;
+        if (strcmp(name, commands[i].name) == 0)
+            return i;
+    }
+    const char *near = cfg_word_near(name, names, COMMAND_COUNT);
+    (void)cli_misused(&cli, "there is no command \"%s\"%s%s", name, near ? "; expected " : "",
+                      near ? near : "");
+    return COMMAND_COUNT;
+}
+
 int main(int argc, char **argv)
 {
+    static char help_option[] = "--help";
     forbid_cores();
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_usage(stderr);
         return CMD_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    bool help = strcmp(argv[1], "help") == 0;
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || (help && argc == 2)) {
         print_usage(stdout);
         return CMD_OK;
     }
     if (strcmp(argv[1], "--version") == 0)
-        return cmd_version(1, argv + 1);
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "scepter: there is no command \"%s\"\n\n", argv[1]);
-    print_usage(stderr);
-    return CMD_USAGE;
+        return cmd_version(argc - 1, argv + 1);
+    size_t command = command_find(argv[1 + help]);
+    char *helped[] = {argv[1 + help], help_option, NULL};
+    if (command == COMMAND_COUNT)
+        return CMD_USAGE;
+    return help ? commands[command].run(2, helped) : commands[command].run(argc - 1, argv + 1);
 }

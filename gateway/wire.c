@@ -1,6 +1,7 @@
 #include "gateway/wire.h"
 
 #include "base/clock.h"
+#include "config/node.h"
 #include "gateway/upstream/acme.h"
 #include "gateway/upstream/cmp.h"
 #include "gateway/upstream/ejbca.h"
@@ -45,87 +46,137 @@ const struct upstream_vt *wire_vt(const struct cfg_kind *kind)
     return NULL;
 }
 
+/* One profile that is checked, and where it stands. */
+struct check {
+    const struct ra_settings *settings;
+    const struct cfg_profile *profile;
+    const struct cfg_node *node;
+    struct cfg_faults *faults;
+};
+
 /* What an upstream CA issues has to chain to the trust of each profile that it issues for:
  * otherwise every request would end SUSPECT, with its challenge spent. A CA that cannot say its
  * chain now is judged by what it issues. */
-static bool check_trust(const struct ra_settings *settings, const struct cfg_profile *profile,
-                        size_t upstream, struct err *err)
+static void check_trust(const struct check *check, size_t upstream, const struct cfg_node *at)
 {
-    struct upstream *up = settings->upstreams[upstream];
+    struct upstream *up = check->settings->upstreams[upstream];
     const struct cfg_certs *chain = NULL;
     struct trust_terms terms = {.at = clock_now(), .ignore_expiry = true};
-    struct err ignored;
-    if (!up->vt->chain || !up->vt->chain(up, &chain, &ignored) || !chain || !chain->count)
-        return true;
+    struct err err;
+    if (!up->vt->chain || !up->vt->chain(up, &chain, &err) || !chain || !chain->count)
+        return;
     terms.extra = chain->items;
     terms.extra_count = chain->count;
-    if (trust_check(profile->trust, chain->items[0], &terms, err))
-        return true;
-    err->kind = ERR_CONFIG;
-    return err_within(err, "checking upstream %s against the trust of profile %s", up->name,
-                      profile->name);
+    if (!trust_check(check->profile->trust, chain->items[0], &terms, &err))
+        cfg_fault(check->faults, at,
+                  "upstream %s does not chain to the trust of profile %s: %s; expected its root "
+                  "in trust",
+                  up->name, check->profile->name, err.text);
 }
 
 /* A profile whose revocations have to reach the CA goes to CAs that can be told. */
-static bool check_revoke(const struct ra_settings *settings, const struct cfg_profile *profile,
-                         size_t upstream, struct err *err)
+static void check_revoke(const struct check *check, size_t upstream)
 {
-    const struct upstream *up = settings->upstreams[upstream];
-    return profile->revoke != CFG_REVOKE_UPSTREAM || (up->vt->caps & (UP_REVOKE | UP_INLINE)) ||
-           err_set(err, ERR_CONFIG,
-                   "profile %s says revoke: upstream, and upstream %s cannot be told of a "
-                   "revocation (type %s)",
-                   profile->name, up->name, up->vt->type);
+    const struct upstream *up = check->settings->upstreams[upstream];
+    if (check->profile->revoke == CFG_REVOKE_UPSTREAM && !(up->vt->caps & (UP_REVOKE | UP_INLINE)))
+        cfg_fault(check->faults, cfg_node_get(check->node, "revoke"),
+                  "is upstream, and upstream %s cannot be told of a revocation (type %s); "
+                  "expected local",
+                  up->name, up->vt->type);
 }
 
-static bool check_upstream(const struct ra_settings *settings, const struct cfg_profile *profile,
-                           size_t upstream, struct err *err)
+/* at: where the profile names the upstream. */
+static void check_upstream(const struct check *check, size_t upstream, const struct cfg_node *at)
 {
-    return check_trust(settings, profile, upstream, err) &&
-           check_revoke(settings, profile, upstream, err);
+    check_trust(check, upstream, at);
+    check_revoke(check, upstream);
 }
 
-static bool check_profile(const struct ra_settings *settings, const struct cfg_profile *profile,
-                          struct err *err)
+static void check_route(const struct check *check, size_t index)
 {
-    for (size_t r = 0; r < profile->route_count; r++)
-        for (size_t i = 0; i < profile->routes[r].pool_count; i++)
-            if (!check_upstream(settings, profile, profile->routes[r].pool[i], err))
-                return false;
+    const struct cfg_route *route = &check->profile->routes[index];
+    const struct cfg_node *at =
+        cfg_node_get(cfg_node_get(check->node, "routes")->items[index], "upstream");
+    for (size_t i = 0; i < route->pool_count; i++)
+        check_upstream(check, route->pool[i], at->kind == CFG_NODE_LIST ? at->items[i] : at);
+}
+
+static void check_profile(const struct check *check)
+{
+    const struct cfg_profile *profile = check->profile;
     const struct cfg_next *next = &profile->scep.next;
-    return (!profile->migrate || check_upstream(settings, profile, profile->migrate_to, err)) &&
-           (!next->upstream_given || check_upstream(settings, profile, next->upstream, err)) &&
-           wire_challenge_check(settings, profile, err);
+    const struct cfg_node *scep = cfg_node_get(check->node, "scep");
+    struct err err;
+    for (size_t i = 0; i < profile->route_count; i++)
+        check_route(check, i);
+    if (profile->migrate)
+        check_upstream(check, profile->migrate_to, cfg_node_get(check->node, "migrate_to"));
+    if (next->upstream_given)
+        check_upstream(check, next->upstream, cfg_node_get(cfg_node_get(scep, "next"), "upstream"));
+    wire_challenge_check(check->settings, profile, check->node, check->faults);
+    if (!scep_door_check(profile, &err))
+        cfg_fault(check->faults, cfg_node_get(scep, "legacy"), "%s", err.text);
 }
 
-static bool check_profiles(const struct ra_settings *settings, struct err *err)
+/* An RA's own profile has one upstream, where its renewals go. */
+static void check_renewals(const struct check *check)
 {
-    for (size_t i = 0; i < settings->cfg->profile_count; i++)
-        if (!check_profile(settings, &settings->cfg->profiles[i], err))
-            return false;
-    return true;
+    const struct cfg *cfg = check->settings->cfg;
+    const struct cfg_node *ras = cfg_node_get(cfg->tree, "ra");
+    for (size_t i = 0; i < cfg->ra_count; i++) {
+        const struct cfg_node *renew = cfg_node_get(ras->items[i], "renew");
+        for (size_t k = 0; renew && k < CFG_RA_ROLES; k++)
+            if (&cfg->profiles[cfg->ras[i].renew.pairs[k].profile] == check->profile)
+                check_upstream(check, cfg->ras[i].renew.upstream, cfg_node_get(renew, "upstream"));
+    }
 }
 
-bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **ret, struct err *err)
+static void check_profiles(const struct ra_settings *settings, struct cfg_faults *faults)
 {
-    struct ra_settings *settings = mem_zalloc(sizeof *settings);
-    settings->count = 1;
-    settings->generation = generation;
-    settings->cfg = cfg;
+    const struct cfg_node *profiles = cfg_node_get(settings->cfg->tree, "profiles");
+    for (size_t i = 0; i < settings->cfg->profile_count; i++) {
+        const struct cfg_profile *profile = &settings->cfg->profiles[i];
+        const struct check check = {settings, profile, cfg_node_get(profiles, profile->name),
+                                    faults};
+        if (profile->own)
+            check_renewals(&check);
+        else
+            check_profile(&check);
+    }
+}
+
+static void open_upstreams(struct ra_settings *settings, struct cfg_faults *faults)
+{
+    const struct cfg *cfg = settings->cfg;
+    const struct cfg_node *nodes = cfg_node_get(cfg->tree, "upstreams");
     settings->upstreams = mem_zalloc(cfg->upstream_count * sizeof(struct upstream *));
     for (size_t i = 0; i < cfg->upstream_count; i++) {
         const struct cfg_upstream *conf = &cfg->upstreams[i];
         const struct upstream_vt *vt = wire_vt(conf->kind);
-        if (!vt || !vt->open(conf, &settings->upstreams[i], err)) {
-            err_within(err, "opening upstream %s", conf->name);
-            ra_settings_free(settings);
-            return false;
-        }
+        struct err err = {0};
+        if (!vt || !vt->open(conf, &settings->upstreams[i], &err))
+            cfg_fault_key(faults, cfg_node_get(nodes, conf->name), NULL, "cannot be opened: %s",
+                          err.text);
     }
-    if (!check_profiles(settings, err) || !scep_door_check(cfg, err)) {
+}
+
+bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **ret,
+                   struct buf *faults_text)
+{
+    struct ra_settings *settings = mem_zalloc(sizeof *settings);
+    struct cfg_faults *faults = cfg_faults_new(cfg->written);
+    settings->count = 1;
+    settings->generation = generation;
+    settings->cfg = cfg;
+    open_upstreams(settings, faults);
+    if (!cfg_faults_count(faults))
+        check_profiles(settings, faults);
+    cfg_faults_print(faults, faults_text);
+    bool ok = !cfg_faults_count(faults);
+    cfg_faults_free(faults);
+    if (ok)
+        *ret = settings;
+    else
         ra_settings_free(settings);
-        return false;
-    }
-    *ret = settings;
-    return true;
+    return ok;
 }

@@ -13,8 +13,9 @@ void wire_kind_names(struct buf *out);
 const struct upstream_vt *wire_vt(const struct cfg_kind *kind);
 
 /* Opens the connectors of a configuration, whose certificates must chain to the trust of the
- * profiles that they issue for. Takes cfg over, also on failure. */
+ * profiles that they issue for. Takes cfg over, also on failure; faults_text then has every fault,
+ * a line each, like those of cfg_load. */
 bool wire_settings(struct cfg *cfg, uint64_t generation, struct ra_settings **ret,
-                   struct err *err) MUST_USE;
+                   struct buf *faults_text) MUST_USE;
 
 #endif

@@ -1,6 +1,7 @@
 #include "gateway/wire_challenge.h"
 
 #include "base/clock.h"
+#include "config/node.h"
 #include "gateway/wire.h"
 
 #include <openssl/crypto.h>
@@ -23,6 +24,9 @@ static bool each(const struct cfg_profile *profile, bool (*take)(void *arg, size
 /* What the upstreams of a profile want of its challenges. */
 struct wants {
     const struct ra_settings *settings;
+    const struct cfg_profile *profile;
+    const struct cfg_node *node; /* where the profile stands */
+    struct cfg_faults *faults;
     const struct upstream *broker; /* hands them out */
     const struct upstream *reader; /* judges them, wherever they come from */
     const struct upstream *second; /* another one that hands them out */
@@ -41,39 +45,44 @@ static bool take_wants(void *arg, size_t upstream)
     return true;
 }
 
+/* What stands under the key, or what should hold it. */
+static const struct cfg_node *within(const struct cfg_node *node, const char *key)
+{
+    const struct cfg_node *child = cfg_node_get(node, key);
+    return child ? child : node;
+}
+
 /* Through EST a challenge reaches the CA only where challengePassword is one. RFC 7030 section 3.5
  * has a binding there, which such a CA takes for a secret and refuses. */
-static bool check_est(const struct cfg_profile *profile, const struct upstream *up, struct err *err)
+static void check_est(const struct wants *wants, const struct upstream *up)
 {
     static const char *const meant[] = {
         [CFG_PASSWORD_BINDING] = "the channel binding", [CFG_PASSWORD_REFUSE] = "refused"};
-    if (profile->est.enabled && profile->est.keygen != CFG_KEYGEN_OFF)
-        return err_set(err, ERR_CONFIG,
-                       "profile %s makes keys (est.keygen), and a CSR for such a key holds no "
-                       "challengePassword, which upstream %s reads; expected est.keygen: off",
-                       profile->name, up->name);
-    if (!profile->est.enabled || profile->est.challenge_password == CFG_PASSWORD_SECRET)
-        return true;
-    return err_set(
-        err, ERR_CONFIG,
-        "profile %s has est, where challengePassword is %s (est.challenge_password), and "
-        "upstream %s takes it for its own secret; expected est.challenge_password: secret, "
-        "or another profile for EST",
-        profile->name, meant[profile->est.challenge_password], up->name);
+    const struct cfg_est *est = &wants->profile->est;
+    const struct cfg_node *node = cfg_node_get(wants->node, "est");
+    if (est->enabled && est->keygen != CFG_KEYGEN_OFF)
+        cfg_fault_key(wants->faults, cfg_node_get(node, "keygen"), NULL,
+                      "makes keys, and a CSR for such a key holds no challengePassword, which "
+                      "upstream %s reads; expected off",
+                      up->name);
+    else if (est->enabled && est->challenge_password != CFG_PASSWORD_SECRET)
+        cfg_fault_key(wants->faults, within(node, "challenge_password"), NULL,
+                      "challengePassword is %s, and upstream %s takes it for its own secret; "
+                      "expected est.challenge_password: secret, or another profile for EST",
+                      meant[est->challenge_password], up->name);
 }
 
 /* A CA that judges challenges itself cannot know those that we make. */
-static bool check_reader(const struct cfg_profile *profile, const struct upstream *up,
-                         struct err *err)
+static void check_reader(const struct wants *wants, const struct upstream *up)
 {
-    if (!profile->challenge.kinds[CFG_CHALLENGE_ONE_TIME])
-        return check_est(profile, up, err);
-    return err_set(
-        err, ERR_CONFIG,
-        "profile %s takes one-time challenges, which upstream %s would have to know as well "
-        "(challenge: passthrough); expected challenge.kinds: [fixed], or challenge: "
-        "broker there",
-        profile->name, up->name);
+    if (wants->profile->challenge.kinds[CFG_CHALLENGE_ONE_TIME])
+        cfg_fault_key(wants->faults, within(within(wants->node, "challenge"), "kinds"), NULL,
+                      "one-time challenges are taken, which upstream %s would have to know as "
+                      "well (challenge: passthrough); expected challenge.kinds: [fixed], or "
+                      "challenge: broker there",
+                      up->name);
+    else
+        check_est(wants, up);
 }
 
 static bool one_time_only(const struct cfg_challenge *challenge)
@@ -85,38 +94,40 @@ static bool one_time_only(const struct cfg_challenge *challenge)
 }
 
 /* A brokered challenge is the CA's: it counts once, and no other kind gets past the CA. */
-static bool check_broker(const struct cfg_profile *profile, const struct wants *wants,
-                         struct err *err)
+static void check_broker(const struct wants *wants)
 {
-    const char *name = profile->name, *up = wants->broker->name;
+    const char *up = wants->broker->name;
     const struct upstream *other = wants->second ? wants->second : wants->reader;
+    const struct cfg_node *challenge = within(wants->node, "challenge");
     if (other)
-        return err_set(
-            err, ERR_CONFIG,
-            "profile %s gets its challenges from upstream %s (challenge: broker), and may "
-            "also go to %s, which would refuse them",
-            name, up, other->name);
-    if (!one_time_only(&profile->challenge))
-        return err_set(err, ERR_CONFIG,
-                       "profile %s gets its challenges from upstream %s (challenge: broker), which "
-                       "knows no others; expected challenge.kinds: [one-time]",
-                       name, up);
-    if (profile->challenge.uses != 1)
-        return err_set(err, ERR_CONFIG,
-                       "profile %s gets its challenges from upstream %s (challenge: broker), which "
-                       "takes each once; expected challenge.uses: 1",
-                       name, up);
-    return check_est(profile, wants->broker, err);
+        cfg_fault_key(wants->faults, within(wants->node, "routes"), NULL,
+                      "challenges come from upstream %s (challenge: broker), and requests may "
+                      "also go to %s, which would refuse them; expected another profile for one "
+                      "of the two",
+                      up, other->name);
+    else if (!one_time_only(&wants->profile->challenge))
+        cfg_fault_key(wants->faults, within(challenge, "kinds"), NULL,
+                      "challenges come from upstream %s (challenge: broker), which knows no "
+                      "others; expected challenge.kinds: [one-time]",
+                      up);
+    else if (wants->profile->challenge.uses != 1)
+        cfg_fault_key(wants->faults, within(challenge, "uses"), NULL,
+                      "challenges come from upstream %s (challenge: broker), which takes each "
+                      "once; expected 1",
+                      up);
+    else
+        check_est(wants, wants->broker);
 }
 
-bool wire_challenge_check(const struct ra_settings *settings, const struct cfg_profile *profile,
-                          struct err *err)
+void wire_challenge_check(const struct ra_settings *settings, const struct cfg_profile *profile,
+                          const struct cfg_node *node, struct cfg_faults *faults)
 {
-    struct wants wants = {.settings = settings};
+    struct wants wants = {settings, profile, node, faults, NULL, NULL, NULL};
     (void)each(profile, take_wants, &wants);
     if (wants.broker)
-        return check_broker(profile, &wants, err);
-    return !wants.reader || check_reader(profile, wants.reader, err);
+        check_broker(&wants);
+    else if (wants.reader)
+        check_reader(&wants, wants.reader);
 }
 
 struct opening {

@@ -5,10 +5,13 @@
 
 #include "ra/challenge/challenge.h"
 
-/* Whether devices of the profile can satisfy every CA that it may go to; ERR_CONFIG says why not.
- * settings->upstreams are open. */
-bool wire_challenge_check(const struct ra_settings *settings, const struct cfg_profile *profile,
-                          struct err *err) MUST_USE;
+struct cfg_node;
+struct cfg_faults;
+
+/* Whether devices of the profile can satisfy every CA that it may go to; if not there is a fault.
+ * settings->upstreams are open; node: where the profile stands. */
+void wire_challenge_check(const struct ra_settings *settings, const struct cfg_profile *profile,
+                          const struct cfg_node *node, struct cfg_faults *faults);
 
 /* Opens the CA that hands out the profile's challenges; *ret is NULL if they are ours. The caller
  * closes it. */

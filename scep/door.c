@@ -479,15 +479,12 @@ static void get_pki_operation(struct ra *ra, const struct scep_call *call, struc
     buf_free(&der);
 }
 
-bool scep_door_check(const struct cfg *cfg, struct err *err)
+bool scep_door_check(const struct cfg_profile *profile, struct err *err)
 {
-    for (size_t i = 0; i < cfg->profile_count; i++)
-        if (cfg->profiles[i].scep.legacy == CFG_LEGACY_DES_MD5 && !scep_legacy_get())
-            return err_set(err, ERR_CONFIG,
-                           "profile \"%s\" has scep.legacy des-md5, and OpenSSL's legacy provider, "
-                           "which knows single DES, cannot be loaded",
-                           cfg->profiles[i].name);
-    return true;
+    return profile->scep.legacy != CFG_LEGACY_DES_MD5 || scep_legacy_get() ||
+           err_set(err, ERR_CONFIG,
+                   "is des-md5, and OpenSSL's legacy provider, which knows single DES, cannot be "
+                   "loaded");
 }
 
 void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_reply *reply)

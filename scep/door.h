@@ -26,8 +26,9 @@ struct scep_reply {
     struct ra_note note;
 };
 
-/* Whether what the profiles ask of OpenSSL is there: at the start, not at the first request. */
-bool scep_door_check(const struct cfg *cfg, struct err *err) MUST_USE;
+/* Whether what scep.legacy of the profile asks of OpenSSL is there: at the start, not at the first
+ * request. */
+bool scep_door_check(const struct cfg_profile *profile, struct err *err) MUST_USE;
 
 /* Always fills *reply; the caller clears it. */
 void scep_door_handle(struct ra *ra, const struct scep_call *call, struct scep_reply *reply);

@@ -7,7 +7,6 @@
 
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
 void acme_options_judge(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
 {
@@ -18,7 +17,9 @@ void acme_options_judge(void *arg, struct cfg_faults *faults, const struct cfg_n
     if (options->directory && strncmp(options->directory, "https://", 8) != 0)
         cfg_fault_value(faults, cfg_node_get(node, "directory"), "is not https", "an https URL");
     if (options->account_key && !acme_key_load(options->account_key, &key, &err))
-        cfg_fault(faults, cfg_node_get(node, "account_key"), "cannot be used: %s", err.text);
+        cfg_fault(faults, cfg_node_get(node, "account_key"),
+                  "cannot be used: %s; expected a PEM file with a private key, or none yet",
+                  err.text);
     if (options->eab.secret.len &&
         !text_base64_decode(buf_bytes(&options->eab.secret), TEXT_BASE64_LENIENT, &secret, &err))
         cfg_fault(faults, cfg_node_get(cfg_node_get(node, "eab"), "key_file"),
@@ -39,10 +40,7 @@ static const char *check_variable(const char *text, char **stored)
 static void judge_dns01(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {
     const struct acme_dns01 *dns01 = field;
-    const char *path = dns01->command.count ? dns01->command.items[0] : NULL;
-    if (path && (path[0] != '/' || access(path, X_OK) != 0))
-        cfg_fault_value(faults, cfg_node_get(node, "command"), "names nothing that can be run",
-                        "a program by its absolute path, and its arguments");
+    cfg_judge_command(&dns01->command, cfg_node_get(node, "command"), faults);
 }
 
 static const struct cfg_key dns01_keys[] = {

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define OUTPUT_MAX ((size_t)256 << 10)
 #define COOKIE_MAX ((size_t)4096)
@@ -298,12 +297,7 @@ static const char *check_variable(const char *text, char **stored)
 static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg_node *node)
 {
     const struct exec_options *options = arg;
-    if (!options->command.count)
-        return;
-    const char *path = options->command.items[0];
-    if (path[0] != '/' || access(path, X_OK) != 0)
-        cfg_fault_value(faults, cfg_node_get(node, "command"), "names nothing that can be run",
-                        "a program by its absolute path, and its arguments");
+    cfg_judge_command(&options->command, cfg_node_get(node, "command"), faults);
 }
 
 static const struct cfg_key keys[] = {

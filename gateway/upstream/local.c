@@ -235,6 +235,11 @@ static void judge_options(void *arg, struct cfg_faults *faults, const struct cfg
     const struct cfg_node *at = cfg_node_get(node, "certificate");
     if (!cert_is_ca(cert) || !(X509_get_key_usage(cert_x509_get(cert)) & KU_KEY_CERT_SIGN))
         cfg_fault(faults, at, "not a certificate that may issue; expected CA:TRUE and keyCertSign");
+    int type = EVP_PKEY_get_base_id(options->key);
+    if (type != EVP_PKEY_RSA && type != EVP_PKEY_EC)
+        cfg_fault(faults, cfg_node_get(node, "key"), "is neither RSA nor EC; expected one of them");
+    if (options->chain.count)
+        cfg_judge_chain(cert, &options->chain, cfg_node_get(node, "chain"), faults);
     for (size_t i = 0; i < options->rollover.count; i++)
         if (!cert_is_ca(options->rollover.items[i]))
             cfg_fault(faults, cfg_node_get(node, "rollover"),
@@ -258,7 +263,9 @@ static const struct cfg_key keys[] = {
     {.name = "chain",
      .type = CFG_CERT_FILES,
      .offset = offsetof(struct local_options, chain),
-     .meaning = "The certificates above the issuing CA, up to the root."},
+     .meaning =
+         "The certificates above the issuing CA in their order, up to the root: each issued the "
+         "CA or one before it."},
     {.name = "rollover",
      .type = CFG_CERT_FILES,
      .offset = offsetof(struct local_options, rollover),

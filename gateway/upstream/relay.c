@@ -342,7 +342,8 @@ static enum up_result result_of(int status)
 
 bool relay_failed(struct err *err, const char *what, const struct up_reply *said)
 {
-    err_set(err, ERR_UPSTREAM, "%s: %s", what, said->reason);
+    bool told = strncmp(said->reason, what, strlen(what)) == 0; /* by who could not connect */
+    err_set(err, ERR_UPSTREAM, "%s%s%s", told ? "" : what, told ? "" : ": ", said->reason);
     err->retry_after = said->retry_after;
     return false;
 }

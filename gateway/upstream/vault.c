@@ -342,7 +342,7 @@ static bool vault_revoke(struct upstream *up, const struct cert *cert, int reaso
     bool ok = pem_add(&pem, "CERTIFICATE", cert_der_get(cert));
     json_set_text(body, "certificate", buf_str(&pem));
     if (ok && ask(vault, &call, &answer, &said) != UP_ISSUED)
-        ok = err_set(err, ERR_UPSTREAM, "%s: %s", url, said.reason);
+        ok = relay_failed(err, url, &said);
     rest_reply_clear(&answer);
     json_free(body);
     buf_free(&pem);

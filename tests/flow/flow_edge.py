@@ -317,8 +317,8 @@ class PassedThrough(Enrolls):
             self.assertEqual(self.request_lines(operation), [])
 
     def test_not_proxied(self):
-        """From the edge's address a connection without a PROXY header is closed without a word; from another one a
-        PROXY header is malformed."""
+        """From the edge's address a connection without a PROXY header is closed without a word, which the log has; from
+        another one a PROXY header is malformed."""
         for header, source, status in ((b"", EDGE, None), (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "127.0.0.1", 400),
                                        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", EDGE, 200)):
             raw = socket.create_connection(("127.0.0.1", self.gw.scep_port), timeout=20, source_address=(source, 0))
@@ -326,6 +326,10 @@ class PassedThrough(Enrolls):
                 client.send(header)
                 reply = http_corpus.probe(client)
                 self.assertEqual(reply and reply.status, status, (header, source))
+        self.gw.log_line("event=request", f'client="{EDGE}"', 'reason="no PROXY header, and edge.proxy_protocol names the peer"')
+        with socket.create_connection(("127.0.0.1", self.gw.scep_port), timeout=20, source_address=(EDGE, 0)) as raw:
+            self.assertEqual(raw.recv(1), b"")
+        self.gw.log_line("event=request", f'client="{EDGE}"', 'reason="no PROXY header in time, and')
 
 
 class Ended(Enrolls):

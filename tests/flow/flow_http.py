@@ -115,12 +115,19 @@ class Http(Listeners):
             self.assertIsNone(client.reply())
 
     def test_plain_on_tls(self):
-        """Plain HTTP on a TLS listener hears 400 and nothing more, and the request in it is not served."""
+        """Plain HTTP on a TLS listener hears 400 and nothing more, and the request in it is not served; TLS on a plain one
+        is 400 as well. The log says which it was."""
         for port in (self.gw.est_port, self.gw.admin_port):
             raw = socket.create_connection(("127.0.0.1", port), timeout=http_corpus.REPLY_SECONDS)
             with http_corpus.Client(raw) as client:
                 self.assertEqual(http_corpus.probe(client).status, 400)
                 self.assertIsNone(client.reply())
+        self.gw.log_line('status=400 detail="no TLS, and the listener is https"')
+        with self.assertRaises(ssl.SSLError), ssl.create_default_context().wrap_socket(
+                socket.create_connection(("127.0.0.1", self.gw.scep_port), timeout=http_corpus.REPLY_SECONDS),
+                server_hostname="localhost"):
+            pass
+        self.gw.log_line('status=400 detail="TLS, and the listener is http"')
 
     def test_refusals_are_logged(self):
         """A refusal has its line in the log: the client's address, why, and nothing of what was sent."""

@@ -224,7 +224,7 @@ class Broker(NdesTest):
     def test_uses(self):
         """A challenge of the CA's counts once: more uses, or names that are none, are refused before the page is asked."""
         self.refused("takes each once", "--uses", "2", code=1)
-        self.refused("", "--subject", "no name", code=1)
+        self.refused("", "--subject", "no name", code=2)
         self.assertEqual(self.page.asked, 0)
 
     def test_upstream_test(self):
@@ -246,16 +246,22 @@ class Broker(NdesTest):
         self.assertEqual(self.mint()[:2], (0, plain.last))
 
     def check(self, text, *edits):
-        """What `scepter check` says to the configuration with these edits; None: nothing."""
+        """What `scepter check` says to the configuration with these edits, at a line that has the key; None: nothing."""
         with open(self.gw.conf, encoding="utf-8") as file:
             old = file.read()
         for edit in edits:
             self.gw.edit(*edit)
+        with open(self.gw.conf, encoding="utf-8") as file:
+            lines = file.read().splitlines()
         result = self.gw.cli("check", check=False)
         with open(self.gw.conf, "w", encoding="utf-8") as file:
             file.write(old)
         self.assertEqual(result.returncode, 1 if text else 0, result.stderr)
         self.assertIn((text or "").encode(), result.stderr)
+        for fault in result.stderr.decode().splitlines():
+            _, number, _, key, *_ = fault.removeprefix(self.gw.conf).split(":")
+            keys = [word.partition("[")[0] for word in key.strip().split(".")]
+            self.assertTrue(keys[-1] in lines[int(number) - 1] or keys[-2] in lines[int(number) - 1], fault)
 
     def test_impossible(self):
         """What cannot work with a broker is refused when the configuration is loaded, and at every command."""

@@ -2,6 +2,7 @@
 #include "tests/support/config_make.h"
 #include "tests/support/pki_make.h"
 
+#include <openssl/pem.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -212,11 +213,40 @@ static void test_two_pairs(void **state)
     check(two, "", "ra.main.encryption.certificate: warning: ended on 2");
 }
 
+/* What stands behind a certificate issued it, or the one before. */
+static void test_chain(void **state)
+{
+    (void)state;
+    const struct make_spec root_spec = {.subject = "CN=root", .ca = true};
+    struct make_spec spec = {
+        .subject = "CN=lint", .key_usage = BOTH, .not_after = time(NULL) + 300 * DAY};
+    X509 *root = make_x509(&root_spec, short_key, NULL, NULL);
+    X509 *leaf = make_x509(&spec, key, root, short_key), *alone = make_x509(&spec, key, NULL, NULL);
+    X509 *const firsts[] = {leaf, alone};
+    char path[96];
+    path_of("chain.pem", path);
+    for (size_t i = 0; i < 2; i++) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        assert_int_equal(PEM_write_X509(file, firsts[i]), 1);
+        assert_int_equal(PEM_write_X509(file, root), 1);
+        assert_int_equal(fclose(file), 0);
+        check("{certificate: chain.pem, key: lint.key}", "",
+              i ? "ra.main.certificate: warning: holds \"CN=root\", which issued nothing" : NULL);
+    }
+    X509_free(root);
+    X509_free(leaf);
+    X509_free(alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fine),    cmocka_unit_test(test_time),
-        cmocka_unit_test(test_windows), cmocka_unit_test(test_two_pairs),
+        cmocka_unit_test(test_fine),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_time),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_two_pairs),
         cmocka_unit_test(test_pair), /* last: it replaces the TLS server's pair */
     };
     return cmocka_run_group_tests(tests, setup, teardown);

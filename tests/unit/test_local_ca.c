@@ -1,8 +1,10 @@
 #include "base/clock.h"
 #include "tests/support/local_ca.h"
 
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static X509_CRL *make_crl(const struct ca *ca, const struct up_revoked *revoked, size_t count)
@@ -161,6 +163,55 @@ static void test_faults(void **state)
     }
 }
 
+static void add_to_chain(const struct ca *ca, const char *how, X509 *x509)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/root.pem", ca->dir);
+    FILE *file = fopen(path, how);
+    assert_non_null(file);
+    assert_int_equal(PEM_write_X509(file, x509), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* What is in chain did not issue the CA, or stands before what it issued: both are faults. A root
+ * that is there twice, by itself and by another one, is none. */
+static void test_chain_faults(void **state)
+{
+    struct make_spec spec = issuing_spec();
+    struct ca ca;
+    EVP_PKEY *key = make_ec("P-256");
+    (void)state;
+    make_files(&ca, make_ec("P-256"), &spec);
+    spec.subject = "CN=root";
+    X509 *stranger = make_x509(&spec, key, NULL, NULL);
+    spec.subject = "CN=top";
+    X509 *top = make_x509(&spec, key, NULL, NULL);
+    spec.subject = "CN=root";
+    X509 *cross = make_x509(&spec, ca.root_key, top, key);
+    X509 *const chains[][3] = {
+        {stranger}, {ca.root, stranger}, {top, cross}, {ca.root, cross, top}, {cross, top}};
+    static const char *const said[] = {
+        "test.yaml:3:9: chain[0]: issued nothing of what is before it (\"CN=root\")",
+        "test.yaml:3:8: chain: issued nothing of what is before it (\"CN=root\")",
+        "test.yaml:3:8: chain: stands before what it issued (\"CN=top\")", NULL, NULL};
+    for (size_t i = 0; i < sizeof chains / sizeof chains[0]; i++) {
+        struct buf faults = {0};
+        for (size_t k = 0; k < 3 && chains[i][k]; k++)
+            add_to_chain(&ca, k ? "a" : "w", chains[i][k]);
+        if (ca.conf.options)
+            cfg_table_clear(local_kind.keys, ca.conf.options);
+        free(ca.conf.options);
+        assert_int_equal(configure(&ca, "", &faults), !said[i]);
+        assert_true(!said[i] || strncmp(buf_str(&faults), said[i], strlen(said[i])) == 0);
+        buf_free(&faults);
+    }
+    X509_free(stranger);
+    X509_free(top);
+    X509_free(cross);
+    EVP_PKEY_free(key);
+    close_ca(&ca);
+}
+
 /* A key that is not the certificate's is a fault. */
 static void test_foreign_key(void **state)
 {
@@ -185,10 +236,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_crl, local_ca_clock),
         cmocka_unit_test_setup(test_crl_bad_serial, local_ca_clock),
-        cmocka_unit_test_setup(test_chain, local_ca_clock),
+        cmocka_unit_test_setup(test_chain_faults, local_ca_clock),
         cmocka_unit_test_setup(test_health, local_ca_clock),
         cmocka_unit_test_setup(test_caps, local_ca_clock),
         cmocka_unit_test_setup(test_faults, local_ca_clock),
+        cmocka_unit_test_setup(test_chain, local_ca_clock),
         cmocka_unit_test_setup(test_foreign_key, local_ca_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

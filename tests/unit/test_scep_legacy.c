@@ -118,10 +118,9 @@ static void test_names(void **state)
 static void test_apart(void **state)
 {
     struct fixture *f = *state;
-    struct cfg cfg = f->cfg;
     struct err err = {0};
     f->profile.scep.legacy = CFG_LEGACY_DES_MD5;
-    assert_true(scep_door_check(&cfg, &err));
+    assert_true(scep_door_check(&f->profile, &err));
     struct scep_reply reply = ask_door(f, NID_md5, NID_des_cbc);
     assert_mirrored(f, &reply, NID_md5, NID_des_cbc);
     assert_int_equal(OSSL_PROVIDER_available(NULL, "legacy"), 0);
