@@ -24,8 +24,9 @@
 #define TRIM_MIN 1024
 #define TICK_MS 1000
 #define FIRST_WHEN_DRAINING_MS 1000
-#define HANDSHAKES_MS 2000 /* a packet of them may be lost once, and is sent again after a second  \
-                            */
+#define HANDSHAKES_MS                                                                              \
+    2000 /* a packet of them may be lost once, and is sent again after a second                    \
+          */
 #define START_MS 5000
 #define PAUSE_NS 5000000L
 #define SPARE_DESCRIPTORS 128

@@ -4,6 +4,7 @@
 #include "base/debug.h"
 #include "base/text.h"
 #include "ra/keygen.h"
+#include "ra/message.h"
 #include "ra/policy.h"
 #include "ra/retire.h"
 #include "ra/reuse.h"
@@ -72,6 +73,9 @@ static bool write_order(struct ra *ra, struct ra_ordering *ordering, struct err 
     struct up_order up_order = {
         .request_id = row->id, .csr = ordering->csr, .profile = request->profile};
     char detail[RA_DETAIL_MAX], reuse[RA_DETAIL_MAX];
+    struct store_message message;
+    if (request->evidence.message && !ra_message_of(request, &message, err))
+        return false;
     if (!up->vt->prepare(up, &up_order, &row->handle, err))
         return false;
     debug_boundary("prepared");
@@ -88,7 +92,7 @@ static bool write_order(struct ra *ra, struct ra_ordering *ordering, struct err 
         .retry_window = request->profile->retry_window,
         .quota = ordering->quota.most ? &ordering->quota : NULL,
         .key = &ordering->key,
-        .message = request->evidence.message,
+        .message = request->evidence.message ? &message : NULL,
         .audit = &event,
     };
     if (!ra->store->vt->order(ra->store, &order, &ordering->result, ordering->existing, err))

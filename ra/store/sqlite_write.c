@@ -1,4 +1,4 @@
-#include "ra/store/sqlite_db.h"
+#include "ra/store/sqlite_messages.h"
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -118,17 +118,6 @@ static bool request_insert(struct db *db, const struct store_request *row, struc
     return db_run(db, stmt, err);
 }
 
-static bool message_note(struct db *db, const uint8_t *digest, const char *request, struct err *err)
-{
-    sqlite3_stmt *stmt =
-        db_prepare(db, "INSERT OR REPLACE INTO message (digest, request) VALUES (?1, ?2)", err);
-    if (!stmt)
-        return false;
-    db_bind_bytes(stmt, 1, bytes_of(digest, RA_DIGEST_LEN));
-    db_bind_text(stmt, 2, request);
-    return db_run(db, stmt, err);
-}
-
 /* A row that no longer answers gives its deduplication key up to the new one. */
 static bool dedup_release(struct db *db, const uint8_t *dedup, struct err *err)
 {
@@ -168,7 +157,7 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err)
     }
     if (!dedup_release(db, row->dedup, err) || !request_insert(db, row, err) ||
         (key && !db_key_note(db, key, row->id, err)) ||
-        (order->in->message && !message_note(db, order->in->message, row->id, err)) ||
+        (order->in->message && !db_message_note(db, order->in->message, row->id, err)) ||
         (order->in->spend && !challenge_spend(db, order->in->spend, row->id, &spent, err)))
         return DB_FAILED;
     if (!spent) {
@@ -251,7 +240,8 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         return DB_UNDO;
     }
     move->result = STORE_DONE;
-    if (in->to == TXN_REFUSED && (!csr_forget(db, in->id, err) || !db_key_forget(db, in->id, err)))
+    if (in->to == TXN_REFUSED && (!csr_forget(db, in->id, err) || !db_key_forget(db, in->id, err) ||
+                                  !db_message_forget(db, in->id, err)))
         return DB_FAILED;
     return written(!in->audit || audit_append(db, in->audit, err));
 }
@@ -367,12 +357,6 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
     db_bind_text(stmt, 4, in->reason);
     sqlite3_bind_int(stmt, 5, in->failures);
     return written(db_run(db, stmt, err));
-}
-
-enum db_write db_write_message(struct db *db, void *arg, struct err *err)
-{
-    const struct db_message *in = arg;
-    return written(message_note(db, in->digest, in->id, err));
 }
 
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
