@@ -316,13 +316,13 @@ static void admin_handle(void *arg, const struct http_request *request,
     ra_settings_free(settings);
 }
 
-static bool is_edge(void *arg, const struct cert *certificate, struct cert *const *along,
-                    size_t along_count)
+static enum http_edge judge_edge(void *arg, const struct cert *certificate,
+                                 struct cert *const *along, size_t along_count)
 {
     struct ra_settings *settings = front_settings(arg);
-    bool ok = edge_is(settings, certificate, along, along_count);
+    enum http_edge ret = edge_judge(settings, certificate, along, along_count);
     ra_settings_free(settings);
-    return ok;
+    return ret;
 }
 
 struct http_handler front_scep(struct front *front)
@@ -332,7 +332,7 @@ struct http_handler front_scep(struct front *front)
 
 struct http_handler front_est(struct front *front)
 {
-    return (struct http_handler){est_handle, door_done, front, is_edge};
+    return (struct http_handler){est_handle, door_done, front, judge_edge};
 }
 
 struct http_handler front_admin(struct front *front)

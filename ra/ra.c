@@ -1,6 +1,7 @@
 #include "ra/ra.h"
 
 #include "base/clock.h"
+#include "ra/check.h"
 #include "ra/message.h"
 #include "ra/order.h"
 #include "ra/policy.h"
@@ -49,7 +50,7 @@ void ra_apply(struct ra *ra, struct ra_settings *settings)
     pthread_mutex_unlock(&ra->mutex);
     work_recall(ra, settings);
     lines_configure(ra->lines, settings);
-    ra_anchors_watch(settings);
+    ra_checks_watch(settings);
 }
 
 struct store *ra_store_get(struct ra *ra)
