@@ -180,12 +180,14 @@ static bool order_made(struct ra *ra, struct ra_ordering *ordering, struct ra_ou
                        struct err *err)
 {
     const struct ra_request *request = ordering->request;
+    struct keyring_owner owner = {0};
     EVP_PKEY *key = NULL;
-    bool ok = make_key(ra, ordering, &key, err) &&
+    snprintf(owner.profile, sizeof owner.profile, "%s", request->profile->name);
+    if (!ra_request_prover(request, owner.prover))
+        return err_set(err, ERR_BUG, "a request without evidence");
+    bool ok = keyring_may(ra->keys, &owner, err) && make_key(ra, ordering, &key, err) &&
               ra_reuse_find(ra->store, request, ordering->csr, &ordering->key, err) &&
-              fill_row(ordering, err) &&
-              (keyring_put(ra->keys, ordering->row.id, key) ||
-               err_set(err, ERR_LOCAL, "too many keys wait for their devices"));
+              fill_row(ordering, err) && keyring_put(ra->keys, &owner, ordering->row.id, key, err);
     EVP_PKEY_free(key);
     if (ok && *ordering->stale)
         ok = retire_cert(ra, request->settings, ordering->stale, err);
