@@ -82,6 +82,26 @@ static bool challenge_spend(struct db *db, const uint8_t *digest, const char *re
     return db_run(db, use, err);
 }
 
+/* A request that came to nothing gives back the use of a challenge. */
+static bool challenge_unspend(struct db *db, const char *request, struct err *err)
+{
+    sqlite3_stmt *give = db_prepare(db,
+                                    "UPDATE challenge SET uses_left = uses_left + 1 WHERE "
+                                    "uses_left >= 0 AND digest IN "
+                                    "(SELECT digest FROM challenge_use WHERE request = ?1)",
+                                    err);
+    if (!give)
+        return false;
+    db_bind_text(give, 1, request);
+    if (!db_run(db, give, err))
+        return false;
+    sqlite3_stmt *use = db_prepare(db, "DELETE FROM challenge_use WHERE request = ?1", err);
+    if (!use)
+        return false;
+    db_bind_text(use, 1, request);
+    return db_run(db, use, err);
+}
+
 static bool request_insert(struct db *db, const struct store_request *row, struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(
@@ -242,6 +262,8 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
     move->result = STORE_DONE;
     if (in->to == TXN_REFUSED && (!csr_forget(db, in->id, err) || !db_key_forget(db, in->id, err) ||
                                   !db_message_forget(db, in->id, err)))
+        return DB_FAILED;
+    if (in->unspend && !challenge_unspend(db, in->id, err))
         return DB_FAILED;
     return written(!in->audit || audit_append(db, in->audit, err));
 }
@@ -499,6 +521,21 @@ static bool heed_clock(struct db *db, struct err *err)
     return db_run(db, stmt, err);
 }
 
+/* Keys that were made here went with the process that made them: what still waits for a certificate
+ * of one is looked at now. */
+static bool wake_keyless(struct db *db, struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "UPDATE request SET next_at = ?1 WHERE next_at > ?1 AND "
+                                    "op = ?2 AND state IN ('ordered', 'waiting')",
+                                    err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, clock_now());
+    sqlite3_bind_int(stmt, 2, RA_KEYGEN);
+    return db_run(db, stmt, err);
+}
+
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
 {
     (void)arg; /* not 0, which says that the driver put it back itself */
@@ -506,7 +543,7 @@ enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
                            "UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
                            "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1)",
                            err) &&
-                   heed_clock(db, err));
+                   heed_clock(db, err) && wake_keyless(db, err));
 }
 
 enum db_write db_write_probe(struct db *db, void *arg, struct err *err)

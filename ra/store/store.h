@@ -12,8 +12,8 @@ struct store;
 struct store_vt {
     const char *scheme; /* "sqlite" */
     /* url: after "scheme:". serve: take the lock that only one serving process can hold, free
-     * leases of a dead one, and make due what was written in the future, before the clock was set
-     * back. Creates and migrates the schema. */
+     * leases of a dead one, and make due what waits for a key that the dead one had, and what was
+     * written in the future, before the clock was set back. Creates and migrates the schema. */
     bool (*open)(const char *url, bool serve, struct store **ret, struct err *err);
     void (*close)(struct store *store);
 

@@ -38,6 +38,7 @@ struct store_move {
     int64_t next_at;
     int failures;                    /* in a row, up to now */
     const char *reason;              /* or NULL */
+    bool unspend;                    /* what it was authorized by may be used again */
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 

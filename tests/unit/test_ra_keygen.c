@@ -207,6 +207,107 @@ static void test_pending_lost(void **state)
     csr_free(csr);
 }
 
+static bool idle;
+static unsigned idle_asked;
+
+static bool fake_idle(struct upstream *up, const struct up_order *order, struct bytes cookie,
+                      int64_t deadline)
+{
+    (void)up, (void)cookie;
+    assert_non_null(order->csr);
+    assert_true(deadline > clock_mono_ms());
+    idle_asked++;
+    return idle;
+}
+
+/* Restarted while it waits, with a one-time challenge. */
+static struct csr *wait_and_restart(struct world *w, char secret[CHALLENGE_LEN + 1],
+                                    struct ra_request *request, char id[RA_ID_LEN + 1])
+{
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    world_mint(w, NULL, secret);
+    w->ca[0].vt.idle = fake_idle;
+    w->ca[0].submit = w->ca[0].poll = UP_PENDING;
+    w->ca[0].retry_after = 7200;
+    *request = keygen_request(w, csr);
+    request->evidence.challenge = bytes_str(secret);
+    world_pending(w, request, id);
+    assert_int_equal(world_sweep(w), 0);
+    world_restart(w);
+    idle_asked = 0;
+    w->ca[0].submit = w->ca[0].poll = UP_ISSUED;
+    return csr;
+}
+
+/* A CA that issues only when it is asked again, as after an approval, is not: with its key lost the
+ * request ends at once, whenever the CA wanted to be asked, and the same challenge gets the device
+ * another key. */
+static void test_idle(void **state)
+{
+    struct world *w = *state;
+    char id[RA_ID_LEN + 1], secret[CHALLENGE_LEN + 1];
+    struct ra_request request;
+    idle = true;
+    struct csr *csr = wait_and_restart(w, secret, &request, id);
+    assert_int_equal(world_sweep(w), 1);
+    world_state(w, id, TXN_REFUSED);
+    assert_int_equal(w->ca[0].polled, 0);
+    assert_int_equal(world_inventory(w), 0);
+    assert_int_equal(world_audited(w, "refused"), 1);
+    struct ra_outcome got = issue(w, &request);
+    assert_string_not_equal(got.request_id, id);
+    assert_int_equal(world_audited(w, "revoked"), 0);
+    ra_outcome_clear(&got);
+    world_restart(w);
+    world_refused(w, &request, RA_BAD_CHALLENGE);
+    csr_free(csr);
+}
+
+/* If it has been asked to issue, or nobody knows, the certificate is taken, and revoked. */
+static void test_not_idle(void **state)
+{
+    struct world *w = *state;
+    char id[RA_ID_LEN + 1], secret[CHALLENGE_LEN + 1];
+    struct ra_request request;
+    idle = false;
+    struct csr *csr = wait_and_restart(w, secret, &request, id);
+    assert_int_equal(world_sweep(w), 1);
+    assert_int_equal(idle_asked, 1);
+    world_state(w, id, TXN_ISSUED);
+    assert_int_equal(world_audited(w, "revoked"), 1);
+    world_refused(w, &request, RA_BAD_CHALLENGE);
+    csr_free(csr);
+}
+
+/* Nor is it left alone after a poll whose answer was lost. */
+static void test_idle_unknown(void **state)
+{
+    struct world *w = *state;
+    char id[RA_ID_LEN + 1], secret[CHALLENGE_LEN + 1];
+    struct ra_request request;
+    idle = true;
+    struct csr *csr = wait_and_restart(w, secret, &request, id);
+    csr_free(csr);
+    csr = world_csr("CN=r2", NULL, w->key);
+    request.csr = csr;
+    request.evidence.challenge = bytes_str(FIXED_CHALLENGE);
+    w->ca[0].submit = UP_PENDING;
+    w->ca[0].poll = UP_UNKNOWN;
+    world_pending(w, &request, id);
+    clock_set(NOW + 7200);
+    (void)world_sweep(w);
+    assert_int_equal(w->ca[0].polled, 1);
+    world_state(w, id, TXN_WAITING);
+    world_restart(w);
+    idle_asked = 0;
+    w->ca[0].poll = UP_ISSUED;
+    assert_int_equal(world_sweep(w), 1);
+    assert_int_equal(idle_asked, 0);
+    world_state(w, id, TXN_ISSUED);
+    assert_int_equal(world_audited(w, "revoked"), 1);
+    csr_free(csr);
+}
+
 /* A request that waits for longer than a repetition is answered has its key as long as it waits,
  * and from then on like any other. */
 static void test_long_pending(void **state)
@@ -474,6 +575,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_spent, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_pending, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_pending_lost, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_idle, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_not_idle, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_idle_unknown, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_long_pending, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_never_sent_repeated, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_never_sent, world_setup, world_teardown),
