@@ -281,6 +281,7 @@ static void log_request(const struct http_request *request, const struct http_re
     log_str(&line, "detail", note->detail[0] ? note->detail : NULL);
     log_str(&line, "family", note->family);
     log_str(&line, "legacy", note->legacy);
+    log_str(&line, "csr_digest", note->csr_digest);
     log_num(&line, "status", response->status);
     log_num(&line, "ms", milliseconds);
     if (!response->sent)
