@@ -2,6 +2,7 @@
 
 #include "base/change.h"
 #include "base/keyless.h"
+#include "base/strong.h"
 
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
@@ -222,6 +223,24 @@ bool csr_pop_check(const struct csr *csr, struct err *err)
     if (X509_REQ_verify_ex(csr->req, csr->spki.key, NULL, NULL) != 1)
         return err_openssl(err, ERR_PEER, "the CSR's signature is not by its own key");
     return true;
+}
+
+/* NID_md4 and its like are old, too, and so is what nobody knows. */
+int csr_old_digest_get(const struct csr *csr)
+{
+    const X509_ALGOR *algorithm;
+    X509_REQ_get0_signature(csr->req, NULL, &algorithm);
+    if (strong_is(algorithm))
+        return NID_undef;
+    int digest = strong_digest(algorithm);
+    return digest == NID_undef ? OBJ_obj2nid(algorithm->algorithm) : digest;
+}
+
+bool csr_strong_check(const struct csr *csr, struct err *err)
+{
+    const X509_ALGOR *algorithm;
+    X509_REQ_get0_signature(csr->req, NULL, &algorithm);
+    return strong_check(algorithm, "a CSR", err);
 }
 
 struct bytes csr_der_get(const struct csr *csr)

@@ -28,6 +28,11 @@ bool csr_is_signed(const struct csr *csr); /* it claims to be; csr_pop_check say
 
 /* Proof of possession: the CSR's signature by its own key (RFC 2986 section 4.2). */
 bool csr_pop_check(const struct csr *csr, struct err *err) MUST_USE;
+/* What that signature is over, NID_sha1 and so on; NID_undef if it is SHA-2, SHA-3, or for EdDSA to
+ * say. */
+int csr_old_digest_get(const struct csr *csr);
+/* False (ERR_PEER): there is an old digest. */
+bool csr_strong_check(const struct csr *csr, struct err *err) MUST_USE;
 
 struct bytes csr_der_get(const struct csr *csr);
 const struct spki *csr_spki_get(const struct csr *csr);

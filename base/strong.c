@@ -30,15 +30,24 @@ static bool is_strong(int digest)
     return false;
 }
 
-bool strong_check(const X509_ALGOR *algorithm, const char *what, struct err *err)
+int strong_digest(const X509_ALGOR *algorithm)
 {
     int digest = NID_undef, nid = OBJ_obj2nid(algorithm->algorithm);
     if (nid == NID_rsassaPss)
-        digest = pss_digest(algorithm->parameter);
-    else if (OBJ_find_sigid_algs(nid, &digest, NULL) != 1)
-        digest = NID_undef;
-    return nid == NID_ED25519 || nid == NID_ED448 || is_strong(digest) ||
-           err_set(err, ERR_PEER, "%s signed with %s%s%s", what, OBJ_nid2sn(nid),
-                   nid == NID_rsassaPss ? " over " : "",
-                   nid == NID_rsassaPss ? OBJ_nid2sn(digest) : "");
+        return pss_digest(algorithm->parameter);
+    return OBJ_find_sigid_algs(nid, &digest, NULL) == 1 ? digest : NID_undef;
+}
+
+bool strong_is(const X509_ALGOR *algorithm)
+{
+    int nid = OBJ_obj2nid(algorithm->algorithm);
+    return nid == NID_ED25519 || nid == NID_ED448 || is_strong(strong_digest(algorithm));
+}
+
+bool strong_check(const X509_ALGOR *algorithm, const char *what, struct err *err)
+{
+    int digest = strong_digest(algorithm), nid = OBJ_obj2nid(algorithm->algorithm);
+    return strong_is(algorithm) || err_set(err, ERR_PEER, "%s signed with %s%s%s", what,
+                                           OBJ_nid2sn(nid), nid == NID_rsassaPss ? " over " : "",
+                                           nid == NID_rsassaPss ? OBJ_nid2sn(digest) : "");
 }

@@ -5,6 +5,7 @@
 
 #include "base/net.h"
 #include "base/rate.h"
+#include "config/checking.h"
 #include "config/identity.h"
 #include "config/profile.h"
 
@@ -50,6 +51,7 @@ struct cfg_limits {
 
 /* Edges that prove who they are by a TLS client certificate. */
 struct cfg_edge_certificates {
+    struct cfg_checking checking; /* first */
     struct cfg_certs trust_certs; /* CAs of edges alone, or edges' own certificates */
     struct cfg_strings names;     /* DNS names in them; one is enough */
     struct trust *trust;          /* of trust_certs; NULL: there are no such edges */

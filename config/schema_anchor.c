@@ -1,4 +1,4 @@
-#include "config/schema.h"
+#include "config/schema_checking.h"
 
 #include "config/config.h"
 #include "config/judge.h"
@@ -8,15 +8,11 @@
 #include <stddef.h>
 #include <string.h>
 
-/* In the order of enum cfg_anchor_class, enum cfg_anchor_names and enum cfg_revocation. */
+/* In the order of enum cfg_anchor_class and enum cfg_anchor_names. */
 static const char *const class_words[] = {
     [CFG_ANCHOR_EXPLICIT] = "explicit", [CFG_ANCHOR_IMPLICIT] = "implicit", NULL};
 static const char *const names_words[] = {
     [CFG_ANCHOR_SAME] = "same", [CFG_ANCHOR_SERIAL] = "serial", [CFG_ANCHOR_ANY] = "any", NULL};
-static const char *const revocation_words[] = {[CFG_REVOCATION_HARD_FAIL] = "hard_fail",
-                                               [CFG_REVOCATION_SOFT_FAIL] = "soft_fail",
-                                               [CFG_REVOCATION_NONE] = "none",
-                                               NULL};
 
 const struct cfg_key cfg_anchor_keys[] = {
     {.name = "certificates",
@@ -45,42 +41,7 @@ const struct cfg_key cfg_anchor_keys[] = {
      .meaning = "Of class implicit: what a CSR must have from the certificate: the same subject "
                 "and SANs; the same one serialNumber in the subject; or anything that the profile "
                 "allows."},
-    {.name = "revocation",
-     .type = CFG_ENUM,
-     .offset = offsetof(struct cfg_anchor, revocation),
-     .words = revocation_words,
-     .def = "hard_fail",
-     .meaning = "What becomes of a certificate whose revocation cannot be checked: the device is "
-                "told to come again; it is taken as not revoked, which is counted and logged; or "
-                "none is checked."},
-    {.name = "crl",
-     .type = CFG_STRINGS,
-     .offset = offsetof(struct cfg_anchor, crl),
-     .min = 1,
-     .meaning = "Where CRLs of the CAs are, in DER.",
-     .form = "an http or https URL",
-     .check = cfg_check_web},
-    {.name = "crl_under",
-     .type = CFG_STRINGS,
-     .offset = offsetof(struct cfg_anchor, crl_under),
-     .min = 1,
-     .meaning = "CRL URLs that stand in the certificates are used if they begin with one of these.",
-     .form = "an http or https URL that ends with /",
-     .check = cfg_check_web_under},
-    {.name = "ocsp",
-     .type = CFG_STRING,
-     .offset = offsetof(struct cfg_anchor, ocsp),
-     .meaning = "The OCSP responder that is asked.",
-     .form = "an http or https URL",
-     .check = cfg_check_web},
-    {.name = "refresh",
-     .type = CFG_DURATION,
-     .offset = offsetof(struct cfg_anchor, refresh),
-     .min = 1,
-     .max = INT64_C(30) * 86400,
-     .def = "1h",
-     .meaning = "How long a CRL or an OCSP answer is used before it is asked for again; never "
-                "longer than it says itself."},
+    CFG_CHECKING_KEYS,
     {0},
 };
 
@@ -103,31 +64,13 @@ static void judge_certs(const struct cfg_certs *certs, struct cfg_faults *faults
     ERR_clear_error();
 }
 
-static void judge_sources(const struct cfg_anchor *anchor, struct cfg_faults *faults,
-                          const struct cfg_node *node)
-{
-    static const char *const sources[] = {"crl", "crl_under", "ocsp"};
-    bool any = false;
-    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
-        const struct cfg_node *at = cfg_node_get(node, sources[i]);
-        any = any || at;
-        if (at && anchor->revocation == CFG_REVOCATION_NONE)
-            cfg_fault_key(faults, at, NULL,
-                          "is not used; expected revocation hard_fail or soft_fail");
-    }
-    if (!any && anchor->revocation != CFG_REVOCATION_NONE)
-        cfg_fault_key(faults, node, "revocation",
-                      "has nothing to check by; expected crl, crl_under or ocsp, or revocation "
-                      "none");
-}
-
 void cfg_judge_anchor(void *field, struct cfg_faults *faults, const struct cfg_node *node)
 {
     struct cfg_anchor *anchor = field;
     const struct cfg_node *names = cfg_node_get(node, "names");
     judge_certs(&anchor->certificates, faults, cfg_node_get(node, "certificates"));
     judge_certs(&anchor->intermediates, faults, cfg_node_get(node, "intermediates"));
-    judge_sources(anchor, faults, node);
+    cfg_judge_checking(&anchor->checking, faults, node, true);
     if (names && anchor->class == CFG_ANCHOR_EXPLICIT)
         cfg_fault_key(faults, names, NULL,
                       "is not used, a renewal keeps its names; expected class implicit");

@@ -1,4 +1,4 @@
-#include "config/schema.h"
+#include "config/schema_checking.h"
 
 #include "config/config.h"
 #include "config/judge.h"
@@ -22,6 +22,7 @@ static const struct cfg_key edge_certificates_keys[] = {
      .meaning = "DNS names of the edges; the certificate has one of them among its SANs.",
      .form = "a DNS name",
      .check = cfg_check_host},
+    CFG_CHECKING_KEYS,
     {0},
 };
 
@@ -63,8 +64,10 @@ void cfg_judge_edge(void *field, struct cfg_faults *faults, const struct cfg_nod
 {
     struct cfg_edge_certificates *edge = field;
     const struct cfg_certs *certs = &edge->trust_certs;
+    bool cas = false; /* whose word is asked about what they issued */
     for (size_t i = 0; i < certs->count; i++) {
         X509 *x509 = cert_keyed_get(certs->items[i]);
+        cas = cas || cert_is_ca(certs->items[i]);
         if (!x509 || !X509_get0_pubkey(x509))
             cfg_fault(faults, cfg_node_get(node, "trust"),
                       "holds a certificate whose key cannot be used (\"%s\"); expected RSA, EC or "
@@ -72,6 +75,7 @@ void cfg_judge_edge(void *field, struct cfg_faults *faults, const struct cfg_nod
                       cert_names_get(certs->items[i])->subject_text);
     }
     ERR_clear_error();
+    cfg_judge_checking(&edge->checking, faults, node, cas);
     if (certs->count)
         edge->trust = trust_new(certs->items, certs->count);
 }

@@ -216,7 +216,8 @@ const struct cfg_key cfg_scep_keys[] = {
      .offset = offsetof(struct cfg_scep, legacy),
      .def = "none",
      .words = legacy_words,
-     .meaning = "Whether devices are served that know only triple DES and SHA-1, or only single "
-                "DES and MD5. Each use is logged and counted."},
+     .meaning =
+         "Whether devices are served that know only triple DES and SHA-1, or only single "
+         "DES and MD5, which is then taken of CSRs as well. Each use is logged and counted."},
     {0},
 };

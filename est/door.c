@@ -434,7 +434,7 @@ static bool pop_fine(const struct est_call *call, const struct csr *csr, struct 
     struct est_wrap_wish wish = {csr, call->peer, call->tls};
     if (call->op == EST_SERVERKEYGEN)
         return est_wrap_choose(&call->profile->est, &wish, wrap, err);
-    return csr_pop_check(csr, err);
+    return csr_pop_check(csr, err) && csr_strong_check(csr, err);
 }
 
 /* RFC 7030 sections 4.2 and 4.4 */

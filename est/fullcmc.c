@@ -234,7 +234,10 @@ static bool take_csr(const struct est_cmc_request *request, struct csr **csr,
     if (!csr_parse(request->der, csr, err))
         return false;
     *fail = EST_CMC_POP_FAILED;
-    return csr_pop_check(*csr, err);
+    if (!csr_pop_check(*csr, err))
+        return false;
+    *fail = EST_CMC_BAD_ALG;
+    return csr_strong_check(*csr, err);
 }
 
 static int64_t longest_wait(const struct cfg *cfg)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "ra/check.h"
 
 #include <openssl/x509v3.h>
 
@@ -40,22 +41,43 @@ static bool is_device(const struct ra_settings *settings, const struct cert *cer
     return false;
 }
 
-bool edge_is(const struct ra_settings *settings, const struct cert *cert, struct cert *const *along,
-             size_t along_count)
+/* Of one that is an edge's otherwise. One that is itself an anchor need not be vouched for. */
+static enum http_edge judge_revocation(const struct ra_settings *settings, const struct cert *cert,
+                                       STACK_OF(X509) * chain)
 {
     const struct cfg_edge_certificates *conf = &settings->cfg->edge.certificates;
+    const struct ra_check check = {&conf->checking, &conf->trust_certs};
+    char detail[RA_DETAIL_MAX];
+    enum revocation_status status = ra_check_chain(settings, &check, chain, detail);
+    if (status == REVOCATION_GOOD ||
+        (status == REVOCATION_UNKNOWN && is_listed(&conf->trust_certs, cert)))
+        return HTTP_EDGE;
+    log_text(LOG_WARN, "edge", "certificate %s of \"%s\": %s", cert_serial_get(cert),
+             cert_names_get(cert)->subject_text, detail);
+    return status == REVOCATION_REVOKED ? HTTP_EDGE_NOT : HTTP_EDGE_UNCHECKED;
+}
+
+enum http_edge edge_judge(const struct ra_settings *settings, const struct cert *cert,
+                          struct cert *const *along, size_t along_count)
+{
+    const struct cfg_edge_certificates *conf = &settings->cfg->edge.certificates;
+    STACK_OF(X509) *chain = NULL;
     struct err ignored;
     const struct trust_terms terms = {
         .extra = along, .extra_count = along_count, .at = clock_now(), .client = true};
-    if (!conf->trust || !has_name(conf, cert) || !trust_check(conf->trust, cert, &terms, &ignored))
-        return false;
+    enum http_edge ret = HTTP_EDGE_NOT;
+    if (!conf->trust || !has_name(conf, cert) ||
+        !trust_path(conf->trust, cert, &terms, &chain, &ignored))
+        return ret;
     if (is_listed(&conf->trust_certs, cert) || !is_device(settings, cert))
-        return true;
-    log_text(LOG_WARN, "edge",
-             "certificate %s of \"%s\" is no edge's: its CA issues to devices; expected CAs that "
-             "issue to edges alone in edge.certificates.trust",
-             cert_serial_get(cert), cert_names_get(cert)->subject_text);
-    return false;
+        ret = judge_revocation(settings, cert, chain);
+    else
+        log_text(LOG_WARN, "edge",
+                 "certificate %s of \"%s\" is no edge's: its CA issues to devices; expected CAs "
+                 "that issue to edges alone in edge.certificates.trust",
+                 cert_serial_get(cert), cert_names_get(cert)->subject_text);
+    sk_X509_pop_free(chain, X509_free);
+    return ret;
 }
 
 /* One certificate as a byte sequence of structured fields, ":base64:". */

@@ -7,11 +7,12 @@
 #include "ra/ra.h"
 
 /* Whether this is the certificate of an edge, for whoever has proved its key by TLS: it is good for
- * a client now, chains to an anchor for edges, through certificates along if need be, and has one
- * of their DNS names. One that an upstream CA has issued is a device's, which is logged, unless it
- * is itself an anchor. */
-bool edge_is(const struct ra_settings *settings, const struct cert *cert, struct cert *const *along,
-             size_t along_count);
+ * a client now, chains to an anchor for edges, through certificates along if need be, has one of
+ * their DNS names, and is not revoked. One that an upstream CA has issued is a device's, unless it
+ * is itself an anchor; that, and what is revoked or could not be checked, is logged. Waits for CRLs
+ * and OCSP as a device's request does. */
+enum http_edge edge_judge(const struct ra_settings *settings, const struct cert *cert,
+                          struct cert *const *along, size_t along_count);
 
 /* What an edge tells. Owned. */
 struct edge_told {

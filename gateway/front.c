@@ -281,6 +281,7 @@ static void log_request(const struct http_request *request, const struct http_re
     log_str(&line, "detail", note->detail[0] ? note->detail : NULL);
     log_str(&line, "family", note->family);
     log_str(&line, "legacy", note->legacy);
+    log_str(&line, "csr_digest", note->csr_digest);
     log_num(&line, "status", response->status);
     log_num(&line, "ms", milliseconds);
     if (!response->sent)
@@ -316,13 +317,13 @@ static void admin_handle(void *arg, const struct http_request *request,
     ra_settings_free(settings);
 }
 
-static bool is_edge(void *arg, const struct cert *certificate, struct cert *const *along,
-                    size_t along_count)
+static enum http_edge judge_edge(void *arg, const struct cert *certificate,
+                                 struct cert *const *along, size_t along_count)
 {
     struct ra_settings *settings = front_settings(arg);
-    bool ok = edge_is(settings, certificate, along, along_count);
+    enum http_edge ret = edge_judge(settings, certificate, along, along_count);
     ra_settings_free(settings);
-    return ok;
+    return ret;
 }
 
 struct http_handler front_scep(struct front *front)
@@ -332,7 +333,7 @@ struct http_handler front_scep(struct front *front)
 
 struct http_handler front_est(struct front *front)
 {
-    return (struct http_handler){est_handle, door_done, front, is_edge};
+    return (struct http_handler){est_handle, door_done, front, judge_edge};
 }
 
 struct http_handler front_admin(struct front *front)

@@ -20,6 +20,7 @@
 #define SOCKETS_MAX 128
 #define FD_MAX 4096
 #define LANE_MS "2147483647"
+#define UNCHECKED_RETRY_SECONDS 30
 
 struct http_headers {
     const struct mg_request_info *info;
@@ -159,7 +160,7 @@ static bool target_add(const struct mg_request_info *info, struct buf *out)
 
 /* An edge says whose certificate it saw: over plain HTTP, where nobody else may come, by its
  * address; over TLS by its own certificate, which is not the client's. */
-enum whose { WHOSE_CLIENT = 0, WHOSE_EDGE, WHOSE_NOBODY };
+enum whose { WHOSE_CLIENT = 0, WHOSE_EDGE, WHOSE_NOBODY, WHOSE_UNCHECKED };
 
 static enum whose whose(const struct gate_request *request)
 {
@@ -168,11 +169,17 @@ static enum whose whose(const struct gate_request *request)
         return WHOSE_CLIENT;
     if (!request->tls)
         return request->edge_cert ? WHOSE_EDGE : WHOSE_NOBODY;
-    return request->certificate && handler->is_edge &&
-                   handler->is_edge(handler->arg, request->certificate, request->along,
-                                    request->along_count)
-               ? WHOSE_EDGE
-               : WHOSE_CLIENT;
+    if (!request->certificate || !handler->judge_edge)
+        return WHOSE_CLIENT;
+    switch (handler->judge_edge(handler->arg, request->certificate, request->along,
+                                request->along_count)) {
+    case HTTP_EDGE:
+        return WHOSE_EDGE;
+    case HTTP_EDGE_UNCHECKED:
+        return WHOSE_UNCHECKED;
+    default:
+        return WHOSE_CLIENT;
+    }
 }
 
 static bool answer(struct http_server *server, struct mg_connection *conn, struct gate_lane *lane,
@@ -187,9 +194,13 @@ static bool answer(struct http_server *server, struct mg_connection *conn, struc
               read_body(conn, &headers, &body);
     enum whose who = whose(gate_request);
     bool edge = who == WHOSE_EDGE;
-    int status = who == WHOSE_NOBODY ? 403 : edge && !edge_told_read(&headers, &told) ? 400 : 0;
+    int status = who == WHOSE_NOBODY                        ? 403
+                 : who == WHOSE_UNCHECKED                   ? 503
+                 : edge && !edge_told_read(&headers, &told) ? 400
+                                                            : 0;
     if (ok && status) {
-        struct http_response response = {.status = status};
+        struct http_response response = {
+            .status = status, .retry_after = status == 503 ? UNCHECKED_RETRY_SECONDS : 0};
         ok = send_response(conn, lane, &response, false, true);
     } else if (ok) {
         struct http_request request = {

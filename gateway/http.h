@@ -41,6 +41,9 @@ struct http_response {
     bool sent;               /* set when it is on its way: for `done` */
 };
 
+/* What a TLS client's certificate says of it; UNCHECKED: whether it is revoked is not known. */
+enum http_edge { HTTP_EDGE_NOT = 0, HTTP_EDGE, HTTP_EDGE_UNCHECKED };
+
 struct http_handler {
     /* Fills *response, which is zeroed. Runs on a worker with a stack of 100 KiB. */
     void (*handle)(void *arg, const struct http_request *request, struct http_response *response);
@@ -50,9 +53,10 @@ struct http_handler {
                  const struct http_response *response);
     void *arg;
     /* Whether a TLS client with this certificate, whose key it has proved, is an edge: then its
-     * Client-Cert counts in place of it. Asked for each request. NULL: nobody is. */
-    bool (*is_edge)(void *arg, const struct cert *certificate, struct cert *const *along,
-                    size_t along_count);
+     * Client-Cert counts in place of it. Asked for each request, which is 503 if it is not known.
+     * NULL: nobody is. */
+    enum http_edge (*judge_edge)(void *arg, const struct cert *certificate,
+                                 struct cert *const *along, size_t along_count);
 };
 
 /* What is served on some listeners. */

@@ -8,6 +8,7 @@
 #define SERIES_MAX 256 /* doors x operations x outcomes x reasons that occur */
 #define BUCKETS 8
 #define LEGACY_MAX 16 /* sets of old algorithms */
+#define CSRS_MAX 4    /* digests of CSRs */
 
 static const int bounds_ms[BUCKETS] = {5, 10, 25, 50, 100, 500, 2000, 10000};
 
@@ -29,10 +30,10 @@ struct metrics {
     uint64_t buckets[BUCKETS + 1];
     uint64_t total_ms, total;
     uint64_t lenient[EST_LENIENT_COUNT];
-    struct {
+    struct old {
         const char *algorithms; /* static text */
         uint64_t count;
-    } legacy[LEGACY_MAX];
+    } legacy[LEGACY_MAX], csrs[CSRS_MAX];
     uint64_t reloads[2]; /* failed, done */
     struct renewing *renewing;
     size_t renewing_count;
@@ -75,13 +76,13 @@ static struct series *series_of(struct metrics *metrics, const struct series *ke
     return &metrics->series[metrics->series_count++];
 }
 
-static void count_legacy(struct metrics *metrics, const char *algorithms)
+static void count_old(struct old *olds, size_t max, const char *algorithms)
 {
-    for (size_t i = 0; algorithms && i < LEGACY_MAX; i++) {
-        if (metrics->legacy[i].algorithms && strcmp(metrics->legacy[i].algorithms, algorithms) != 0)
+    for (size_t i = 0; algorithms && i < max; i++) {
+        if (olds[i].algorithms && strcmp(olds[i].algorithms, algorithms) != 0)
             continue;
-        metrics->legacy[i].algorithms = algorithms;
-        metrics->legacy[i].count++;
+        olds[i].algorithms = algorithms;
+        olds[i].count++;
         return;
     }
 }
@@ -98,7 +99,8 @@ void metrics_count(struct metrics *metrics, const char *door, const struct ra_no
     struct series *series = series_of(metrics, &key);
     if (series)
         series->count++;
-    count_legacy(metrics, note->legacy);
+    count_old(metrics->legacy, LEGACY_MAX, note->legacy);
+    count_old(metrics->csrs, CSRS_MAX, note->csr_digest);
     metrics->buckets[bucket]++;
     metrics->total++;
     metrics->total_ms += (uint64_t)milliseconds;
@@ -182,6 +184,12 @@ static bool print_legacy(const struct metrics *metrics, struct buf *out)
         ok = buf_add_fmt(out, "scepter_scep_legacy_total{algorithms=\"%s\"} %llu\n",
                          metrics->legacy[i].algorithms,
                          (unsigned long long)metrics->legacy[i].count);
+    ok = ok && buf_add_str(out, "# HELP scepter_scep_csr_digest_total SCEP requests whose CSR is "
+                                "signed over an old digest.\n"
+                                "# TYPE scepter_scep_csr_digest_total counter\n");
+    for (size_t i = 0; ok && i < CSRS_MAX && metrics->csrs[i].algorithms; i++)
+        ok = buf_add_fmt(out, "scepter_scep_csr_digest_total{digest=\"%s\"} %llu\n",
+                         metrics->csrs[i].algorithms, (unsigned long long)metrics->csrs[i].count);
     return ok;
 }
 

@@ -1,13 +1,13 @@
 #include "ra/anchor.h"
 
 #include "base/clock.h"
+#include "ra/check.h"
 
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_MS 2000 /* that a device's thread waits for CRLs and OCSP, in all */
 #define SERIAL_ATTR "serialNumber"
 
 /* One certificate against one anchor. */
@@ -23,52 +23,14 @@ const char *ra_anchor_class_name(const struct cfg_anchor *anchor)
     return anchor->class == CFG_ANCHOR_EXPLICIT ? "explicit" : "implicit";
 }
 
-static struct revocation_source source_of(const struct cfg_anchor *anchor)
-{
-    return (struct revocation_source){
-        .crl = (const char *const *)anchor->crl.items,
-        .crl_count = anchor->crl.count,
-        .crl_under = (const char *const *)anchor->crl_under.items,
-        .crl_under_count = anchor->crl_under.count,
-        .ocsp = anchor->ocsp,
-        .refresh = anchor->refresh,
-    };
-}
-
-static bool is_configured(const struct cfg_anchor *anchor, X509 *x509)
-{
-    for (size_t i = 0; i < anchor->intermediates.count; i++)
-        if (X509_cmp(cert_x509_get(anchor->intermediates.items[i]), x509) == 0)
-            return true;
-    return false;
-}
-
-/* Every certificate below the anchor. One that the operator has configured need not be vouched for,
- * and still may not be revoked. */
 static void judge_revocation(struct judging *j, STACK_OF(X509) * chain)
 {
-    struct revocation *revocation = j->request->settings->revocation;
-    struct revocation_source source = source_of(j->anchor);
-    int64_t deadline = clock_mono_ms() + CHECK_MS;
-    struct ra_foreign *ret = j->ret;
-    for (int i = 0; i + 1 < sk_X509_num(chain) && ret->standing == RA_TRUSTED; i++) {
-        struct revocation_pair pair = {sk_X509_value(chain, i), sk_X509_value(chain, i + 1)};
-        struct err why = {.text = "nothing can be asked"};
-        enum revocation_status status =
-            revocation ? revocation_check(revocation, &source, &pair, deadline, &why)
-                       : REVOCATION_UNKNOWN;
-        if (status == REVOCATION_REVOKED)
-            ret->standing = RA_REVOKED;
-        else if (status == REVOCATION_GOOD || (i && is_configured(j->anchor, pair.subject)))
-            continue;
-        else if (j->anchor->revocation == CFG_REVOCATION_HARD_FAIL)
-            ret->standing = RA_UNCHECKED;
-        snprintf(ret->detail, sizeof ret->detail, "%s: %.200s",
-                 status == REVOCATION_REVOKED ? "has been revoked" : "revocation is not known",
-                 why.text);
-    }
-    if (revocation && ret->standing == RA_TRUSTED && ret->detail[0])
-        revocation_allowed(revocation);
+    static const enum ra_standing standings[] = {[REVOCATION_GOOD] = RA_TRUSTED,
+                                                 [REVOCATION_REVOKED] = RA_REVOKED,
+                                                 [REVOCATION_UNKNOWN] = RA_UNCHECKED};
+    const struct ra_check check = {&j->anchor->checking, &j->anchor->intermediates};
+    j->ret->standing =
+        standings[ra_check_chain(j->request->settings, &check, chain, j->ret->detail)];
 }
 
 /* Those that the operator knows come first. */
@@ -105,11 +67,8 @@ static bool judge_anchor(struct judging *j)
     free(extra);
     if (!chain)
         return false;
-    j->ret->standing = RA_TRUSTED;
     j->ret->anchor = anchor;
-    j->ret->detail[0] = 0;
-    if (anchor->revocation != CFG_REVOCATION_NONE)
-        judge_revocation(j, chain);
+    judge_revocation(j, chain);
     sk_X509_pop_free(chain, X509_free);
     return true;
 }
@@ -166,27 +125,4 @@ bool ra_anchor_names_fit(const struct cfg_anchor *anchor, const struct cert *hol
                err_set(err, ERR_PEER, "the holder of \"%s\" asks for \"%s\", or for other SANs",
                        mine->subject_text, asked->subject_text);
     }
-}
-
-static void watch_anchor(const struct cfg_anchor *anchor, struct revocation *revocation)
-{
-    struct revocation_source source = source_of(anchor);
-    const struct cfg_certs *all[] = {&anchor->certificates, &anchor->intermediates};
-    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++)
-        for (size_t i = 0; i < all[k]->count; i++) {
-            X509 *issuer = cert_keyed_get(all[k]->items[i]);
-            if (issuer)
-                revocation_watch(revocation, &source, issuer);
-        }
-}
-
-void ra_anchors_watch(const struct ra_settings *settings)
-{
-    const struct cfg *cfg = settings->cfg;
-    if (!settings->revocation)
-        return;
-    for (size_t i = 0; i < cfg->profile_count; i++)
-        for (size_t k = 0; k < cfg->profiles[i].anchor_count; k++)
-            if (cfg->profiles[i].anchors[k].revocation != CFG_REVOCATION_NONE)
-                watch_anchor(&cfg->profiles[i].anchors[k], settings->revocation);
 }

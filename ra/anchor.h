@@ -32,7 +32,4 @@ const char *ra_anchor_class_name(const struct cfg_anchor *anchor);
 bool ra_anchor_names_fit(const struct cfg_anchor *anchor, const struct cert *holder,
                          const struct csr *csr, struct err *err) MUST_USE;
 
-/* Everything that the anchors of a configuration may need, fetched before somebody waits for it. */
-void ra_anchors_watch(const struct ra_settings *settings);
-
 #endif

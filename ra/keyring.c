@@ -11,6 +11,7 @@
 struct kept {
     struct link link;
     char id[RA_ID_LEN + 1];
+    struct keyring_owner owner;
     EVP_PKEY *key;
     bool open;     /* its request */
     int64_t until; /* clock_now(); if it is open: when to look what has become of it */
@@ -76,30 +77,70 @@ static struct kept *find(struct keyring *ring, const char *id)
     return NULL;
 }
 
-/* Room for one more: the oldest that its device has been sent gives way. */
-static bool make_room(struct keyring *ring)
+/* Those that were delivered give way, and count for nobody. */
+static bool has_share(struct keyring *ring, const struct keyring_owner *owner, struct err *err)
 {
-    if (ring->count < KEYRING_MAX)
-        return true;
+    size_t all = 0, of_profile = 0, of_prover = 0;
     for (struct link *link = ring->all.next; link != &ring->all; link = link->next) {
+        const struct kept *kept = LINK_OWNER(link, struct kept, link);
+        if (kept->delivered)
+            continue;
+        bool same = strcmp(kept->owner.profile, owner->profile) == 0;
+        all++;
+        of_profile += same;
+        of_prover += same && memcmp(kept->owner.prover, owner->prover, sizeof owner->prover) == 0;
+    }
+    if (all >= KEYRING_MAX)
+        return err_set(err, ERR_LOCAL, "%zu keys wait for their devices, and there is no room",
+                       all);
+    size_t left = KEYRING_MAX - all;
+    if (of_profile >= left)
+        return err_set(err, ERR_LOCAL,
+                       "%zu keys wait for devices of profile %s, and there is room for %zu more in "
+                       "all, which is for others",
+                       of_profile, owner->profile, left);
+    if (2 * of_prover >= left - of_profile)
+        return err_set(err, ERR_LOCAL,
+                       "%zu keys wait for whoever asks here, and there is room for %zu more of "
+                       "profile %s, which is for others",
+                       of_prover, left - of_profile, owner->profile);
+    return true;
+}
+
+/* The oldest that its device has been sent gives way. */
+static void make_room(struct keyring *ring)
+{
+    for (struct link *link = ring->all.next; link != &ring->all && ring->count >= KEYRING_MAX;
+         link = link->next) {
         struct kept *kept = LINK_OWNER(link, struct kept, link);
         if (kept->delivered) {
             link_drop(link);
             forget(ring, kept);
-            return true;
+            return;
         }
     }
-    return false;
 }
 
-bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key)
+bool keyring_may(struct keyring *ring, const struct keyring_owner *owner, struct err *err)
 {
     pthread_mutex_lock(&ring->mutex);
     purge(ring);
-    bool room = make_room(ring);
+    bool may = has_share(ring, owner, err);
+    pthread_mutex_unlock(&ring->mutex);
+    return may;
+}
+
+bool keyring_put(struct keyring *ring, const struct keyring_owner *owner, const char *id,
+                 EVP_PKEY *key, struct err *err)
+{
+    pthread_mutex_lock(&ring->mutex);
+    purge(ring);
+    bool room = has_share(ring, owner, err);
     if (room) {
+        make_room(ring);
         struct kept *kept = mem_zalloc(sizeof *kept);
         memcpy(kept->id, id, strnlen(id, RA_ID_LEN));
+        kept->owner = *owner;
         EVP_PKEY_up_ref(key);
         kept->key = key;
         kept->open = true;

@@ -3,7 +3,7 @@
 #ifndef RA_KEYRING_H
 #define RA_KEYRING_H
 
-#include "ra/request.h"
+#include "ra/store/row.h"
 
 #define KEYRING_MAX 1000
 #define KEYRING_DELIVERED_SECONDS 600 /* in which a reply that was lost is given once more */
@@ -13,9 +13,20 @@ struct keyring;
 struct keyring *keyring_new(void) MUST_USE;
 void keyring_free(struct keyring *ring); /* NULL is allowed */
 
+/* For whom a key is made. */
+struct keyring_owner {
+    char profile[STORE_NAME_MAX];
+    uint8_t prover[RA_DIGEST_LEN]; /* see ra_request_prover */
+};
+/* Whether there is room for one more key of this owner, so that nobody takes it all: keys that wait
+ * for the devices of a profile are at most as many as there is room left for, and those of one
+ * prover at most half of what is left to its profile. Alone, a profile has half of the ring and a
+ * prover a quarter; whoever comes then has as much of the rest. ERR_LOCAL: whose are too many. */
+bool keyring_may(struct keyring *ring, const struct keyring_owner *owner, struct err *err) MUST_USE;
 /* Keeps the key of the request with this id, which is open, until that is settled; holds a count of
- * its own. False: there are KEYRING_MAX that wait for their devices. */
-bool keyring_put(struct keyring *ring, const char *id, EVP_PKEY *key) MUST_USE;
+ * its own. False as keyring_may says it. */
+bool keyring_put(struct keyring *ring, const struct keyring_owner *owner, const char *id,
+                 EVP_PKEY *key, struct err *err) MUST_USE;
 /* The request has been issued: its key is kept for so many seconds from now. Nothing if it was
  * settled before. */
 void keyring_settle(struct keyring *ring, const char *id, int64_t seconds);

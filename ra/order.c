@@ -4,6 +4,7 @@
 #include "base/debug.h"
 #include "base/text.h"
 #include "ra/keygen.h"
+#include "ra/message.h"
 #include "ra/policy.h"
 #include "ra/retire.h"
 #include "ra/reuse.h"
@@ -72,6 +73,9 @@ static bool write_order(struct ra *ra, struct ra_ordering *ordering, struct err 
     struct up_order up_order = {
         .request_id = row->id, .csr = ordering->csr, .profile = request->profile};
     char detail[RA_DETAIL_MAX], reuse[RA_DETAIL_MAX];
+    struct store_message message;
+    if (request->evidence.message && !ra_message_of(request, &message, err))
+        return false;
     if (!up->vt->prepare(up, &up_order, &row->handle, err))
         return false;
     debug_boundary("prepared");
@@ -88,7 +92,7 @@ static bool write_order(struct ra *ra, struct ra_ordering *ordering, struct err 
         .retry_window = request->profile->retry_window,
         .quota = ordering->quota.most ? &ordering->quota : NULL,
         .key = &ordering->key,
-        .message = request->evidence.message,
+        .message = request->evidence.message ? &message : NULL,
         .audit = &event,
     };
     if (!ra->store->vt->order(ra->store, &order, &ordering->result, ordering->existing, err))
@@ -176,12 +180,14 @@ static bool order_made(struct ra *ra, struct ra_ordering *ordering, struct ra_ou
                        struct err *err)
 {
     const struct ra_request *request = ordering->request;
+    struct keyring_owner owner = {0};
     EVP_PKEY *key = NULL;
-    bool ok = make_key(ra, ordering, &key, err) &&
+    snprintf(owner.profile, sizeof owner.profile, "%s", request->profile->name);
+    if (!ra_request_prover(request, owner.prover))
+        return err_set(err, ERR_BUG, "a request without evidence");
+    bool ok = keyring_may(ra->keys, &owner, err) && make_key(ra, ordering, &key, err) &&
               ra_reuse_find(ra->store, request, ordering->csr, &ordering->key, err) &&
-              fill_row(ordering, err) &&
-              (keyring_put(ra->keys, ordering->row.id, key) ||
-               err_set(err, ERR_LOCAL, "too many keys wait for their devices"));
+              fill_row(ordering, err) && keyring_put(ra->keys, &owner, ordering->row.id, key, err);
     EVP_PKEY_free(key);
     if (ok && *ordering->stale)
         ok = retire_cert(ra, request->settings, ordering->stale, err);

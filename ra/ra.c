@@ -1,6 +1,8 @@
 #include "ra/ra.h"
 
 #include "base/clock.h"
+#include "ra/check.h"
+#include "ra/message.h"
 #include "ra/order.h"
 #include "ra/policy.h"
 #include "ra/prove_all.h"
@@ -48,7 +50,7 @@ void ra_apply(struct ra *ra, struct ra_settings *settings)
     pthread_mutex_unlock(&ra->mutex);
     work_recall(ra, settings);
     lines_configure(ra->lines, settings);
-    ra_anchors_watch(settings);
+    ra_checks_watch(settings);
 }
 
 struct store *ra_store_get(struct ra *ra)
@@ -59,16 +61,6 @@ struct store *ra_store_get(struct ra *ra)
 struct lines *ra_lines_get(struct ra *ra)
 {
     return ra->lines;
-}
-
-/* Whatever leads to a request may be sent again by somebody else, at any time. */
-static bool note_message(struct ra *ra, const struct ra_request *request, const char *id,
-                         struct err *err)
-{
-    const uint8_t *message = request->evidence.message;
-    bool seen;
-    return !message || (ra->store->vt->message_seen(ra->store, message, &seen, err) &&
-                        (seen || ra->store->vt->message_add(ra->store, message, id, err)));
 }
 
 /* A device may repeat with a new transactionID, and then polls by that one. */
@@ -99,7 +91,7 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
 {
     struct store_request row = {0};
     const struct ra_settings *settings = request->settings;
-    bool ok = note_message(ra, request, id, err) &&
+    bool ok = ra_message_note(ra->store, request, id, err) &&
               ra->store->vt->request_by_id(ra->store, id, &row, err);
     bool line = ok && row.id[0] && ra_has_line(settings, row.upstream);
     if (ok && !line) {
@@ -370,8 +362,7 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
     }
     if (!ra_case_open(&c, err))
         return false;
-    bool ok = (!request->evidence.message ||
-               ra->store->vt->message_seen(ra->store, request->evidence.message, &c.seen, err)) &&
+    bool ok = ra_message_seen(ra->store, request, &c.seen, err) &&
               ra_request_dedup(request, ra_case_renews(&c) ? request->evidence.holder : NULL, dedup,
                                err) &&
               find_repeated(ra, &c, dedup, id, err);

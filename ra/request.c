@@ -123,6 +123,22 @@ bool ra_request_dedup(const struct ra_request *request, const struct cert *renew
     return ok || err_openssl(err, ERR_LOCAL, "digesting a request");
 }
 
+bool ra_request_sender(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN])
+{
+    uint8_t prover[RA_DIGEST_LEN];
+    if (!ra_request_prover(request, prover))
+        return false;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    if (!ctx)
+        err_no_memory();
+    bool ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+              add_part(ctx, bytes_of(prover, sizeof prover)) &&
+              add_part(ctx, bytes_of(csr_spki_get(request->csr)->digest, SPKI_DIGEST_LEN)) &&
+              EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
 bool ra_request_device(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN])
 {
     const struct names *names = csr_names_get(request->csr);

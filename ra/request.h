@@ -109,6 +109,9 @@ bool ra_request_dedup(const struct ra_request *request, const struct cert *renew
                       uint8_t out[RA_DIGEST_LEN], struct err *err) MUST_USE;
 /* SHA-256 of which device a request is for: profile, subject and SANs. What a quota counts. */
 bool ra_request_device(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN]) MUST_USE;
+/* SHA-256 of whose signed message it is, as that alone says, whatever is configured: the key that
+ * signed it and the key of its CSR. */
+bool ra_request_sender(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN]) MUST_USE;
 /* SHA-256 of the key that proved itself (holder's SPKI), or of the Basic principal; what a poll
  * must prove again. False if there is neither. */
 bool ra_request_prover(const struct ra_request *request, uint8_t out[RA_DIGEST_LEN]) MUST_USE;

@@ -140,11 +140,22 @@ bool retire_keys(struct ra *ra, const struct ra_settings *settings, struct err *
     return ok;
 }
 
+/* The last poll was answered, so nothing that we sent is on its way. */
+static bool is_idle(const struct ra_drive *drive)
+{
+    const struct store_request *row = drive->row;
+    struct upstream *up = drive->settings->upstreams[drive->upstream];
+    const struct up_order order = {
+        .request_id = row->id, .csr = drive->csr, .profile = drive->profile};
+    return row->state == TXN_WAITING && row->failures == 0 && up->vt->idle &&
+           up->vt->idle(up, &order, buf_bytes(&row->cookie), drive->deadline);
+}
+
 bool retire_unsent(struct ra *ra, const struct ra_drive *drive)
 {
     const struct store_request *row = drive->row;
-    return row->op == RA_KEYGEN && row->state == TXN_ORDERED && drive->fresh &&
-           !keyring_has(ra->keys, row->id);
+    return row->op == RA_KEYGEN && drive->fresh && !keyring_has(ra->keys, row->id) &&
+           (row->state == TXN_ORDERED || is_idle(drive));
 }
 
 bool retire_end(struct ra *ra, const struct ra_drive *drive, struct ra_outcome *outcome,
@@ -165,6 +176,7 @@ bool retire_end(struct ra *ra, const struct ra_drive *drive, struct ra_outcome *
         .from = row->state,
         .to = TXN_REFUSED,
         .reason = lost,
+        .unspend = true,
         .audit = &event,
     };
     enum store_write result;

@@ -75,6 +75,11 @@ struct upstream_vt {
                              int64_t deadline, struct up_reply *reply);
     enum up_result (*poll)(struct upstream *up, const struct up_order *order, struct bytes cookie,
                            int64_t deadline, struct up_reply *reply);
+    /* Of a request whose last poll ended in UP_PENDING: whether the CA has issued nothing for it,
+     * and never will if it is not polled again. May ask the CA. NULL: CAs of this kind issue by
+     * themselves. */
+    bool (*idle)(struct upstream *up, const struct up_order *order, struct bytes cookie,
+                 int64_t deadline);
     /* After a crash or a timeout: did the CA issue for this handle? */
     enum up_result (*recover)(struct upstream *up, const struct up_order *order,
                               struct bytes handle, int64_t deadline, struct up_reply *reply);

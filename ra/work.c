@@ -92,9 +92,15 @@ bool ra_has_line(const struct ra_settings *settings, const char *upstream)
            cfg_upstream_line(&settings->cfg->upstreams[i]);
 }
 
-bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
+static void set_deadline(struct ra_drive *drive)
 {
     drive->deadline = clock_mono_ms() + exchange_seconds(drive->settings, drive->upstream) * 1000;
+}
+
+bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
+{
+    if (!drive->deadline)
+        set_deadline(drive);
     bool ok = ra_drive(drive, outcome, err) && retire_unkept(ra, drive, outcome, err);
     wake(ra, drive->row->id);
     return ok;
@@ -156,12 +162,14 @@ bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_
     if (!drive.profile || !known)
         return put_back_orphan(ra, &drive, err) &&
                ra_outcome_of_row(settings, row, &end->outcome, err);
-    if (retire_unsent(ra, &drive))
-        return retire_end(ra, &drive, &end->outcome, err);
     /* Of a request that is over only the confirmation is left, which needs no CSR. */
     bool ok = txn_is_final(row->state) || csr_parse(buf_bytes(&row->csr), &csr, err);
     drive.csr = csr;
-    ok = ok && work_drive(ra, &drive, &end->outcome, err);
+    set_deadline(&drive);
+    if (ok && retire_unsent(ra, &drive))
+        ok = retire_end(ra, &drive, &end->outcome, err);
+    else
+        ok = ok && work_drive(ra, &drive, &end->outcome, err);
     end->said = drive.said;
     csr_free(csr);
     return ok;

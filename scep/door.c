@@ -243,6 +243,22 @@ static void submit(struct pkiop *op, struct ra_request *request)
     ra_outcome_clear(&outcome);
 }
 
+/* Not before possession is proved: garbage from a failed decryption has algorithms, too. */
+static bool csr_digest_fine(struct pkiop *op, const struct csr *csr)
+{
+    int digest = csr_old_digest_get(csr);
+    struct err text = {0};
+    if (digest == NID_undef)
+        return true;
+    op->reply->note.csr_digest = scep_terms_csr(&op->call->profile->scep, digest);
+    if (op->reply->note.csr_digest)
+        return true;
+    err_set(&text, ERR_PEER, "a CSR signed over %s%s", OBJ_nid2sn(digest),
+            digest == NID_md5 ? ", which needs scep.legacy des-md5" : "");
+    answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", text.text);
+    return false;
+}
+
 static void enroll(struct pkiop *op, enum ra_op ra_op)
 {
     struct buf content = {0};
@@ -257,7 +273,7 @@ static void enroll(struct pkiop *op, enum ra_op ra_op)
         answer_closed(op, "bad-envelope", err.text);
     } else if (!csr_pop_check(csr, &err)) {
         answer_closed(op, "bad-possession", err.text);
-    } else {
+    } else if (csr_digest_fine(op, csr)) {
         struct ra_request request = {
             .settings = op->call->settings,
             .profile = op->call->profile,

@@ -27,6 +27,13 @@ bool scep_terms_digest(const struct cfg_scep *conf, int digest)
     return digest != NID_sha1 || conf->legacy >= CFG_LEGACY_DES3_SHA1;
 }
 
+const char *scep_terms_csr(const struct cfg_scep *conf, int digest)
+{
+    if (digest == NID_sha1)
+        return "sha1";
+    return digest == NID_md5 && scep_terms_digest(conf, digest) ? "md5" : NULL;
+}
+
 const char *scep_terms_caps(const struct cfg_scep *conf)
 {
     return rows[conf->legacy].caps;

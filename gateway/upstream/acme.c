@@ -378,6 +378,30 @@ static enum up_result acme_poll(struct upstream *up, const struct up_order *orde
     return result;
 }
 
+/* An order is finalized by us alone, and what has been finalized is processing or valid. Records of
+ * dns-01 are taken away before it is left. */
+static bool acme_idle(struct upstream *up, const struct up_order *order, struct bytes cookie,
+                      int64_t deadline)
+{
+    struct acme *acme = acme_of(up);
+    struct up_reply ignored = {0};
+    struct step step = {.acme = acme, .order = order, .deadline = deadline, .reply = &ignored};
+    step.half = deadline;
+    bool known = acme_ticket_read(cookie, &step.ticket) &&
+                 acme_client_ready(acme->client, false, deadline, &ignored) == UP_ISSUED &&
+                 acme_client_post(acme->client, &(struct acme_ask){step.ticket.url, NULL, deadline},
+                                  &step.answer, &ignored) == UP_ISSUED;
+    const char *status = known ? acme_status(&step.answer) : "";
+    bool idle = strcmp(status, "pending") == 0 || strcmp(status, "ready") == 0 ||
+                strcmp(status, "invalid") == 0;
+    if (idle && acme_ticket_has_records(&step.ticket))
+        acme_dns01_clean(&step);
+    idle = idle && !acme_ticket_has_records(&step.ticket);
+    acme_answer_clear(&step.answer);
+    up_reply_clear(&ignored);
+    return idle;
+}
+
 /* Section 7.6, by the account that ordered it. */
 static bool acme_revoke(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
                         struct err *err)
@@ -444,6 +468,7 @@ const struct upstream_vt acme_vt = {
     .prepare = relay_prepare,
     .submit = acme_submit,
     .poll = acme_poll,
+    .idle = acme_idle,
     .revoke = acme_revoke,
     .chain = relay_chain,
     .health = acme_health,

@@ -245,10 +245,13 @@ static enum up_result finalize(struct ejbca *ejbca, const struct ejbca_waiting *
 
 /* 400 is a request that was denied or has expired, and one that was finalized before: then there is
  * a certificate, now or soon. */
-static bool is_over(enum up_result result, const struct rest_reply *answer)
+enum refused { REFUSED_NOT = 0, REFUSED_OVER, REFUSED_FINALIZED };
+static enum refused refused_as(enum up_result result, const struct rest_reply *answer)
 {
     const char *text = json_text(json_get(json_root(answer->json), "error_message"));
-    return result == UP_REFUSED && text && !strstr(text, "finalized");
+    if (result != UP_REFUSED || !text)
+        return REFUSED_NOT;
+    return strstr(text, "finalized") ? REFUSED_FINALIZED : REFUSED_OVER;
 }
 
 /* A CA that is not there is no CA that wants an approval. */
@@ -268,22 +271,38 @@ static enum up_result ejbca_poll(struct upstream *up, const struct up_order *ord
     bool known = ejbca_waiting_read(cookie, &waiting);
     if (known && waiting.number[0])
         result = finalize(ejbca, &waiting, deadline, &answer, reply);
-    bool over = is_over(result, &answer);
+    enum refused refused = refused_as(result, &answer);
     if (result == UP_ISSUED && answer.status != 202)
         result = take_cert(ejbca, &answer, order, reply);
     else if (known && result != UP_ISSUED &&
              ejbca_recover(up, order, waiting.username, deadline, &found) == UP_ISSUED) {
         reply->cert = cert_ref(found.cert);
         result = UP_ISSUED;
-    } else if (result == UP_ISSUED || (result == UP_REFUSED && !over)) {
+    } else if (result == UP_ISSUED || (result == UP_REFUSED && refused != REFUSED_OVER)) {
         result = UP_PENDING;
     }
+    /* From now on it is only searched for. */
+    if (result == UP_PENDING && refused == REFUSED_FINALIZED &&
+        !buf_set(&reply->cookie, waiting.username))
+        result = UP_UNKNOWN;
     if (result == UP_PENDING && !reply->reason[0])
         relay_reason(reply, "%s", found.reason[0] ? found.reason : "the CA wants an approval");
     OPENSSL_cleanse(waiting.password, sizeof waiting.password);
     up_reply_clear(&found);
     rest_reply_clear(&answer);
     return result;
+}
+
+/* A certificate is issued when its request is finalized, which we do: one that has never been has
+ * its number still. */
+static bool ejbca_idle(struct upstream *up, const struct up_order *order, struct bytes cookie,
+                       int64_t deadline)
+{
+    struct ejbca_waiting waiting = {0};
+    (void)up, (void)order, (void)deadline;
+    bool idle = ejbca_waiting_read(cookie, &waiting) && waiting.number[0];
+    OPENSSL_cleanse(waiting.password, sizeof waiting.password);
+    return idle;
 }
 
 /* The names of CRLReason (RFC 5280 section 5.3.1) as the API has them. */
@@ -417,6 +436,7 @@ const struct upstream_vt ejbca_vt = {
     .prepare = ejbca_prepare,
     .submit = ejbca_submit,
     .poll = ejbca_poll,
+    .idle = ejbca_idle,
     .recover = ejbca_recover,
     .revoke = ejbca_revoke,
     .chain = relay_chain,

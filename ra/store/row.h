@@ -93,6 +93,12 @@ struct store_key_use {
     char subject[512];               /* answer: for this one */
 };
 
+/* A signed message that led to a request. */
+struct store_message {
+    uint8_t digest[RA_DIGEST_LEN]; /* which one: ra_evidence.message */
+    uint8_t sender[RA_DIGEST_LEN]; /* whose: see ra_request_sender */
+};
+
 /* Whether so many requests of a device were ordered after `since`. */
 struct store_quota {
     const uint8_t *device; /* RA_DIGEST_LEN */

@@ -1,4 +1,4 @@
-#include "ra/store/sqlite_db.h"
+#include "ra/store/sqlite_messages.h"
 
 #include "base/permit.h"
 
@@ -233,9 +233,10 @@ static bool request_last(struct store *store, const uint8_t *dedup, struct store
     WITH_READER(store, err, db_request_last(db, dedup, ret, err));
 }
 
-static bool message_seen(struct store *store, const uint8_t *digest, bool *ret, struct err *err)
+static bool message_seen(struct store *store, const struct store_message *message, bool *ret,
+                         struct err *err)
 {
-    WITH_READER(store, err, db_message_seen(db, digest, ret, err));
+    WITH_READER(store, err, db_message_seen(db, message, ret, err));
 }
 
 static bool request_by_txn(struct store *store, const struct store_txn_key *key,
@@ -391,10 +392,10 @@ static bool take_txn(struct store *store, const char *request_id, struct bytes t
     return write_wait(store, db_write_txn, &job, err);
 }
 
-static bool message_add(struct store *store, const uint8_t *digest, const char *request_id,
-                        struct err *err)
+static bool message_add(struct store *store, const struct store_message *message,
+                        const char *request_id, struct err *err)
 {
-    struct db_message job = {digest, request_id};
+    struct db_message job = {message, request_id};
     return write_wait(store, db_write_message, &job, err);
 }
 

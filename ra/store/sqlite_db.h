@@ -6,7 +6,7 @@
 
 #include <sqlite3.h>
 
-#define DB_STATEMENTS_MAX 48
+#define DB_STATEMENTS_MAX 64
 
 struct db {
     sqlite3 *handle;
@@ -72,7 +72,6 @@ bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challe
                        bool *found, struct err *err);
 bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id, bool *ret,
                            struct err *err);
-bool db_message_seen(struct db *db, const uint8_t *digest, bool *ret, struct err *err);
 bool db_memory_get(struct db *db, const char *upstream, struct buf *ret, struct err *err);
 bool db_audit_walk(struct db *db, bool (*each)(const struct audit_record *record, void *arg),
                    void *arg, struct err *err);
@@ -109,10 +108,6 @@ struct db_txn {
     const char *id;
     struct bytes txn;
 };
-struct db_message {
-    const uint8_t *digest;
-    const char *id;
-};
 struct db_memory {
     const char *upstream;
     struct bytes memory;
@@ -137,7 +132,6 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err);
 enum db_write db_write_record(struct db *db, void *arg, struct err *err);
 enum db_write db_write_confirm(struct db *db, void *arg, struct err *err); /* store_confirm */
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err);
-enum db_write db_write_message(struct db *db, void *arg, struct err *err);
 enum db_write db_write_challenge(struct db *db, void *arg, struct err *err);
 enum db_write db_write_miss(struct db *db, void *arg, struct err *err);
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);

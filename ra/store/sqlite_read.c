@@ -407,20 +407,6 @@ bool db_challenge_find(struct db *db, const uint8_t *digest, struct store_challe
     return true;
 }
 
-bool db_message_seen(struct db *db, const uint8_t *digest, bool *ret, struct err *err)
-{
-    sqlite3_stmt *stmt = db_prepare(db,
-                                    "SELECT 1 FROM message m JOIN request r ON r.id = m.request "
-                                    "WHERE m.digest = ?1 AND r.state != 'refused'",
-                                    err);
-    if (!stmt)
-        return false;
-    db_bind_bytes(stmt, 1, bytes_of(digest, RA_DIGEST_LEN));
-    bool ok = db_step(db, stmt, ret, err);
-    sqlite3_reset(stmt);
-    return ok;
-}
-
 bool db_challenge_spent_by(struct db *db, const uint8_t *digest, const char *request_id, bool *ret,
                            struct err *err)
 {

@@ -61,6 +61,9 @@ static const char *const steps[] = {
     "  digest BLOB NOT NULL REFERENCES challenge (digest) ON DELETE CASCADE,"
     "  names BLOB NOT NULL, PRIMARY KEY (digest, names)) WITHOUT ROWID;",
     "CREATE TABLE message (digest BLOB PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;",
+    "DELETE FROM message WHERE request IN (SELECT id FROM request WHERE state = 'refused');"
+    "CREATE INDEX message_request ON message (request);"
+    "CREATE TABLE message_crowd (sender BLOB PRIMARY KEY, seen BLOB NOT NULL);",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

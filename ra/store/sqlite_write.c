@@ -1,4 +1,4 @@
-#include "ra/store/sqlite_db.h"
+#include "ra/store/sqlite_messages.h"
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -82,6 +82,26 @@ static bool challenge_spend(struct db *db, const uint8_t *digest, const char *re
     return db_run(db, use, err);
 }
 
+/* A request that came to nothing gives back the use of a challenge. */
+static bool challenge_unspend(struct db *db, const char *request, struct err *err)
+{
+    sqlite3_stmt *give = db_prepare(db,
+                                    "UPDATE challenge SET uses_left = uses_left + 1 WHERE "
+                                    "uses_left >= 0 AND digest IN "
+                                    "(SELECT digest FROM challenge_use WHERE request = ?1)",
+                                    err);
+    if (!give)
+        return false;
+    db_bind_text(give, 1, request);
+    if (!db_run(db, give, err))
+        return false;
+    sqlite3_stmt *use = db_prepare(db, "DELETE FROM challenge_use WHERE request = ?1", err);
+    if (!use)
+        return false;
+    db_bind_text(use, 1, request);
+    return db_run(db, use, err);
+}
+
 static bool request_insert(struct db *db, const struct store_request *row, struct err *err)
 {
     sqlite3_stmt *stmt = db_prepare(
@@ -115,17 +135,6 @@ static bool request_insert(struct db *db, const struct store_request *row, struc
     sqlite3_bind_int64(stmt, 19,
                        row->state == TXN_ORDERED && row->attempt ? now + ORDER_LEASE_SECONDS : 0);
     db_bind_bytes(stmt, 20, bytes_of(row->device, RA_DIGEST_LEN));
-    return db_run(db, stmt, err);
-}
-
-static bool message_note(struct db *db, const uint8_t *digest, const char *request, struct err *err)
-{
-    sqlite3_stmt *stmt =
-        db_prepare(db, "INSERT OR REPLACE INTO message (digest, request) VALUES (?1, ?2)", err);
-    if (!stmt)
-        return false;
-    db_bind_bytes(stmt, 1, bytes_of(digest, RA_DIGEST_LEN));
-    db_bind_text(stmt, 2, request);
     return db_run(db, stmt, err);
 }
 
@@ -168,7 +177,7 @@ enum db_write db_write_order(struct db *db, void *arg, struct err *err)
     }
     if (!dedup_release(db, row->dedup, err) || !request_insert(db, row, err) ||
         (key && !db_key_note(db, key, row->id, err)) ||
-        (order->in->message && !message_note(db, order->in->message, row->id, err)) ||
+        (order->in->message && !db_message_note(db, order->in->message, row->id, err)) ||
         (order->in->spend && !challenge_spend(db, order->in->spend, row->id, &spent, err)))
         return DB_FAILED;
     if (!spent) {
@@ -251,7 +260,10 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         return DB_UNDO;
     }
     move->result = STORE_DONE;
-    if (in->to == TXN_REFUSED && (!csr_forget(db, in->id, err) || !db_key_forget(db, in->id, err)))
+    if (in->to == TXN_REFUSED && (!csr_forget(db, in->id, err) || !db_key_forget(db, in->id, err) ||
+                                  !db_message_forget(db, in->id, err)))
+        return DB_FAILED;
+    if (in->unspend && !challenge_unspend(db, in->id, err))
         return DB_FAILED;
     return written(!in->audit || audit_append(db, in->audit, err));
 }
@@ -367,12 +379,6 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
     db_bind_text(stmt, 4, in->reason);
     sqlite3_bind_int(stmt, 5, in->failures);
     return written(db_run(db, stmt, err));
-}
-
-enum db_write db_write_message(struct db *db, void *arg, struct err *err)
-{
-    const struct db_message *in = arg;
-    return written(message_note(db, in->digest, in->id, err));
 }
 
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
@@ -515,6 +521,21 @@ static bool heed_clock(struct db *db, struct err *err)
     return db_run(db, stmt, err);
 }
 
+/* Keys that were made here went with the process that made them: what still waits for a certificate
+ * of one is looked at now. */
+static bool wake_keyless(struct db *db, struct err *err)
+{
+    sqlite3_stmt *stmt = db_prepare(db,
+                                    "UPDATE request SET next_at = ?1 WHERE next_at > ?1 AND "
+                                    "op = ?2 AND state IN ('ordered', 'waiting')",
+                                    err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, clock_now());
+    sqlite3_bind_int(stmt, 2, RA_KEYGEN);
+    return db_run(db, stmt, err);
+}
+
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
 {
     (void)arg; /* not 0, which says that the driver put it back itself */
@@ -522,7 +543,7 @@ enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)
                            "UPDATE request SET lease_until = 1 WHERE lease_until > 1 AND "
                            "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1)",
                            err) &&
-                   heed_clock(db, err));
+                   heed_clock(db, err) && wake_keyless(db, err));
 }
 
 enum db_write db_write_probe(struct db *db, void *arg, struct err *err)

@@ -12,8 +12,8 @@ struct store;
 struct store_vt {
     const char *scheme; /* "sqlite" */
     /* url: after "scheme:". serve: take the lock that only one serving process can hold, free
-     * leases of a dead one, and make due what was written in the future, before the clock was set
-     * back. Creates and migrates the schema. */
+     * leases of a dead one, and make due what waits for a key that the dead one had, and what was
+     * written in the future, before the clock was set back. Creates and migrates the schema. */
     bool (*open)(const char *url, bool serve, struct store **ret, struct err *err);
     void (*close)(struct store *store);
 
@@ -61,8 +61,10 @@ struct store_vt {
                       struct err *err);
     bool (*challenge_find)(struct store *store, const uint8_t *digest, struct store_challenge *ret,
                            bool *found, struct err *err);
-    /* Whether a message with this digest led to a request that was not refused. */
-    bool (*message_seen)(struct store *store, const uint8_t *digest, bool *ret, struct err *err);
+    /* Whether this message led to a request that was not refused. Of a sender who had more messages
+     * remembered than are kept one by one, also: whether it may have led to any. */
+    bool (*message_seen)(struct store *store, const struct store_message *message, bool *ret,
+                         struct err *err);
     /* Whether this request spent this challenge. */
     bool (*challenge_spent_by)(struct store *store, const uint8_t *digest, const char *request_id,
                                bool *ret, struct err *err);
@@ -89,9 +91,10 @@ struct store_vt {
     /* The transactionID by which a request is found from now on. */
     bool (*take_txn)(struct store *store, const char *request_id, struct bytes txn,
                      struct err *err);
-    /* That this message led to that request. */
-    bool (*message_add)(struct store *store, const uint8_t *digest, const char *request_id,
-                        struct err *err);
+    /* That this message led to that request. However many there are, they take up a bounded room:
+     * of each request and of each sender. */
+    bool (*message_add)(struct store *store, const struct store_message *message,
+                        const char *request_id, struct err *err);
     /* Does not wait for the disk: losing it is harmless. */
     void (*delivered)(struct store *store, const char *request_id);
     bool (*challenge_add)(struct store *store, const struct store_challenge *challenge,

@@ -22,8 +22,8 @@ struct store_order {
     int64_t retry_window;
     struct store_quota *quota; /* of request->device, judged again in the transaction; or NULL */
     struct store_key_use
-        *key;               /* recorded; judged again in the transaction if it says so; or NULL */
-    const uint8_t *message; /* led to it; or NULL */
+        *key; /* recorded; judged again in the transaction if it says so; or NULL */
+    const struct store_message *message; /* led to it; or NULL */
     const struct audit_event *audit;
 };
 
@@ -38,6 +38,7 @@ struct store_move {
     int64_t next_at;
     int failures;                    /* in a row, up to now */
     const char *reason;              /* or NULL */
+    bool unspend;                    /* what it was authorized by may be used again */
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 

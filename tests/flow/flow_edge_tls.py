@@ -1,11 +1,13 @@
 """Edges that end TLS and speak TLS to the gateway, by docs/edge.md, and who pretends to be one."""
+import os
+import time
 import unittest
 
 import flow_edge
 from edges import EDGE, open_text, put, snippet
 from est_rows import EstFlow
 from est_wire import make_csr, request
-from pki import Ca
+from pki import Ca, Web
 
 NAME = "edge-1.example.com"
 CLIENT_AUTH = "extendedKeyUsage = clientAuth"
@@ -28,11 +30,14 @@ class Mutual(flow_edge.Enrolls):
     def configure_gateway(cls):
         ca = Ca(cls.gw.top, "edges", "/CN=Edges")
         cert, key = ca.issue("edge-1", "/CN=edge", [CLIENT_AUTH, san(NAME)])
+        web = Web()
+        cls.addClassCleanup(web.close)
+        web.crls["edge-ca.crl"] = ca.crl()
         cls.write("edge-client.pem", open_text(cert) + open_text(key))
         cls.write("edge-client.key", open_text(key))
         cls.write("gateway-root.pem", open_text(cls.gw.root))
         section = put(snippet("mutual.yaml"), *cls.listeners(), ("127.0.0.1:9443", f"127.0.0.1:{cls.gw.admin_port}"),
-                      ("edge-ca.pem", ca.cert), ("10.0.0.5", EDGE if cls.knows_client else "127.0.0.99"))
+                      ("edge-ca.pem", ca.cert), ("http://pki.example.com", web.url), ("10.0.0.5", EDGE if cls.knows_client else "127.0.0.99"))
         cls.gw.edit(r"^listen:\n(?:  .*\n)+", section)
         cls.gw.edit(r"paths: \[", "paths: [/.well-known, ")
 
@@ -66,7 +71,7 @@ class Pretenders(EstFlow):
         cls.edge = cls.ca.issue("edge", "/CN=edge", [CLIENT_AUTH, san(NAME)])
         cls.lone = Ca(gw.top, "lone", "/CN=Lone").issue("lone", "/CN=lone", [CLIENT_AUTH, san(NAME)])
         trust = f"{cls.ca.cert}, {cls.lone[0]}, ca/issuing.pem"
-        gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{trust}], names: [{NAME}, edge-2.example.com]}}}}\n")
+        gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{trust}], names: [{NAME}, edge-2.example.com], revocation: none}}}}\n")
         gw.edit(r"est: +\{", "est: {keygen: allow, ")
 
     told = flow_edge.Behind.told
@@ -161,6 +166,104 @@ class Pretenders(EstFlow):
         self.gw.log_line("on a connection that nothing can be bound to")
         self.gw.edit("binding: required, ", "")
         self.gw.reload()
+
+
+class Revoked(EstFlow):
+    """Edges whose certificates are checked by a CRL, with hard_fail."""
+
+    told = flow_edge.Behind.told
+
+    @classmethod
+    def configure(cls, gw):
+        cls.web = Web()
+        cls.addClassCleanup(cls.web.close)
+        cls.ca = Ca(gw.top, "edges", "/CN=Edges")
+        cls.sub = Ca(gw.top, "sub", "/CN=Sub", above=cls.ca)
+        cls.edges = [cls.ca.issue(f"edge-{i}", f"/CN=edge-{i}", [CLIENT_AUTH, san(NAME)]) for i in range(3)]
+        cls.listed = Ca(gw.top, "other", "/CN=Other").issue("listed", "/CN=listed", [CLIENT_AUTH, san(NAME)])
+        cls.web.crls["edges.crl"] = cls.ca.crl()
+        gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{cls.ca.cert}, {cls.listed[0]}], names: [{NAME}], "
+                       f'crl: ["{cls.web.url}/edges.crl"], refresh: 1s}}}}\n')
+
+    def setUp(self):
+        self.web.down.clear()
+        self.web.crls["edges.crl"] = self.ca.crl()
+        self.gw.reload()
+
+    def device(self, name):
+        work = self.gw.work(name)
+        return self.told(self.enroll(work, f"/CN={name}")[0]), make_csr(work, f"/CN={name}", key="new.pem")
+
+    def renew(self, edge, device):
+        return self.status(request("simplereenroll", device[1], device[0]), cert=edge)
+
+    def until(self, edge, device, expect):
+        """Until what goes on behind the requests has been done."""
+        end = time.monotonic() + 90
+        status = None
+        while status != expect and time.monotonic() < end:
+            status = self.renew(edge, device)
+            time.sleep(0 if status == expect else 0.3)
+        self.assertEqual(status, expect, self.gw.log()[-1500:])
+
+    def test_revoked(self):
+        """An edge that its CA has revoked is believed nothing, on connections and sessions that it has open; the others
+        are."""
+        device = self.device("revoked-1")
+        self.until(self.edges[0], device, 200)
+        with self.connect(cert=self.edges[0]) as conn:
+            self.assertEqual(conn.ask(request("simplereenroll", device[1], device[0]))[0], 200)
+            session, context = conn.tls.session, conn.context
+            self.ca.revoke(self.edges[0][0])
+            self.web.crls["edges.crl"] = self.ca.crl()
+            self.until(self.edges[0], device, 403)
+            self.assertEqual(conn.ask(request("simplereenroll", device[1], device[0]))[0], 403)
+        with self.connect(session=session, context=context) as conn:
+            self.assertTrue(conn.tls.session_reused)
+            self.assertEqual(conn.ask(request("simplereenroll", device[1], device[0]))[0], 403)
+        self.gw.log_line("has been revoked")
+        self.assertEqual(self.renew(self.edges[1], device), 200)
+
+    def test_unknown(self):
+        """Whether an edge is revoked could not be learnt: it and its devices hear 503, until there is a good CRL, or
+        soft_fail lets it pass and counts that. An edge whose own certificate is listed needs no CRL."""
+        device = self.device("revoked-2")
+        self.web.crls["none.crl"] = b"none"
+        self.gw.edit("edges.crl", "none.crl")
+        self.gw.reload()
+        with self.connect(cert=self.edges[2]) as conn:
+            status, headers, _ = conn.ask(request("simplereenroll", device[1], device[0]))
+        self.assertEqual((status, headers["Retry-After"]), (503, "30"))
+        self.assertEqual(self.status(request("cacerts"), cert=self.edges[2]), 503)
+        self.assertEqual(self.renew(self.listed, device), 200)
+        self.gw.log_line("revocation is not known")
+        allowed = self.gw.metric("revocation_allowed_total")
+        self.gw.edit("refresh: 1s", "refresh: 1s, revocation: soft_fail")
+        self.gw.reload()
+        self.assertEqual(self.renew(self.edges[2], device), 200)
+        self.assertGreater(self.gw.metric("revocation_allowed_total"), allowed)
+        self.gw.edit("refresh: 1s, revocation: soft_fail", "refresh: 1s")
+        self.web.crls["none.crl"] = self.ca.crl()
+        self.gw.reload()
+        self.until(self.edges[2], device, 200)
+        self.gw.edit("none.crl", "edges.crl")
+        self.gw.reload()
+
+    def test_intermediate(self):
+        """A CA between, which is sent along, is checked as well."""
+        device = self.device("revoked-3")
+        cert, key = self.sub.issue("below", "/CN=below", [CLIENT_AUTH, san(NAME)])
+        chain = os.path.join(self.gw.work("chain"), "chain.pem")
+        with open(chain, "w", encoding="ascii") as file:
+            file.write(open_text(cert) + open_text(self.sub.cert))
+        self.assertEqual(self.renew((chain, key), device), 503, "nobody vouches for the edge itself")
+        self.web.crls["sub.crl"] = self.sub.crl()
+        self.gw.edit(r"/edges\.crl\"\]", f'/edges.crl", "{self.web.url}/sub.crl"]')
+        self.gw.reload()
+        self.until((chain, key), device, 200)
+        self.ca.revoke(self.sub.cert)
+        self.web.crls["edges.crl"] = self.ca.crl()
+        self.until((chain, key), device, 403)
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ class Digest(Auth):
         line = self.challenges(request("simpleenroll", csr))[0]
         self.assertNotIn("charset", line)
         self.assertEqual(self.ask(request("simpleenroll", csr, digest(line, "zoë", FIXED)))[0], 200)
-        write_secret(self.gw, "more", f"zoë:{{digest-sha256}}{ha1('sha256', 'zoë', PASSWORD)}\n")
+        self.gw.secret_file("more", f"zoë:{{digest-sha256}}{ha1('sha256', 'zoë', PASSWORD)}\n")
         conf = os.path.join(self.gw.dir, "more.yaml")
         with open(self.gw.conf, encoding="utf-8") as file, open(conf, "w", encoding="utf-8") as out:
             out.write(file.read().replace("users: users", "users: more"))

@@ -1,4 +1,5 @@
 """EJBCA's REST interface as the upstream: a double of it, with a proxy between the two that has bad days."""
+import sqlite3
 import time
 import unittest
 
@@ -131,6 +132,28 @@ class UpstreamEjbca(DoubleTest):
         self.ca.double.decide("approved")
         self.wait_state("twice-approved", "issued", 60)
         self.check_once("twice-approved")
+
+    def test_finalize_lost_late(self):
+        """Also where the search shows it late: then it is not finalized again, and its password is forgotten."""
+        double = self.ca.double
+        self.wait_for_approval("late")
+        self.ca.proxy.only = "finalize"
+        self.addCleanup(setattr, self.ca.proxy, "only", "pkcs10enroll")
+        search, double.search = double.search, lambda body: {"certificates": [], "more_results": False}
+        self.addCleanup(setattr, double, "search", search)
+        self.ca.proxy.reset(faults.LOSE)
+        double.decide("approved")
+        password = next(w["password"] for w in double.waiting.values() if w["user"].endswith(self.request("late")["id"]))
+        self.assertTrue(self.at_rest(password))
+        self.wait_for(lambda: not self.at_rest(password), 60)
+        self.assertEqual(self.state("late"), "waiting")
+        double.search = search
+        self.wait_state("late", "issued", 60)
+        self.check_once("late")
+
+    def at_rest(self, secret):
+        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as store:
+            return store.execute("SELECT count(*) FROM request WHERE instr(cookie, ?)", (secret.encode(),)).fetchone()[0]
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ X509_REQ *make_req(const struct make_spec *spec, EVP_PKEY *key)
     if (sk_X509_EXTENSION_num(extensions))
         MUST(X509_REQ_add_extensions(req, extensions));
     sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
-    MUST(X509_REQ_sign(req, key, digest_for(key)));
+    MUST(X509_REQ_sign(req, key,
+                       spec->digest ? EVP_get_digestbyname(spec->digest) : digest_for(key)));
     X509_NAME_free(subject);
     return req;
 }

@@ -20,6 +20,7 @@ struct make_spec {
     int64_t not_before, not_after; /* 0: an hour ago, in a day */
     const char *challenge;         /* requests: challengePassword */
     int challenge_type;            /* V_ASN1_..., 0: PrintableString */
+    const char *digest;            /* requests: that is signed, "SHA1" */
     const char *const *extensions; /* more, pairs of "name", "value" in OpenSSL's form; ends NULL */
 };
 

@@ -184,19 +184,19 @@ static void test_full_anchors(void **state)
     const struct cfg_anchor *first = &p->anchors[0], *other = &p->anchors[1];
     assert_int_equal(first->class, CFG_ANCHOR_EXPLICIT);
     assert_int_equal(first->names, CFG_ANCHOR_SAME);
-    assert_int_equal(first->revocation, CFG_REVOCATION_NONE);
-    assert_int_equal(first->refresh, 3600);
-    assert_null(first->ocsp);
+    assert_int_equal(first->checking.revocation, CFG_REVOCATION_NONE);
+    assert_int_equal(first->checking.refresh, 3600);
+    assert_null(first->checking.ocsp);
     assert_int_equal(other->class, CFG_ANCHOR_IMPLICIT);
     assert_int_equal(other->names, CFG_ANCHOR_SERIAL);
-    assert_int_equal(other->revocation, CFG_REVOCATION_SOFT_FAIL);
+    assert_int_equal(other->checking.revocation, CFG_REVOCATION_SOFT_FAIL);
     assert_int_equal(other->certificates.count, 2);
     assert_int_equal(other->intermediates.count, 1);
     assert_ptr_not_equal(other->trusts[0], other->trusts[1]);
-    assert_strings(&other->crl, "http://pki.example/a.crl");
-    assert_strings(&other->crl_under, "http://pki.example/crl/");
-    assert_string_equal(other->ocsp, "https://ocsp.example");
-    assert_int_equal(other->refresh, 300);
+    assert_strings(&other->checking.crl, "http://pki.example/a.crl");
+    assert_strings(&other->checking.crl_under, "http://pki.example/crl/");
+    assert_string_equal(other->checking.ocsp, "https://ocsp.example");
+    assert_int_equal(other->checking.refresh, 300);
     assert_int_equal(cfg_profile_get(cfg, "wifi")->anchor_count, 0);
     cfg_free(cfg);
 }

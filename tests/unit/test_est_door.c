@@ -40,6 +40,31 @@ static void test_cacerts_credentials(void **state)
     est_reply_clear(&reply);
 }
 
+/* A CSR is signed over SHA-2, as EST's clients do it: for one over SHA-1 or MD5 there is 400, and
+ * the log says why. */
+static void test_old_digests(void **state)
+{
+    static const char *const digests[] = {"SHA1", "MD5", "SHA256", "SHA512"};
+    struct fixture *f = *state;
+    struct est_call call = call_of(f, EST_SIMPLEENROLL);
+    EVP_PKEY *key = make_rsa(2048);
+    for (size_t i = 0; i < sizeof digests / sizeof digests[0]; i++) {
+        struct make_spec spec = {.subject = "CN=x", .digest = digests[i]};
+        struct buf der = make_req_der(&spec, key);
+        call.body = buf_bytes(&der);
+        struct est_reply reply = handle_basic(f, &call, "x:" CHALLENGE);
+        assert_int_equal(reply.status, i < 2 ? 400 : 200);
+        if (i < 2) {
+            assert_string_equal(reply.note.reason, "bad-possession");
+            assert_non_null(strstr(reply.note.detail, "a CSR signed with RSA-"));
+        }
+        est_reply_clear(&reply);
+        buf_free(&der);
+    }
+    assert_int_equal(asked.calls, 2);
+    EVP_PKEY_free(key);
+}
+
 /* A method that an operation does not have is 405 with the one it has; methods are compared whole.
  */
 static void test_methods(void **state)
@@ -276,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_cacerts, est_calls_reset),
         cmocka_unit_test_setup(test_cacerts_credentials, est_calls_reset),
+        cmocka_unit_test_setup(test_old_digests, est_calls_reset),
         cmocka_unit_test_setup(test_methods, est_calls_reset),
         cmocka_unit_test_setup(test_optional, est_calls_reset),
         cmocka_unit_test_setup(test_principal, est_calls_reset),

@@ -286,8 +286,7 @@ static void test_shared_chain(void **state)
     answer_free(&reply, &answer);
 }
 
-/* Of several requests each has its own status: one refusal does not hinder the others, and the
- * reply is 200. */
+/* Of several requests each has its own status: one refusal hinders no other, the reply is 200. */
 static void test_several(void **state)
 {
     struct fixture *f = *state;
@@ -414,14 +413,15 @@ static void test_fault(void **state)
     check_refused(reply, 503, EST_CMC_TRY_LATER, 4);
 }
 
-/* A CSR that its own key did not sign is popFailed, one that is none badRequest; the ra hears of
- * neither. */
+/* A CSR over SHA-1 is badAlg, one that its own key did not sign popFailed, one that is none
+ * badRequest; the ra hears of none. */
 static void test_possession(void **state)
 {
     struct fixture *f = *state;
-    struct buf bad = {0};
-    struct cmc cmc = {0}, odd = {0};
-    assert_true(buf_set(&bad, buf_bytes(&f->csr_der)));
+    struct buf bad = make_req_der(&(struct make_spec){"CN=x", .digest = "SHA1"}, f->key);
+    struct cmc old = {0}, cmc = {0}, odd = {0};
+    cmc_add_pkcs10(&old, 4, buf_bytes(&bad));
+    check_refused(send_parts(f, &old), 400, EST_CMC_BAD_ALG, 4);
     bad.ptr[bad.len - 3] ^= 1;
     cmc_add_pkcs10(&cmc, 4, buf_bytes(&bad));
     check_refused(send_parts(f, &cmc), 400, EST_CMC_POP_FAILED, 4);

@@ -93,6 +93,7 @@ static void test_legacy(void **state)
     struct ra_note old = modern, older = modern;
     struct buf text = {0};
     old.legacy = "sha1 des3", older.legacy = "md5 des";
+    old.csr_digest = "sha1", older.csr_digest = "md5";
     metrics_count(metrics, "scep", &modern, 4);
     metrics_count(metrics, "scep", &old, 4);
     metrics_count(metrics, "scep", &older, 4);
@@ -100,6 +101,8 @@ static void test_legacy(void **state)
     assert_true(metrics_print(metrics, f->store, &f->settings, &text));
     assert_true(has_line(&text, "scepter_scep_legacy_total{algorithms=\"sha1 des3\"} 1"));
     assert_true(has_line(&text, "scepter_scep_legacy_total{algorithms=\"md5 des\"} 2"));
+    assert_true(has_line(&text, "scepter_scep_csr_digest_total{digest=\"sha1\"} 1"));
+    assert_true(has_line(&text, "scepter_scep_csr_digest_total{digest=\"md5\"} 2"));
     const char *first = strstr(buf_str(&text), "scepter_scep_legacy_total{");
     assert_non_null(first);
     unsigned lines = 0;

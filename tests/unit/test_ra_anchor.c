@@ -46,7 +46,7 @@ static struct maker *maker_open(struct world *w, enum cfg_anchor_class class)
                                     .intermediates = {&m->sub_cert, 1},
                                     .trusts = &m->trust,
                                     .class = class,
-                                    .revocation = CFG_REVOCATION_NONE};
+                                    .checking.revocation = CFG_REVOCATION_NONE};
     w->profiles[0].anchors = &m->anchor;
     w->profiles[0].anchor_count = 1;
     return m;
@@ -477,7 +477,7 @@ static void test_unchecked(void **state)
     struct asked a = ask(m, idevid, "CN=d1", NULL);
     struct ra_outcome outcome;
     struct err err = {0};
-    m->anchor.revocation = CFG_REVOCATION_HARD_FAIL;
+    m->anchor.checking.revocation = CFG_REVOCATION_HARD_FAIL;
     assert_false(ra_submit(w->ra, &a.request, &outcome, &err));
     assert_int_equal(err.kind, ERR_UPSTREAM);
     a.request.evidence.over_cms = true; /* a challenge does not make up for another key */
@@ -488,7 +488,7 @@ static void test_unchecked(void **state)
     assert_int_equal(audited_text(w, "by challenge"), 1);
     a.request.evidence.challenge = (struct bytes){0};
     expect(m, idevid, "CN=d2", NULL, RA_NAMES_CHANGED); /* no, whatever a check would have said */
-    m->anchor.revocation = CFG_REVOCATION_SOFT_FAIL;
+    m->anchor.checking.revocation = CFG_REVOCATION_SOFT_FAIL;
     m->anchor.names = CFG_ANCHOR_ANY;
     struct asked b = ask(m, idevid, "CN=d3", NULL);
     outcome = world_submit(w, &b.request);
@@ -516,7 +516,7 @@ static void test_unchecked_known(void **state)
     struct ra_outcome outcome;
     struct err err = {0};
     w->profiles[0].registrars = (struct cfg_certs){&ra, 1};
-    m->anchor.revocation = CFG_REVOCATION_HARD_FAIL;
+    m->anchor.checking.revocation = CFG_REVOCATION_HARD_FAIL;
     assert_false(ra_submit(w->ra, &a.request, &outcome, &err));
     m->anchor.certificates = (struct cfg_certs){&w->root_cert, 1};
     m->anchor.trusts = &trust;
@@ -524,7 +524,7 @@ static void test_unchecked_known(void **state)
     cert_free(world_issue(w, &a.request)); /* no anchor stands above it any more */
     b.request.op = RA_RENEW;
     assert_false(ra_submit(w->ra, &b.request, &outcome, &err));
-    m->anchor.revocation = CFG_REVOCATION_SOFT_FAIL;
+    m->anchor.checking.revocation = CFG_REVOCATION_SOFT_FAIL;
     cert_free(world_issue(w, &b.request));
     w->profiles[0].registrars.count = 0;
     trust_free(trust);

@@ -22,7 +22,7 @@ static struct bench *bench_open(struct world *w)
     b->anchor = (struct cfg_anchor){.certificates = {&w->ca[0].issuing_cert, 1},
                                     .trusts = &b->trust,
                                     .class = CFG_ANCHOR_EXPLICIT,
-                                    .revocation = CFG_REVOCATION_NONE};
+                                    .checking.revocation = CFG_REVOCATION_NONE};
     w->profiles[0].anchors = &b->anchor;
     w->profiles[0].anchor_count = 1;
     w->profiles[0].cmc_ra = true;
@@ -103,7 +103,7 @@ static void test_unchecked(void **state)
     struct ra_request request = world_request(w, csr);
     struct ra_outcome outcome;
     struct err err = {0};
-    b->anchor.revocation = CFG_REVOCATION_HARD_FAIL;
+    b->anchor.checking.revocation = CFG_REVOCATION_HARD_FAIL;
     request.evidence.holder = made(b, USAGE, NOW + DAY);
     assert_false(ra_submit(w->ra, &request, &outcome, &err));
     assert_int_equal(err.kind, ERR_UPSTREAM);

@@ -77,7 +77,7 @@ static struct site *site_open(struct world *w)
                                     .intermediates = {&w->ca[0].issuing_cert, 1},
                                     .trusts = &s->trust,
                                     .class = CFG_ANCHOR_EXPLICIT,
-                                    .revocation = CFG_REVOCATION_NONE};
+                                    .checking.revocation = CFG_REVOCATION_NONE};
     for (size_t i = 0; i < WORLD_PROFILES; i++) {
         w->profiles[i].anchors = &s->anchor;
         w->profiles[i].anchor_count = 1;

@@ -4,11 +4,8 @@
 #include "tests/support/ra_world.h"
 
 #include <openssl/x509v3.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static struct ra_request keygen_request(const struct world *w, const struct csr *csr)
 {
@@ -210,6 +207,107 @@ static void test_pending_lost(void **state)
     csr_free(csr);
 }
 
+static bool idle;
+static unsigned idle_asked;
+
+static bool fake_idle(struct upstream *up, const struct up_order *order, struct bytes cookie,
+                      int64_t deadline)
+{
+    (void)up, (void)cookie;
+    assert_non_null(order->csr);
+    assert_true(deadline > clock_mono_ms());
+    idle_asked++;
+    return idle;
+}
+
+/* Restarted while it waits, with a one-time challenge. */
+static struct csr *wait_and_restart(struct world *w, char secret[CHALLENGE_LEN + 1],
+                                    struct ra_request *request, char id[RA_ID_LEN + 1])
+{
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    world_mint(w, NULL, secret);
+    w->ca[0].vt.idle = fake_idle;
+    w->ca[0].submit = w->ca[0].poll = UP_PENDING;
+    w->ca[0].retry_after = 7200;
+    *request = keygen_request(w, csr);
+    request->evidence.challenge = bytes_str(secret);
+    world_pending(w, request, id);
+    assert_int_equal(world_sweep(w), 0);
+    world_restart(w);
+    idle_asked = 0;
+    w->ca[0].submit = w->ca[0].poll = UP_ISSUED;
+    return csr;
+}
+
+/* A CA that issues only when it is asked again, as after an approval, is not: with its key lost the
+ * request ends at once, whenever the CA wanted to be asked, and the same challenge gets the device
+ * another key. */
+static void test_idle(void **state)
+{
+    struct world *w = *state;
+    char id[RA_ID_LEN + 1], secret[CHALLENGE_LEN + 1];
+    struct ra_request request;
+    idle = true;
+    struct csr *csr = wait_and_restart(w, secret, &request, id);
+    assert_int_equal(world_sweep(w), 1);
+    world_state(w, id, TXN_REFUSED);
+    assert_int_equal(w->ca[0].polled, 0);
+    assert_int_equal(world_inventory(w), 0);
+    assert_int_equal(world_audited(w, "refused"), 1);
+    struct ra_outcome got = issue(w, &request);
+    assert_string_not_equal(got.request_id, id);
+    assert_int_equal(world_audited(w, "revoked"), 0);
+    ra_outcome_clear(&got);
+    world_restart(w);
+    world_refused(w, &request, RA_BAD_CHALLENGE);
+    csr_free(csr);
+}
+
+/* If it has been asked to issue, or nobody knows, the certificate is taken, and revoked. */
+static void test_not_idle(void **state)
+{
+    struct world *w = *state;
+    char id[RA_ID_LEN + 1], secret[CHALLENGE_LEN + 1];
+    struct ra_request request;
+    idle = false;
+    struct csr *csr = wait_and_restart(w, secret, &request, id);
+    assert_int_equal(world_sweep(w), 1);
+    assert_int_equal(idle_asked, 1);
+    world_state(w, id, TXN_ISSUED);
+    assert_int_equal(world_audited(w, "revoked"), 1);
+    world_refused(w, &request, RA_BAD_CHALLENGE);
+    csr_free(csr);
+}
+
+/* Nor is it left alone after a poll whose answer was lost. */
+static void test_idle_unknown(void **state)
+{
+    struct world *w = *state;
+    char id[RA_ID_LEN + 1], secret[CHALLENGE_LEN + 1];
+    struct ra_request request;
+    idle = true;
+    struct csr *csr = wait_and_restart(w, secret, &request, id);
+    csr_free(csr);
+    csr = world_csr("CN=r2", NULL, w->key);
+    request.csr = csr;
+    request.evidence.challenge = bytes_str(FIXED_CHALLENGE);
+    w->ca[0].submit = UP_PENDING;
+    w->ca[0].poll = UP_UNKNOWN;
+    world_pending(w, &request, id);
+    clock_set(NOW + 7200);
+    (void)world_sweep(w);
+    assert_int_equal(w->ca[0].polled, 1);
+    world_state(w, id, TXN_WAITING);
+    world_restart(w);
+    idle_asked = 0;
+    w->ca[0].poll = UP_ISSUED;
+    assert_int_equal(world_sweep(w), 1);
+    assert_int_equal(idle_asked, 0);
+    world_state(w, id, TXN_ISSUED);
+    assert_int_equal(world_audited(w, "revoked"), 1);
+    csr_free(csr);
+}
+
 /* A request that waits for longer than a repetition is answered has its key as long as it waits,
  * and from then on like any other. */
 static void test_long_pending(void **state)
@@ -245,6 +343,36 @@ static void test_long_pending(void **state)
     assert_string_not_equal(got.request_id, id);
     ra_outcome_clear(&got);
     csr_free(csr);
+}
+
+/* Who asks for key after key at a CA that takes its time is told so, and no key is made for him;
+ * the others get theirs. */
+static void test_share(void **state)
+{
+    struct world *w = *state;
+    struct cert *signer = world_signer("CN=other", w->other_key);
+    struct err err = {0};
+    char subject[32], id[RA_ID_LEN + 1];
+    w->ca[0].submit = w->ca[0].poll = UP_PENDING;
+    for (unsigned i = 0; i <= KEYRING_MAX / 4; i++) {
+        snprintf(subject, sizeof subject, "CN=r%u", i);
+        struct csr *csr = world_csr(subject, NULL, w->key);
+        struct ra_request request = keygen_request(w, csr);
+        struct ra_outcome outcome = {0};
+        bool ok = ra_submit(w->ra, &request, &outcome, &err);
+        assert_int_equal(ok, i < KEYRING_MAX / 4);
+        ra_outcome_clear(&outcome);
+        csr_free(csr);
+    }
+    assert_int_equal(err.kind, ERR_LOCAL);
+    assert_non_null(strstr(err.text, "250 keys wait"));
+    assert_int_equal(w->ca[0].submitted, KEYRING_MAX / 4);
+    struct csr *csr = world_csr("CN=other", NULL, w->other_key);
+    struct ra_request request = keygen_request(w, csr);
+    request.evidence.holder = signer;
+    world_pending(w, &request, id);
+    csr_free(csr);
+    cert_free(signer);
 }
 
 /* Before its turn comes as well, if its device asks for it. */
@@ -436,93 +564,6 @@ static void test_csr(void **state)
     EVP_PKEY_free(own);
 }
 
-static void id_of(unsigned number, char out[RA_ID_LEN + 1])
-{
-    snprintf(out, RA_ID_LEN + 1, "%032x", number);
-}
-
-/* Of more keys than the ring holds, those that were delivered give way; those that wait do not,
- * and then there is no room. */
-static void test_ring_full(void **state)
-{
-    struct keyring *ring = keyring_new();
-    EVP_PKEY *key = make_ec("P-256"), *got;
-    char id[RA_ID_LEN + 1];
-    (void)state;
-    clock_set(NOW);
-    for (unsigned i = 0; i < KEYRING_MAX; i++) {
-        id_of(i, id);
-        assert_true(keyring_put(ring, id, key));
-    }
-    id_of(KEYRING_MAX, id);
-    assert_false(keyring_put(ring, id, key));
-    id_of(7, id);
-    keyring_delivered(ring, id);
-    id_of(KEYRING_MAX, id);
-    assert_true(keyring_put(ring, id, key));
-    assert_false(keyring_put(ring, id, key));
-    id_of(7, id);
-    assert_null(keyring_get(ring, id));
-    id_of(8, id);
-    got = keyring_get(ring, id);
-    assert_non_null(got);
-    EVP_PKEY_free(got);
-    keyring_drop(ring, id);
-    assert_false(keyring_has(ring, id));
-    for (unsigned i = 0; i < KEYRING_MAX; i++) {
-        id_of(i, id);
-        keyring_settle(ring, id, DAY);
-    }
-    clock_set(NOW + DAY - 1);
-    id_of(9, id);
-    keyring_settle(ring, id, DAY); /* was settled before */
-    assert_true(keyring_has(ring, id));
-    clock_set(NOW + DAY);
-    assert_false(keyring_has(ring, id));
-    assert_true(keyring_put(ring, id, key));
-    clock_set(0);
-    EVP_PKEY_free(key);
-    keyring_free(ring);
-}
-
-struct making {
-    struct keyring *ring;
-    atomic_uint made, refused;
-};
-
-static void *make_one(void *arg)
-{
-    struct making *making = arg;
-    if (keyring_make_begin(making->ring)) {
-        making->made++;
-        keyring_make_end(making->ring);
-    } else {
-        making->refused++;
-    }
-    return NULL;
-}
-
-/* While one makes a key KEYRING_MAKERS wait for their turn, and whoever else comes is told so. */
-static void test_ring_makers(void **state)
-{
-    enum { EXTRA = 4, ALL = KEYRING_MAKERS + EXTRA };
-    struct making making = {.ring = keyring_new()};
-    pthread_t threads[ALL];
-    (void)state;
-    assert_true(keyring_make_begin(making.ring));
-    for (unsigned i = 0; i < ALL; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, make_one, &making), 0);
-    for (unsigned i = 0; i < 5000 && making.refused < EXTRA; i++)
-        usleep(1000);
-    assert_int_equal(making.refused, EXTRA);
-    assert_int_equal(making.made, 0);
-    keyring_make_end(making.ring);
-    for (unsigned i = 0; i < ALL; i++)
-        pthread_join(threads[i], NULL);
-    assert_int_equal(making.made, KEYRING_MAKERS);
-    keyring_free(making.ring);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -533,6 +574,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_spent, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_pending, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_pending_lost, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_idle, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_not_idle, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_idle_unknown, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_long_pending, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_never_sent_repeated, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_never_sent, world_setup, world_teardown),
@@ -541,8 +585,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused, world_setup, world_teardown),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_csr),
-        cmocka_unit_test(test_ring_full),
-        cmocka_unit_test(test_ring_makers),
+        cmocka_unit_test_setup_teardown(test_share, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

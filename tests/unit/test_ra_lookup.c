@@ -94,14 +94,14 @@ static void test_may_unchecked(void **state)
                                 .intermediates = {&w->ca[0].issuing_cert, 1},
                                 .trusts = &w->profiles[0].trust,
                                 .class = CFG_ANCHOR_EXPLICIT,
-                                .revocation = CFG_REVOCATION_NONE};
+                                .checking.revocation = CFG_REVOCATION_NONE};
     struct ra_outcome outcome = {0};
     struct err err = {0};
     bool ret = true;
     w->profiles[0].anchors = &anchor;
     w->profiles[0].anchor_count = 1;
     assert_true(may(&d, ""));
-    anchor.revocation = CFG_REVOCATION_HARD_FAIL;
+    anchor.checking.revocation = CFG_REVOCATION_HARD_FAIL;
     assert_false(ra_lookup_may(w->ra, &d.request, &ret, &outcome, &err));
     assert_false(ret);
     assert_int_equal(err.kind, ERR_UPSTREAM);

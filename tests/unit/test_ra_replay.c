@@ -1,6 +1,9 @@
 #include "tests/support/ra_world.h"
 
+#include <openssl/sha.h>
+#include <sqlite3.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A message that a registrar signed at a time, and that is sent at others. */
 struct message {
@@ -224,12 +227,127 @@ static void test_after_refusal(void **state)
     csr_free(csr);
 }
 
+static int64_t count_of(const struct world *w, const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    assert_int_equal(sqlite3_open(strchr(w->url, ':') + 1, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t count = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return count;
+}
+
+static void run(const struct world *w, const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(strchr(w->url, ':') + 1, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* The message that a device in a loop signed as its n-th. */
+static const uint8_t *nth(unsigned n, uint8_t out[RA_DIGEST_LEN])
+{
+    SHA256((const uint8_t *)&n, sizeof n, out);
+    return out;
+}
+
+enum { LOOP = 10000, KEPT = 64 };
+static const unsigned replayed[] = {0, 1, KEPT - 1, KEPT, LOOP / 2, LOOP - 1};
+
+static void refused_all(const struct world *w, const struct csr *csr, struct cert *signer)
+{
+    uint8_t digest[RA_DIGEST_LEN];
+    for (size_t i = 0; i < sizeof replayed / sizeof replayed[0]; i++)
+        refused(w, by_challenge(w, csr, signer), nth(replayed[i], digest), RA_BAD_CHALLENGE);
+}
+
+/* A device that signs each of ten thousand repetitions anew gets one certificate, and fills no
+ * store: whichever of its messages comes again, after retry_window and a restart, gets that
+ * certificate, or nothing once that is revoked; whoever signs anew then gets another one. */
+static void test_crowd(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct csr *other = world_csr("CN=r2", NULL, w->other_key);
+    struct cert *signer = world_signer("CN=r1", w->key);
+    struct cert *other_signer = world_signer("CN=r2", w->other_key);
+    uint8_t digest[RA_DIGEST_LEN];
+    struct cert *first = issue(w, by_challenge(w, csr, signer), nth(0, digest));
+    for (unsigned i = 1; i < LOOP; i++) {
+        struct cert *again = issue(w, by_challenge(w, csr, signer), nth(i, digest));
+        assert_true(world_same_cert(first, again));
+        cert_free(again);
+    }
+    assert_int_equal(count_of(w, "SELECT count(*) FROM message"), KEPT);
+    assert_int_equal(count_of(w, "SELECT count(*) FROM message_crowd"), 1);
+    assert_int_equal(count_of(w, "SELECT length(seen) FROM message_crowd"), 16384);
+    world_restart(w);
+    clock_set(NOW + 2 * DAY);
+    for (size_t i = 0; i < sizeof replayed / sizeof replayed[0]; i++) {
+        struct cert *again = issue(w, by_challenge(w, csr, signer), nth(replayed[i], digest));
+        assert_true(world_same_cert(first, again));
+        cert_free(again);
+    }
+    world_revoke(w, first, 1);
+    refused_all(w, csr, signer);
+    world_restart(w);
+    refused_all(w, csr, signer);
+    assert_int_equal(w->ca[0].submitted, 1);
+    cert_free(issue(w, by_challenge(w, other, other_signer), nth(LOOP / 2, digest)));
+    struct cert *second = issue(w, by_challenge(w, csr, signer), nth(LOOP, digest));
+    assert_false(world_same_cert(first, second));
+    world_revoke(w, second, 1);
+    refused_all(w, csr, signer);
+    refused(w, by_challenge(w, csr, signer), nth(LOOP, digest), RA_BAD_CHALLENGE);
+    assert_int_equal(w->ca[0].submitted, 3);
+    cert_free(first);
+    cert_free(second);
+    cert_free(signer);
+    cert_free(other_signer);
+    csr_free(csr);
+    csr_free(other);
+}
+
+/* What a device sent for a request that was refused is forgotten with it, also what a store of
+ * before remembers. */
+static void test_refused_forgotten(void **state)
+{
+    struct world *w = *state;
+    struct csr *csr = world_csr("CN=r1", NULL, w->key);
+    struct cert *signer = world_signer("CN=r1", w->key);
+    struct ra_request request = by_challenge(w, csr, signer);
+    char id[RA_ID_LEN + 1];
+    w->ca[0].submit = w->ca[0].poll = UP_PENDING;
+    for (size_t i = 0; i < 3; i++) {
+        request.evidence.message = messages[i];
+        world_pending(w, &request, id);
+    }
+    assert_int_equal(count_of(w, "SELECT count(*) FROM message"), 3);
+    w->ca[0].poll = UP_REFUSED;
+    clock_set(NOW + 3600);
+    assert_int_equal(world_sweep(w), 1);
+    world_state(w, id, TXN_REFUSED);
+    assert_int_equal(count_of(w, "SELECT count(*) FROM message"), 0);
+    /* As version 8 had it. */
+    run(w, "DROP INDEX message_request; DROP TABLE message_crowd; PRAGMA user_version = 8; "
+           "INSERT INTO message SELECT x'01', id FROM request");
+    world_restart(w);
+    assert_int_equal(count_of(w, "SELECT count(*) FROM message"), 0);
+    cert_free(signer);
+    csr_free(csr);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_revoked),       TEST(test_anew),
                                        TEST(test_refused_since), TEST(test_challenge),
-                                       TEST(test_renewal),       TEST(test_after_refusal)};
+                                       TEST(test_renewal),       TEST(test_after_refusal),
+                                       TEST(test_crowd),         TEST(test_refused_forgotten)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

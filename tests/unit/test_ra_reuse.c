@@ -120,6 +120,7 @@ static void test_migrated(void **state)
     assert_int_equal(
         sqlite3_exec(db,
                      "DROP TABLE key_use; DROP TABLE challenge_miss; DROP TABLE message; "
+                     "DROP TABLE message_crowd; "
                      "DROP INDEX request_due; "
                      "ALTER TABLE request DROP COLUMN failures; "
                      "CREATE INDEX request_due ON request (upstream, next_at); "

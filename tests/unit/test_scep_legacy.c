@@ -92,6 +92,42 @@ static void test_steps(void **state)
     assert_int_equal(calls, 1 + 4 + 9);
 }
 
+/* A CSR over SHA-1 is taken whatever scep.legacy says, and noted: its signature proves possession
+ * of a key over what its holder wrote, for which collisions are of no use, and devices of all kinds
+ * that speak AES and SHA-256 write such. One over MD5 goes by scep.legacy as a message does. */
+static void test_csr(void **state)
+{
+    static const struct {
+        const char *digest, *note;
+        enum cfg_scep_legacy least;
+    } rows[] = {{"SHA256", NULL, CFG_LEGACY_NONE},
+                {"SHA1", "sha1", CFG_LEGACY_NONE},
+                {"MD5", "md5", CFG_LEGACY_DES_MD5}};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct make_spec spec = {
+            .subject = "CN=r1", .challenge = "secret", .digest = rows[i].digest};
+        buf_free(&f->csr);
+        f->csr = make_req_der(&spec, f->device_key);
+        for (int legacy = CFG_LEGACY_NONE; legacy <= CFG_LEGACY_DES_MD5; legacy++) {
+            f->profile.scep.legacy = (enum cfg_scep_legacy)legacy;
+            struct scep_reply reply = ask_door(f, NID_sha256, NID_aes_128_cbc);
+            if ((enum cfg_scep_legacy)legacy >= rows[i].least) {
+                if (rows[i].note)
+                    assert_string_equal(reply.note.csr_digest, rows[i].note);
+                else
+                    assert_null(reply.note.csr_digest);
+                assert_mirrored(f, &reply, NID_sha256, NID_aes_128_cbc);
+            } else {
+                assert_null(reply.note.csr_digest);
+                assert_non_null(strstr(reply.note.detail, "needs scep.legacy des-md5"));
+                assert_failure(f, &reply, SCEP_BAD_ALG);
+            }
+        }
+    }
+    assert_int_equal(asked.calls, 3 + 3 + 1);
+}
+
 /* Old algorithms have names for the log, and modern ones have none. */
 static void test_names(void **state)
 {
@@ -158,10 +194,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup(name, scep_calls_reset)
     const struct CMUnitTest tests[] = {
-        T(test_steps),
-        T(test_names),
-        T(test_apart),
-        T(test_md5_signatures),
+        T(test_steps), T(test_csr), T(test_names), T(test_apart), T(test_md5_signatures),
     };
     return cmocka_run_group_tests(tests, scep_calls_setup, scep_calls_teardown);
 }

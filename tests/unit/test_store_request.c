@@ -314,7 +314,7 @@ static void test_fenced(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char id[RA_ID_LEN + 1];
         struct store_move move = {id,  rows[i].attempt, rows[i].from, TXN_REFUSED, {0}, {0}, 5, 0,
-                                  "x", &event};
+                                  "x", false,           &event};
         struct store_record record = {.id = id,
                                       .attempt = rows[i].attempt,
                                       .from = rows[i].from,
@@ -355,7 +355,8 @@ static void test_moves(void **state)
             int64_t audited = box_audited(box);
             char id[RA_ID_LEN + 1];
             struct store_move move = {
-                id, 1, (enum txn_state)from, (enum txn_state)to, {0}, {0}, 0, 0, NULL, &event};
+                id,    1,     (enum txn_state)from, (enum txn_state)to, {0}, {0}, 0, 0, NULL,
+                false, &event};
             box_id(n, id);
             bool moved = box->store->vt->move(box->store, &move, &result, &err);
             struct store_request row = box_row(box, n);
@@ -380,7 +381,8 @@ static void test_unaudited(void **state)
     struct store_order order = {
         .request = &request, .retry_window = BOX_WINDOW, .audit = &too_long};
     char id[RA_ID_LEN + 1], existing[RA_ID_LEN + 1];
-    struct store_move move = {id, 1, TXN_ORDERED, TXN_REFUSED, {0}, {0}, 5, 0, "x", &too_long};
+    struct store_move move = {id, 1, TXN_ORDERED, TXN_REFUSED, {0},      {0},
+                              5,  0, "x",         false,       &too_long};
     enum store_order_result ordered;
     enum store_write moved;
     struct err err = {0};
@@ -405,7 +407,8 @@ static void test_unaudited(void **state)
 static void move_with(const struct box *box, struct bytes cookie, const char *reason)
 {
     char id[RA_ID_LEN + 1];
-    struct store_move move = {id, 1, TXN_WAITING, TXN_WAITING, cookie, {0}, 77, 3, reason, &event};
+    struct store_move move = {id, 1, TXN_WAITING, TXN_WAITING, cookie, {0},
+                              77, 3, reason,      false,       &event};
     enum store_write result;
     struct err err = {0};
     box_id(1, id);
