@@ -21,7 +21,8 @@ struct handle {
     struct link link;
     struct httpc *httpc;
     CURL *curl;
-    const char *unwanted; /* the server's TLS alert that it does not take our certificate; or NULL */
+    const char
+        *unwanted; /* the server's TLS alert that it does not take our certificate; or NULL */
     bool more;     /* TLS has read more than the last reply */
 };
 
@@ -311,8 +312,8 @@ static bool has_left(CURL *curl)
     return curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &before) != CURLE_OK || before > 0;
 }
 
-/* What libcurl keeps is the first thing that went wrong: of a peer that was gone before it was asked
- * for its address, after an alert that nobody has read, that it has no address. */
+/* What libcurl keeps is the first thing that went wrong: of a peer that was gone before it was
+ * asked for its address, after an alert that nobody has read, that it has no address. */
 static void say_error(const struct exchange *exchange, CURLcode code, const char *url,
                       struct err *err)
 {
