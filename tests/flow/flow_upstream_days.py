@@ -41,7 +41,7 @@ class ByTheClock(UpstreamTest):
         gw.env = cls.page.env
 
     def setUp(self):
-        self.work = self.gw.work(self.id().rsplit(".", 1)[1])
+        self.begin()
         self.page.shift_clock(0)
 
     def enroll(self, name, *flags, **how):

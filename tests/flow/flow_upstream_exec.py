@@ -63,7 +63,7 @@ class Exec(UpstreamTest):
     make_ca = LocalSubmit
 
     def setUp(self):
-        self.work = self.gw.work(self.id().rsplit(".", 1)[1])
+        self.begin()
 
     def verify(self, name):
         run("openssl", "verify", "-CAfile", self.ca.root, os.path.join(self.work, f"{name}.pem"))

@@ -20,12 +20,6 @@ PIECE = 12  # of a secret: what is shorter is a word that happens to be in it
 
 
 class QuotingTest(UpstreamTest):
-    def setUp(self):
-        """The CA has told its certificates, which some are asked for after the start."""
-        super().setUp()
-        self.wait_for(lambda: run("curl", "-fsS", "-o", os.devnull, f"{self.gw.scep_url}?operation=GetCACert",
-                                  check=False).returncode == 0)
-
     def quoting(self, status, quote, type="application/json"):
         """The CA's next answer: an error that quotes what quote() takes from the request, of which the CA hears nothing."""
         def change(_, headers, __):
@@ -144,7 +138,7 @@ class Exec(QuotingTest):
     make_ca = LocalSubmit
 
     def setUp(self):
-        self.work = self.gw.work(self.id().rsplit(".", 1)[1])
+        self.begin()
 
     def test_csr(self):
         """A helper prints the CSR in one line and says no."""

@@ -126,14 +126,6 @@ class StepCa(DoubleCa):
 class UpstreamStepCaBase(DoubleTest):
     make_ca = StepCa
 
-    def setUp(self):
-        super().setUp()
-        self.wait_for(self.has_chain)
-
-    def has_chain(self):
-        """step-ca was asked for its certificates, which takes a while after the start."""
-        return run("curl", "-fsS", "-o", os.devnull, f"{self.gw.scep_url}?operation=GetCACert", check=False).returncode == 0
-
 
 class UpstreamStepCa(UpstreamStepCaBase):
     def signings(self):

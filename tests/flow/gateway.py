@@ -3,6 +3,7 @@
 The flow tests are unittest programs; a test's docstring is the sentence that it proves. Nothing skips:
 a client that is missing is an error.
 """
+import fcntl
 import json
 import os
 import random
@@ -22,23 +23,46 @@ SCEP_CLIENT = os.environ["SCEP_CLIENT"]
 START_SECONDS = 30
 
 
-def free_ports(count):
-    """Ports that nobody listens on now; all held open together so that they differ. None is of those that the kernel
-    gives to connecting clients: one of these could take it before the server does."""
+PORTS_OF_BLOCK = 64
+blocks = []  # [file whose lock is ours while this process lives, ports that are left]
+
+
+def take_block():
+    """Ports of our own: tests that run side by side do not take each other's between the choice and the server's start. None
+    is of those that the kernel gives to connecting clients: one of these could take it before the server does."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-        first_ephemeral = int(file.read().split()[0])
-    sockets = []
-    while len(sockets) < count:
-        s = socket.socket()
+        end = max(int(file.read().split()[0]), 20000)
+    folder = os.path.join(tempfile.gettempdir(), f"scepter-ports-{os.getuid()}")
+    os.makedirs(folder, 0o700, exist_ok=True)
+    starts = list(range(10000, end - PORTS_OF_BLOCK, PORTS_OF_BLOCK))
+    for start in random.sample(starts, len(starts)):
+        file = os.fdopen(os.open(os.path.join(folder, str(start)), os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600), "w")
         try:
-            s.bind(("0.0.0.0", random.randrange(10000, max(first_ephemeral, 20000))))
-            sockets.append(s)
-        except OSError:
-            s.close()
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        blocks.append((file, list(range(start, start + PORTS_OF_BLOCK))))
+        return
+    raise AssertionError("all ports are taken by tests")
+
+
+def free_port():
+    """One that nobody listens on now, and that was not given before."""
+    while True:
+        if not blocks or not blocks[-1][1]:
+            take_block()
+        port = blocks[-1][1].pop()
+        with socket.socket() as s:
+            try:
+                s.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        return port
+
+
+def free_ports(count):
+    return [free_port() for _ in range(count)]
 
 
 def run(*command, check=True, **options):
