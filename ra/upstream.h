@@ -83,8 +83,11 @@ struct upstream_vt {
     /* After a crash or a timeout: did the CA issue for this handle? */
     enum up_result (*recover)(struct upstream *up, const struct up_order *order,
                               struct bytes handle, int64_t deadline, struct up_reply *reply);
-    bool (*confirm)(struct upstream *up, struct bytes cookie, bool accept, int64_t deadline,
-                    struct err *err);
+    /* UP_ISSUED: the CA has heard it. UP_REFUSED: it answers for sure that it does not take it,
+     * which ends the transaction. UP_UNKNOWN: it answers with what says nothing for sure. UP_RETRY:
+     * it has not answered, or wants to be asked later. All but the first with err. */
+    enum up_result (*confirm)(struct upstream *up, struct bytes cookie, bool accept,
+                              int64_t deadline, struct err *err);
     bool (*revoke)(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
                    struct err *err);
     /* The CA's certificates, issuer of leaves first; borrowed until close. Does not ask the CA. */

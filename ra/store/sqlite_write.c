@@ -378,7 +378,10 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
     sqlite3_bind_int64(stmt, 3, in->again_at);
     db_bind_text(stmt, 4, in->reason);
     sqlite3_bind_int(stmt, 5, in->failures);
-    return written(db_run(db, stmt, err));
+    if (!db_run(db, stmt, err))
+        return DB_FAILED;
+    bool ours = sqlite3_changes(db->handle) == 1;
+    return written(!ours || !in->audit || audit_append(db, in->audit, err));
 }
 
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err)

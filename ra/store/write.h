@@ -72,9 +72,10 @@ struct store_record {
 struct store_confirm {
     const char *id;
     int attempt;
-    int64_t again_at;   /* 0: the CA has heard */
-    int failures;       /* in a row, up to now */
-    const char *reason; /* why not, or NULL */
+    int64_t again_at;                /* 0: the CA has heard, or will not be asked any more */
+    int failures;                    /* in a row, up to now */
+    const char *reason;              /* why not, or NULL */
+    const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 
 enum store_write { STORE_DONE = 0, STORE_FENCED, STORE_SERIAL_SEEN };
