@@ -56,7 +56,8 @@ static struct audit_event event_of(const struct ra_drive *drive, const char *eve
 /* In a row, with what was said now. That a request still waits is no failure. */
 static int failures(const struct ra_drive *drive)
 {
-    bool fine = drive->said.result == UP_PENDING || drive->said.result == UP_REFUSED;
+    bool fine = drive->said.result == UP_PENDING || drive->said.result == UP_REFUSED ||
+                drive->said.result == UP_LOST;
     return fine ? 0 : drive->row->failures + 1;
 }
 
@@ -254,8 +255,9 @@ static bool take_cert(struct ra_drive *drive, struct up_reply *reply, struct err
 static enum txn_state state_unknown(const struct ra_drive *drive)
 {
     const struct upstream *up = drive->settings->upstreams[drive->upstream];
-    if (drive->row->state == TXN_WAITING)
-        return TXN_WAITING;
+    if (drive->row->state == TXN_WAITING ||
+        (drive->row->state == TXN_SUSPECT && !drive->said.asked))
+        return drive->row->state;
     return up->vt->caps & UP_RESUBMIT_SAFE ? TXN_ORDERED : TXN_SUSPECT;
 }
 
@@ -277,6 +279,8 @@ static bool apply(struct ra_drive *drive, enum up_result result, struct up_reply
                        err);
     case UP_REFUSED:
         return move_to(drive, TXN_REFUSED, 0, reply, err);
+    case UP_LOST:
+        return move_to(drive, TXN_SUSPECT, clock_now() + NEVER_SECONDS, reply, err);
     case UP_RETRY: /* nothing happened: as before, later */
         return move_to(drive, state, next_at, reply, err);
     default:

@@ -13,6 +13,7 @@ enum up_result {
     UP_REFUSED,     /* for good */
     UP_RETRY,       /* nothing happened; later */
     UP_UNKNOWN,     /* the request left and no answer came */
+    UP_LOST,        /* perhaps issued, and the CA will never tell: for an operator */
 };
 
 enum up_caps {
@@ -43,7 +44,7 @@ struct up_reply {
     struct buf cookie; /* UP_PENDING, UP_UNCONFIRMED: opaque, stored */
     struct buf handle; /* UP_RETRY of submit: the one to send the next time; empty: the same */
     int retry_after;   /* seconds; 0: no wish */
-    char reason[256];  /* UP_REFUSED, UP_RETRY, UP_UNKNOWN: for the operator */
+    char reason[256];  /* UP_REFUSED, UP_RETRY, UP_UNKNOWN, UP_LOST: for the operator */
 };
 
 struct up_revoked {
