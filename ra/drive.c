@@ -77,6 +77,7 @@ static bool move_to(const struct ra_drive *drive, enum txn_state to, int64_t nex
         .handle = buf_bytes(&reply->handle),
         .next_at = next_at,
         .failures = failures(drive),
+        .wish = reply->retry_after > 0,
         .reason = reply->reason,
         .audit = same ? NULL : &event,
     };
@@ -210,6 +211,7 @@ static bool confirm(struct ra_drive *drive, struct bytes cookie, const struct ce
         failed = *said;
         in.audit = &event;
     } else if (result != UP_ISSUED) {
+        in.wish = failed.retry_after > 0;
         in.failures = txn_is_final(drive->row->state) ? drive->row->failures + 1 : 1;
         in.again_at =
             clock_now() + (failed.retry_after > 0 ? failed.retry_after : backoff(in.failures));

@@ -140,6 +140,7 @@ static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct 
         .from = row->state,
         .to = row->state == TXN_ORDERED && !drive->fresh ? TXN_SUSPECT : row->state,
         .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
+        .failures = row->failures + 1,
         .reason = why,
         .audit = strcmp(row->reason, why) == 0 ? NULL : &event,
     };
