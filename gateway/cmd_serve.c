@@ -152,6 +152,8 @@ static void reload(struct gateway *gateway, bool afresh)
                 http_server_reload(gateway->servers[i], settings->cfg);
         ra_apply(gateway->ra, settings);
         front_reload(gateway->front, settings);
+        if (afresh && !ra_retry(gateway->ra, &err))
+            log_err(LOG_ERROR, "reload", &err);
         if (afresh) {
             buf_free(&gateway->text);
             gateway->text = text;

@@ -261,7 +261,7 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, const struct wish
         ok = result == UP_ISSUED || result == UP_UNCONFIRMED || result == UP_PENDING ||
              err_set(err, ERR_UPSTREAM, "the CA did not issue");
         if (result == UP_UNCONFIRMED && up->vt->confirm) /* a test: nobody shall have it */
-            ok = up->vt->confirm(up, buf_bytes(&reply.cookie), false, deadline, err);
+            ok = up->vt->confirm(up, buf_bytes(&reply.cookie), false, deadline, err) == UP_ISSUED;
     }
     if (reply.cert) {
         print_cert("issued", reply.cert);

@@ -15,6 +15,7 @@
 #define NEVER_SECONDS INT64_C(315360000) /* until an operator decides */
 #define SUPERSEDED 4                     /* CRLReason, RFC 5280 section 5.3.1 */
 #define WISH_MAX_SECONDS 86400 /* a CA's Retry-After: a mistake in it must not lose the request */
+#define DOUBT_SECONDS 86400    /* in which a CA that has answered knows what it confirmed */
 #define RETRY_AFTER_MIN 5
 #define RETRY_AFTER_MAX 3600
 
@@ -55,7 +56,8 @@ static struct audit_event event_of(const struct ra_drive *drive, const char *eve
 /* In a row, with what was said now. That a request still waits is no failure. */
 static int failures(const struct ra_drive *drive)
 {
-    bool fine = drive->said.result == UP_PENDING || drive->said.result == UP_REFUSED;
+    bool fine = drive->said.result == UP_PENDING || drive->said.result == UP_REFUSED ||
+                drive->said.result == UP_LOST;
     return fine ? 0 : drive->row->failures + 1;
 }
 
@@ -75,6 +77,7 @@ static bool move_to(const struct ra_drive *drive, enum txn_state to, int64_t nex
         .handle = buf_bytes(&reply->handle),
         .next_at = next_at,
         .failures = failures(drive),
+        .wish = reply->retry_after > 0,
         .reason = reply->reason,
         .audit = same ? NULL : &event,
     };
@@ -145,7 +148,8 @@ static bool take_back(const struct ra_drive *drive, const struct up_reply *reply
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
     if (unconfirmed && up->vt->confirm)
-        return up->vt->confirm(up, buf_bytes(&reply->cookie), false, drive->deadline, err);
+        return up->vt->confirm(up, buf_bytes(&reply->cookie), false, drive->deadline, err) ==
+               UP_ISSUED;
     return up->vt->revoke && (up->vt->caps & UP_REVOKE) && reply->cert &&
            up->vt->revoke(up, reply->cert, SUPERSEDED, drive->deadline, err);
 }
@@ -176,25 +180,59 @@ static bool reject(const struct ra_drive *drive, struct up_reply *reply, enum fa
                    err);
 }
 
-/* A confirmation that fails, as so many before it, is tried again, from the row. */
-static bool confirm(const struct ra_drive *drive, struct bytes cookie, int failed_before,
+/* Whether it is in vain to send a confirmation again. Who only cannot be reached is asked as long
+ * as the certificate is good; who answers with what is no answer, for a day. */
+static bool is_in_vain(const struct ra_drive *drive, enum up_result result, const struct cert *cert)
+{
+    bool old =
+        txn_is_final(drive->row->state) && clock_now() - drive->row->updated >= DOUBT_SECONDS;
+    return result == UP_REFUSED || (result == UP_UNKNOWN && old) ||
+           cert_not_after_get(cert) <= clock_now();
+}
+
+/* A confirmation that fails is tried again, from the row, or it has come to its end, which an
+ * operator must know of: the CA may revoke the certificate that the device has (RFC 4210 section
+ * 5.1.1.2), or may have heard of it before. */
+static bool confirm(struct ra_drive *drive, struct bytes cookie, const struct cert *cert,
                     struct err *err)
 {
     struct upstream *up = drive->settings->upstreams[drive->upstream];
     struct err failed = {0};
     struct store_confirm in = {.id = drive->row->id, .attempt = drive->row->attempt};
-    if (up->vt->confirm && !up->vt->confirm(up, cookie, true, drive->deadline, &failed)) {
-        in.failures = failed_before + 1;
+    struct audit_event event = event_of(drive, "unconfirmed", failed.text);
+    enum up_result result = UP_ISSUED;
+    if (up->vt->confirm)
+        result = up->vt->confirm(up, cookie, true, drive->deadline, &failed);
+    if (result != UP_ISSUED && is_in_vain(drive, result, cert)) {
+        struct err *said = &drive->said.unheard;
+        err_set(said, failed.kind,
+                "certificate %s is not confirmed any more: see whether the CA revoked it (%.140s)",
+                cert_serial_get(cert), failed.text);
+        failed = *said;
+        in.audit = &event;
+    } else if (result != UP_ISSUED) {
+        in.wish = failed.retry_after > 0;
+        in.failures = txn_is_final(drive->row->state) ? drive->row->failures + 1 : 1;
         in.again_at =
             clock_now() + (failed.retry_after > 0 ? failed.retry_after : backoff(in.failures));
-        in.reason = failed.text;
     }
+    in.reason = failed.text; /* empty, if it heard at last */
     debug_boundary("confirmed");
     return drive->store->vt->confirm(drive->store, &in, err);
 }
 
+/* Of a row that is over. */
+static bool confirm_row(struct ra_drive *drive, struct err *err)
+{
+    struct cert *cert = NULL;
+    bool ok = cert_parse(buf_bytes(&drive->row->cert), &cert, err) &&
+              confirm(drive, buf_bytes(&drive->row->cookie), cert, err);
+    cert_free(cert);
+    return ok;
+}
+
 /* The certificate is checked and recorded before anyone hears of it, and before it is confirmed. */
-static bool take_cert(const struct ra_drive *drive, struct up_reply *reply, struct err *err)
+static bool take_cert(struct ra_drive *drive, struct up_reply *reply, struct err *err)
 {
     bool unconfirmed = drive->said.result == UP_UNCONFIRMED;
     enum store_write result = STORE_DONE;
@@ -211,7 +249,7 @@ static bool take_cert(const struct ra_drive *drive, struct up_reply *reply, stru
     debug_boundary("recorded");
     /* Who was fenced says nothing: the other driver confirms what it recorded. */
     return !unconfirmed || result == STORE_FENCED ||
-           confirm(drive, buf_bytes(&reply->cookie), 0, err);
+           confirm(drive, buf_bytes(&reply->cookie), reply->cert, err);
 }
 
 /* Where a request goes of which nobody knows what became. What waits at the CA can be asked for
@@ -219,12 +257,13 @@ static bool take_cert(const struct ra_drive *drive, struct up_reply *reply, stru
 static enum txn_state state_unknown(const struct ra_drive *drive)
 {
     const struct upstream *up = drive->settings->upstreams[drive->upstream];
-    if (drive->row->state == TXN_WAITING)
-        return TXN_WAITING;
+    if (drive->row->state == TXN_WAITING ||
+        (drive->row->state == TXN_SUSPECT && !drive->said.asked))
+        return drive->row->state;
     return up->vt->caps & UP_RESUBMIT_SAFE ? TXN_ORDERED : TXN_SUSPECT;
 }
 
-static bool apply(const struct ra_drive *drive, enum up_result result, struct up_reply *reply,
+static bool apply(struct ra_drive *drive, enum up_result result, struct up_reply *reply,
                   struct err *err)
 {
     enum txn_state state = drive->row->state;
@@ -242,6 +281,8 @@ static bool apply(const struct ra_drive *drive, enum up_result result, struct up
                        err);
     case UP_REFUSED:
         return move_to(drive, TXN_REFUSED, 0, reply, err);
+    case UP_LOST:
+        return move_to(drive, TXN_SUSPECT, clock_now() + NEVER_SECONDS, reply, err);
     case UP_RETRY: /* nothing happened: as before, later */
         return move_to(drive, state, next_at, reply, err);
     default:
@@ -319,9 +360,7 @@ static bool ask_and_apply(struct ra_drive *drive, struct err *err)
 bool ra_drive(struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
 {
     struct store_request now = {0};
-    bool ok = txn_is_final(drive->row->state)
-                  ? confirm(drive, buf_bytes(&drive->row->cookie), drive->row->failures, err)
-                  : ask_and_apply(drive, err);
+    bool ok = txn_is_final(drive->row->state) ? confirm_row(drive, err) : ask_and_apply(drive, err);
     ok = ok && drive->store->vt->request_by_id(drive->store, drive->row->id, &now, err) &&
          ra_outcome_of_row(drive->settings, &now, outcome, err);
     store_request_clear(&now);

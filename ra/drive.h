@@ -9,6 +9,7 @@ struct ra_said {
     bool asked;
     enum up_result result;
     int retry_after;
+    struct err unheard; /* of a kind: why its certificate will not be confirmed any more */
 };
 
 /* Everything borrowed. The caller holds the row's lease with row->attempt. fresh: nothing has been

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RETRY_SECONDS 86400 /* who waits for longer waits for an operator's decision */
 #define LINES_STOP_MS 35000 /* the service manager waits no longer than 90 s for all */
 
 struct ra *ra_new(struct store *store, void (*told)(const char *about, const struct err *err))
@@ -51,6 +52,11 @@ void ra_apply(struct ra *ra, struct ra_settings *settings)
     work_recall(ra, settings);
     lines_configure(ra->lines, settings);
     ra_checks_watch(settings);
+}
+
+bool ra_retry(struct ra *ra, struct err *err)
+{
+    return ra->store->vt->wake(ra->store, clock_now() + RETRY_SECONDS, err);
 }
 
 struct store *ra_store_get(struct ra *ra)

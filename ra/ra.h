@@ -21,6 +21,9 @@ struct lines *ra_lines_get(struct ra *ra);
 /* These settings are in force now, for what goes on between requests. Holds a count. */
 void ra_apply(struct ra *ra, struct ra_settings *settings);
 
+/* An operator may have mended what failed: it is tried again now, unless the CA said when. */
+bool ra_retry(struct ra *ra, struct err *err) MUST_USE;
+
 /* Thread-safe. False only if it could not decide (then err says why, and the device may retry);
  * a refusal is a successful decision. The caller clears *outcome. */
 bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcome *outcome,

@@ -4,6 +4,7 @@ static const char *const result_names[] = {
     [UP_ISSUED] = "issued",   [UP_UNCONFIRMED] = "unconfirmed",
     [UP_PENDING] = "pending", [UP_REFUSED] = "refused",
     [UP_RETRY] = "retry",     [UP_UNKNOWN] = "unknown",
+    [UP_LOST] = "lost",
 };
 
 void up_reply_clear(struct up_reply *reply)

@@ -13,6 +13,7 @@ enum up_result {
     UP_REFUSED,     /* for good */
     UP_RETRY,       /* nothing happened; later */
     UP_UNKNOWN,     /* the request left and no answer came */
+    UP_LOST,        /* perhaps issued, and the CA will never tell: for an operator */
 };
 
 enum up_caps {
@@ -43,7 +44,7 @@ struct up_reply {
     struct buf cookie; /* UP_PENDING, UP_UNCONFIRMED: opaque, stored */
     struct buf handle; /* UP_RETRY of submit: the one to send the next time; empty: the same */
     int retry_after;   /* seconds; 0: no wish */
-    char reason[256];  /* UP_REFUSED, UP_RETRY, UP_UNKNOWN: for the operator */
+    char reason[256];  /* UP_REFUSED, UP_RETRY, UP_UNKNOWN, UP_LOST: for the operator */
 };
 
 struct up_revoked {
@@ -83,8 +84,11 @@ struct upstream_vt {
     /* After a crash or a timeout: did the CA issue for this handle? */
     enum up_result (*recover)(struct upstream *up, const struct up_order *order,
                               struct bytes handle, int64_t deadline, struct up_reply *reply);
-    bool (*confirm)(struct upstream *up, struct bytes cookie, bool accept, int64_t deadline,
-                    struct err *err);
+    /* UP_ISSUED: the CA has heard it. UP_REFUSED: it answers for sure that it does not take it,
+     * which ends the transaction. UP_UNKNOWN: it answers with what says nothing for sure. UP_RETRY:
+     * it has not answered, or wants to be asked later. All but the first with err. */
+    enum up_result (*confirm)(struct upstream *up, struct bytes cookie, bool accept,
+                              int64_t deadline, struct err *err);
     bool (*revoke)(struct upstream *up, const struct cert *cert, int reason, int64_t deadline,
                    struct err *err);
     /* The CA's certificates, issuer of leaves first; borrowed until close. Does not ask the CA. */

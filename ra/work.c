@@ -92,6 +92,12 @@ bool ra_has_line(const struct ra_settings *settings, const char *upstream)
            cfg_upstream_line(&settings->cfg->upstreams[i]);
 }
 
+static void tell(struct ra *ra, const char *about, const struct err *err)
+{
+    if (ra->told)
+        ra->told(about, err);
+}
+
 static void set_deadline(struct ra_drive *drive)
 {
     drive->deadline = clock_mono_ms() + exchange_seconds(drive->settings, drive->upstream) * 1000;
@@ -102,6 +108,8 @@ bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcom
     if (!drive->deadline)
         set_deadline(drive);
     bool ok = ra_drive(drive, outcome, err) && retire_unkept(ra, drive, outcome, err);
+    if (drive->said.unheard.kind != ERR_NONE)
+        tell(ra, drive->row->id, &drive->said.unheard);
     wake(ra, drive->row->id);
     return ok;
 }
@@ -132,6 +140,7 @@ static bool put_back_orphan(struct ra *ra, const struct ra_drive *drive, struct 
         .from = row->state,
         .to = row->state == TXN_ORDERED && !drive->fresh ? TXN_SUSPECT : row->state,
         .next_at = clock_now() + ORPHAN_AGAIN_SECONDS,
+        .failures = row->failures + 1,
         .reason = why,
         .audit = strcmp(row->reason, why) == 0 ? NULL : &event,
     };
@@ -254,12 +263,6 @@ bool work_by_line(struct ra *ra, const struct ra_settings *settings, struct stor
     if (outcome->retry_after < delay)
         outcome->retry_after = delay < RETRY_AFTER_MAX ? delay : RETRY_AFTER_MAX;
     return true;
-}
-
-static void tell(struct ra *ra, const char *about, const struct err *err)
-{
-    if (ra->told)
-        ra->told(about, err);
 }
 
 /* Of a row as it was read: whether it is time to ask the CA for it. */

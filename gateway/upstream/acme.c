@@ -152,7 +152,9 @@ static enum up_result make_order(struct step *step)
     if (!acme_time_read(expires, &ticket->expires))
         ticket->expires = clock_now() + EXPIRES_DEFAULT;
     ticket->orders++;
-    ticket->finalized = ticket->set_at = ticket->cleaning = 0;
+    ticket->finalized =
+        strcmp(acme_status(&step->answer), "ready") == 0 ? ACME_ASKED : ACME_OPEN; /* by the next */
+    ticket->set_at = ticket->cleaning = 0;
     memset(ticket->set, 0, sizeof ticket->set);
     snprintf(ticket->url, sizeof ticket->url, "%s", fits ? location : "");
     free(location);
@@ -222,7 +224,7 @@ static void learn_chain(struct acme *acme, const struct cert *cert, struct cert 
  * Never one to be revoked: somebody may use it. */
 static enum up_result order_again(struct step *step, const struct cert *cert)
 {
-    if (!step->ticket.finalized && step->ticket.orders < ORDERS_MAX)
+    if (step->ticket.finalized != ACME_TAKEN && step->ticket.orders < ORDERS_MAX)
         return make_order(step);
     relay_reason(step->reply, "the CA answers with certificate %s, for another public key",
                  cert_serial_get(cert));
@@ -298,7 +300,7 @@ static enum up_result finalize(struct step *step)
         (result == UP_REFUSED && has_been_finalized(step))) {
         result = pending(step, NULL); /* the order will tell */
     } else if (result == UP_ISSUED) {
-        step->ticket.finalized = 1;
+        step->ticket.finalized = ACME_TAKEN;
         acme_answer_clear(&step->answer);
         step->answer = answer;
         return strcmp(acme_status(&step->answer), "valid") == 0 ? download(step)
@@ -308,7 +310,8 @@ static enum up_result finalize(struct step *step)
     return result;
 }
 
-/* The order as the CA has it; one that it does not know any more is over when its time is. */
+/* The order as the CA has it; one that it does not know any more is over when its time is. It may
+ * have issued if it was asked to. */
 static enum up_result read_order(struct step *step)
 {
     enum up_result result = acme_client_post(
@@ -321,9 +324,10 @@ static enum up_result read_order(struct step *step)
         return UP_RETRY;
     char until[TEXT_TIME_MAX];
     text_time(step->ticket.expires, until);
-    relay_reason(step->reply, "the CA does not know the order any more, which was good until %s",
-                 until);
-    return UP_REFUSED;
+    relay_reason(
+        step->reply, "the CA does not know the order any more, which was good until %s%s", until,
+        step->ticket.finalized == ACME_OPEN ? "" : "; see whether it issued, then approve or deny");
+    return step->ticket.finalized == ACME_OPEN ? UP_REFUSED : UP_LOST;
 }
 
 /* What the CA says of the order is heard when all are gone. */
@@ -347,10 +351,17 @@ static enum up_result go_on(struct step *step)
         result = acme_authorize(step);
         if (result == UP_REFUSED && acme_ticket_has_records(&step->ticket))
             return clean(step);
+        if (!step->wait && !step->told) /* all is answered: the next poll may find it ready */
+            step->ticket.finalized = ACME_ASKED;
         return result == UP_ISSUED ? pending(step, &step->answer.http) : result;
     }
-    if (strcmp(status, "ready") == 0)
+    if (strcmp(status, "ready") == 0 && step->ticket.finalized != ACME_OPEN)
         return finalize(step);
+    if (strcmp(status, "ready") == 0) {
+        step->ticket.finalized = ACME_ASKED;
+        step->wait = 1;
+        return pending(step, NULL);
+    }
     if (strcmp(status, "processing") == 0)
         return pending(step, &step->answer.http);
     if (strcmp(status, "valid") == 0)

@@ -17,11 +17,15 @@ struct acme {
     struct http01 *http01; /* NULL until it is needed */
 };
 
+/* What is known of an order: whether it was finalized by us. It says so before that is asked for.
+ */
+enum { ACME_OPEN = 0, ACME_TAKEN, ACME_ASKED /* perhaps */ };
+
 /* What the cookie holds: an order at the CA, which issues nothing before it is finalized. */
 struct ticket {
     int64_t created, expires;
     int64_t orders;                 /* this is the n-th */
-    int64_t finalized;              /* 1: by us, and the CA took it */
+    int64_t finalized;              /* ACME_OPEN... */
     uint8_t set[NAMES_SAN_MAX / 8]; /* dns-01: a bit for each SAN whose record is there */
     int64_t set_at;                 /* when the last of them was set */
     int64_t cleaning;               /* 1: they are being taken away */

@@ -18,7 +18,7 @@ bool acme_ticket_write(const struct ticket *ticket, struct buf *out)
     buf_clear(out);
     char set[2 * sizeof ticket->set + 1];
     text_hex(bytes_of(ticket->set, sizeof ticket->set), set);
-    return buf_add_fmt(out, "2 %lld %lld %lld %lld %s %lld %lld %s", (long long)ticket->created,
+    return buf_add_fmt(out, "3 %lld %lld %lld %lld %s %lld %lld %s", (long long)ticket->created,
                        (long long)ticket->expires, (long long)ticket->orders,
                        (long long)ticket->finalized, set, (long long)ticket->set_at,
                        (long long)ticket->cleaning, ticket->url);
@@ -54,10 +54,12 @@ bool acme_ticket_read(struct bytes cookie, struct ticket *ret)
     int64_t version;
     struct bytes cur = cookie;
     *ret = (struct ticket){0};
-    bool ok = number_take(&cur, &version) && (version == 1 || version == 2) &&
+    bool ok = number_take(&cur, &version) && version >= 1 && version <= 3 &&
               number_take(&cur, &ret->created) && number_take(&cur, &ret->expires) &&
               number_take(&cur, &ret->orders) && number_take(&cur, &ret->finalized);
-    if (ok && version == 2) /* 1 knows no dns-01 */
+    if (ok && version < 3 && ret->finalized == ACME_OPEN) /* they did not say so before */
+        ret->finalized = ACME_ASKED;
+    if (ok && version > 1) /* 1 knows no dns-01 */
         ok = set_take(&cur, ret->set) && number_take(&cur, &ret->set_at) &&
              number_take(&cur, &ret->cleaning);
     char *url = ok ? bytes_to_str(cur) : NULL;

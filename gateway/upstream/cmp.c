@@ -279,17 +279,30 @@ static bool say_failed(struct cmp_session *session, const char *what, struct err
     return err_openssl(err, ERR_UPSTREAM, "%s", what);
 }
 
+/* What a certConf that failed says. An error of the CA ends the transaction (RFC 4210 section
+ * 5.3.21), which it may have ended itself long ago; unless it is about us or about now. Anybody may
+ * have sent one that is not protected. */
+static enum up_result result_of_confirm(const struct cmp_session *session)
+{
+    if (session->body == CMP_BODY_ERROR && session->valid)
+        return result_of(session) == UP_REFUSED ? UP_REFUSED : UP_RETRY;
+    bool refused = session->status && session->status < 500 && session->http != UP_RETRY;
+    return session->sent && (session->body >= 0 || refused) ? UP_UNKNOWN : UP_RETRY;
+}
+
 /* The client is brought to the certificate again; then it sends certConf with our verdict. A CA
  * that has confirmed implicitly, unasked, is sent nothing, and cannot be told of a rejection. */
-static bool cmp_confirm(struct upstream *up, struct bytes cookie, bool accept, int64_t deadline,
-                        struct err *err)
+static enum up_result cmp_confirm(struct upstream *up, struct bytes cookie, bool accept,
+                                  int64_t deadline, struct err *err)
 {
     struct cmp_session session = session_of(cmp_of(up));
     session.accept = accept;
     struct cmp_cookie was;
     bool ok = false;
-    if (!cmp_cookie_read(cookie, &was))
-        return err_set(err, ERR_BUG, "what was kept of the transaction cannot be read");
+    if (!cmp_cookie_read(cookie, &was)) {
+        err_set(err, ERR_BUG, "what was kept of the transaction cannot be read");
+        return UP_REFUSED;
+    }
     const unsigned char *p = was.csr.ptr;
     X509_REQ *req = d2i_X509_REQ(NULL, &p, (long)was.csr.len);
     memcpy(session.replay, was.answers, sizeof session.replay);
@@ -305,9 +318,10 @@ static bool cmp_confirm(struct upstream *up, struct bytes cookie, bool accept, i
                                : "the CA does not take the rejection",
                         err);
     }
+    enum up_result result = ok ? UP_ISSUED : result_of_confirm(&session);
     X509_REQ_free(req);
     cmp_session_close(&session);
-    return ok;
+    return result;
 }
 
 /* RFC 4210 section 5.3.9. */

@@ -97,6 +97,7 @@ static OSSL_CMP_MSG *post(struct cmp_session *session, struct bytes message)
     enum httpc_result result = httpc_run(session->httpc, &call, &http, &err);
     OSSL_CMP_MSG *msg = NULL;
     session->http = relay_result(result, &http, &err, &session->http_said);
+    session->status = result == HTTPC_DONE ? http.status : 0;
     /* An error of CMP may come with an error of HTTP, and says more. */
     if (result == HTTPC_DONE &&
         (session->http == UP_ISSUED || httpc_is_type(&http, "application/pkixcmp")))
@@ -122,6 +123,7 @@ static OSSL_CMP_MSG *transfer(OSSL_CMP_CTX *ctx, const OSSL_CMP_MSG *request)
     if (session->replayed < 2 && session->replay[session->replayed].len)
         return replay(session);
     session->body = -1;
+    session->status = 0;
     session->http = UP_RETRY;
     relay_reason(&session->http_said, "the message for the CA cannot be made");
     if (message_of(session, request, &message)) {

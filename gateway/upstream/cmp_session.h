@@ -44,6 +44,7 @@ struct cmp_session {
     int sent;                  /* messages that left, or tried to */
     int body;                  /* type of the newest answer; -1: there was none */
     bool valid;                /* its protection is the CA's, and it is of our transaction */
+    int status;                /* of HTTP in the newest answer; 0: there was none */
     enum up_result http;       /* of the newest exchange if body is -1 */
     struct up_reply http_said; /* its reason */
 };

@@ -386,6 +386,11 @@ static bool confirm(struct store *store, const struct store_confirm *in, struct 
     return write_wait(store, db_write_confirm, &job, err);
 }
 
+static bool wake(struct store *store, int64_t until, struct err *err)
+{
+    return write_wait(store, db_write_wake, &until, err);
+}
+
 static bool take_txn(struct store *store, const char *request_id, struct bytes txn, struct err *err)
 {
     struct db_txn job = {.id = request_id, .txn = txn};
@@ -554,6 +559,7 @@ const struct store_vt store_sqlite = {
     .move = move,
     .record = record,
     .confirm = confirm,
+    .wake = wake,
     .take_txn = take_txn,
     .message_add = message_add,
     .delivered = delivered,

@@ -138,6 +138,7 @@ enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);
 enum db_write db_write_memory(struct db *db, void *arg, struct err *err);
 enum db_write db_write_audit(struct db *db, void *arg, struct err *err);     /* audit_event */
 enum db_write db_write_delivered(struct db *db, void *arg, struct err *err); /* char *id */
+enum db_write db_write_wake(struct db *db, void *arg, struct err *err);      /* int64_t */
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err);
 enum db_write db_write_probe(struct db *db, void *arg, struct err *err);
 

@@ -64,6 +64,7 @@ static const char *const steps[] = {
     "DELETE FROM message WHERE request IN (SELECT id FROM request WHERE state = 'refused');"
     "CREATE INDEX message_request ON message (request);"
     "CREATE TABLE message_crowd (sender BLOB PRIMARY KEY, seen BLOB NOT NULL);",
+    "ALTER TABLE request ADD COLUMN wish INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

@@ -236,7 +236,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         db_prepare(db,
                    "UPDATE request SET state = ?4, cookie = CASE WHEN ?5 THEN ?6 ELSE cookie END, "
                    "next_at = ?7, reason = coalesce(?8, reason), updated = ?9, lease_until = 0, "
-                   "handle = coalesce(?10, handle), failures = ?11 "
+                   "handle = coalesce(?10, handle), failures = ?11, wish = ?12 "
                    "WHERE id = ?1 AND attempt = ?2 AND state = ?3",
                    err);
     if (!stmt)
@@ -253,6 +253,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
     if (in->handle.ptr)
         db_bind_bytes(stmt, 10, in->handle);
     sqlite3_bind_int(stmt, 11, in->failures);
+    sqlite3_bind_int(stmt, 12, in->wish);
     if (!db_run(db, stmt, err))
         return DB_FAILED;
     if (sqlite3_changes(db->handle) != 1) {
@@ -368,7 +369,7 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
     sqlite3_stmt *stmt = db_prepare(db,
                                     "UPDATE request SET confirm = ?3 > 0, next_at = ?3, "
                                     "reason = coalesce(?4, reason), lease_until = 0, "
-                                    "failures = ?5 "
+                                    "failures = ?5, wish = ?6 "
                                     "WHERE id = ?1 AND attempt = ?2 AND confirm = 1",
                                     err);
     if (!stmt)
@@ -378,7 +379,11 @@ enum db_write db_write_confirm(struct db *db, void *arg, struct err *err)
     sqlite3_bind_int64(stmt, 3, in->again_at);
     db_bind_text(stmt, 4, in->reason);
     sqlite3_bind_int(stmt, 5, in->failures);
-    return written(db_run(db, stmt, err));
+    sqlite3_bind_int(stmt, 6, in->wish);
+    if (!db_run(db, stmt, err))
+        return DB_FAILED;
+    bool ours = sqlite3_changes(db->handle) == 1;
+    return written(!ours || !in->audit || audit_append(db, in->audit, err));
 }
 
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
@@ -534,6 +539,22 @@ static bool wake_keyless(struct db *db, struct err *err)
     sqlite3_bind_int64(stmt, 1, clock_now());
     sqlite3_bind_int(stmt, 2, RA_KEYGEN);
     return db_run(db, stmt, err);
+}
+
+enum db_write db_write_wake(struct db *db, void *arg, struct err *err)
+{
+    const int64_t *until = arg;
+    sqlite3_stmt *stmt =
+        db_prepare(db,
+                   "UPDATE request SET next_at = ?1 WHERE next_at > ?1 AND next_at <= ?2 AND "
+                   "failures > 0 AND wish = 0 AND "
+                   "(state IN ('ordered', 'waiting', 'suspect') OR confirm = 1)",
+                   err);
+    if (!stmt)
+        return DB_FAILED;
+    sqlite3_bind_int64(stmt, 1, clock_now());
+    sqlite3_bind_int64(stmt, 2, *until);
+    return written(db_run(db, stmt, err));
 }
 
 enum db_write db_write_free_leases(struct db *db, void *arg, struct err *err)

@@ -88,6 +88,8 @@ struct store_vt {
                    struct err *err);
     /* Gives up the lease of an unconfirmed request. Nothing if that is not its attempt. */
     bool (*confirm)(struct store *store, const struct store_confirm *confirm, struct err *err);
+    /* What failed, and is to be tried again up to then at a time of our choice, is due now. */
+    bool (*wake)(struct store *store, int64_t until, struct err *err);
     /* The transactionID by which a request is found from now on. */
     bool (*take_txn)(struct store *store, const char *request_id, struct bytes txn,
                      struct err *err);

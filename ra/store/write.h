@@ -37,6 +37,7 @@ struct store_move {
     struct bytes handle; /* likewise */
     int64_t next_at;
     int failures;                    /* in a row, up to now */
+    bool wish;                       /* next_at is when the CA wants to be asked, not our guess */
     const char *reason;              /* or NULL */
     bool unspend;                    /* what it was authorized by may be used again */
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */
@@ -72,9 +73,11 @@ struct store_record {
 struct store_confirm {
     const char *id;
     int attempt;
-    int64_t again_at;   /* 0: the CA has heard */
-    int failures;       /* in a row, up to now */
-    const char *reason; /* why not, or NULL */
+    int64_t again_at;                /* 0: the CA has heard, or will not be asked any more */
+    int failures;                    /* in a row, up to now */
+    bool wish;                       /* as in store_move */
+    const char *reason;              /* why not, or NULL */
+    const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 
 enum store_write { STORE_DONE = 0, STORE_FENCED, STORE_SERIAL_SEEN };

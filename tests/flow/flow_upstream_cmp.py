@@ -164,6 +164,31 @@ class UpstreamCmp(CmpTest):
         self.gw.start()
         self.finish("late")
 
+    def test_confirmed_and_forgotten(self):
+        """A CA that does not know the transaction any more, since it had the confirmation, answers with an error: it is not
+        asked for ever, and the operator reads of it. Such an error that anybody could have made ends nothing."""
+        self.ca.mode("forget")
+        forged = changed("forged", lambda s, h, b: (s, h, b.replace(b"CMP issuing", b"CMP ISSUING", 1)))
+        self.ca.proxy.reset(faults.PASS, faults.LOSE, forged)
+        self.enroll("forgotten")
+        end = time.monotonic() + 60
+        while self.unconfirmed():
+            self.assertLess(time.monotonic(), end, f"{self.request('forgotten')} {self.gw.log()[-3000:]}")
+            time.sleep(0.1)
+        self.assertEqual(self.ca.asked(CONFIRM), 3)
+        self.assertIn("is not confirmed any more: see whether the CA revoked it", self.gw.log())
+        self.assertIn("is not confirmed any more", self.request("forgotten")["reason"])
+        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as db:
+            self.assertEqual(len(db.execute("SELECT 1 FROM audit WHERE text LIKE '%\"unconfirmed\"%'").fetchall()), 1)
+        self.assertEqual(self.state("forgotten"), "issued")
+        self.enroll("forgotten", "--poll")
+        self.verify("forgotten")
+        self.assertEqual(self.ca.issued("forgotten"), 1)
+
+    def unconfirmed(self):
+        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as db:
+            return db.execute("SELECT count(*) FROM request WHERE confirm = 1").fetchone()[0]
+
     def test_wait(self):
         """Pending across kill -9: polls go on where they were, and the certificate is confirmed."""
         self.ca.mode("wait 3")

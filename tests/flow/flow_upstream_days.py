@@ -11,7 +11,7 @@ import unittest
 import faults
 from debug import DebugPage
 from faults import answers, changed
-from flow_upstream_acme import NEW_ORDER, ORDER, AcmeTest, Pebble
+from flow_upstream_acme import FINALIZE, NEW_ORDER, ORDER, AcmeTest, Pebble
 from flow_upstream_cmp import P10CR, CmpCa
 from flow_upstream_ejbca import EjbcaCa
 from flow_upstream_est import EstCa
@@ -315,6 +315,36 @@ class AtAcme(Days, AcmeTest):
         self.wait_state("lost.example.com", "refused", 60)
         self.assertIn("does not know the order any more, which was good until", self.request("lost.example.com")["reason"])
         self.enroll("lost.example.com", "--poll", code=2)
+
+
+    def test_finalized_and_forgotten(self):
+        """The same of orders that were finalized, whether that was answered or not: the CA may have issued, so an operator must
+        look, and nothing is ordered again until then."""
+        self.page.shift_clock(0)
+        gone = json.dumps({"type": "urn:ietf:params:acme:error:malformed", "detail": "no order"}).encode()
+        lost = changed("no order", lambda *_: (404, [("Content-Type", "application/problem+json")], gone))
+        names = {"answered.example.com": faults.PASS, "unheard.example.com": faults.LOSE}
+        self.addCleanup(self.release)
+        orders = self.orders()
+        for name, fault in names.items():
+            self.ca.proxy.next = lambda path, fault=fault: \
+                fault if FINALIZE in path else lost if ORDER in path and self.was_finalized(path) else faults.PASS
+            self.enroll(name, "--san", f"dns:{name}", code=3)
+            self.wait_for(lambda name=name: "404" in (self.request(name)["reason"] or ""))
+            self.assertEqual(self.state(name), "waiting")
+        for days in (40, 80):
+            self.page.shift_clock(days * DAY)
+            for name in names:
+                self.wait_state(name, "suspect", 60)
+                self.assertIn("see whether it issued", self.request(name)["reason"])
+            time.sleep(2)
+        self.assertEqual(self.orders(), orders + 2)
+        for name in names:
+            self.enroll(name, "--poll", code=3)
+            self.gw.cli("request", "deny", self.request(name)["id"])
+
+    def was_finalized(self, order):
+        return any(FINALIZE in path and path.endswith(order.rpartition("/")[2]) and status == 200 for path, status in self.ca.proxy.paths)
 
 
 class AtEjbca(Days):

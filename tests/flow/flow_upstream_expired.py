@@ -1,6 +1,7 @@
 """Our certificate at a CA has expired, by a clock that the test moves: each kind of CA that knows us by one."""
 import os
 import re
+import sqlite3
 import time
 import types
 import unittest
@@ -70,7 +71,10 @@ class Expired(ByTheClock):
         self.wait_for(lambda: "has expired on" in (self.request("late")["reason"] or ""))
         self.assertEqual(self.state("late"), "ordered")
         self.check_told()
-        self.restart()
+        self.gw.stop()
+        with sqlite3.connect(self.gw.path("state/scepter.db")) as db:  # as after many tries
+            db.execute("UPDATE request SET next_at = next_at + 600 WHERE state IN ('ordered', 'waiting') AND failures > 0")
+        self.gw.start()
         for name in ["late"] + waiting:
             self.enroll(name, "--poll", code=3)
         self.assertEqual(self.ca.proxy.bodies, [])
@@ -79,7 +83,6 @@ class Expired(ByTheClock):
         if self.release:
             self.release()
         self.gw.reload()
-        self.page.shift_clock(2 * DAY + 3600)
         for name in ["late"] + waiting:
             self.collect(name)
             self.verify(name)

@@ -9,7 +9,8 @@
  * issues, or fewer if a later N says so), "deaf" (knows no poll but of those it told to wait),
  * "key" (a wrong key in the certificate), "subject" (a wrong subject), "next" (issued by next.pem,
  * which comes with it) and "orphan" (the same, and it does not come), "san" (a SAN more),
- * "expired", "serial" (that of the last one without a mode), "refuse". A poll that finds nothing is
+ * "expired", "serial" (that of the last one without a mode), "refuse", "forget" (a transaction,
+ * once it is confirmed). A poll that finds nothing is
  * answered with the checkAfter in DIR/after, or 1. What happens is told on stdout, a line each.
  */
 #include <arpa/inet.h>
@@ -25,6 +26,7 @@
 
 #define MESSAGE_MAX ((size_t)256 << 10)
 #define ORDERS_MAX 512
+#define CERT_CONF 24
 #define POLL_REQ 25
 
 struct ca {
@@ -311,6 +313,8 @@ static OSSL_CMP_MSG *process(struct ca *ca, const OSSL_CMP_MSG *msg)
         OSSL_CMP_CTX_set1_senderNonce(ctx, NULL);
     }
     OSSL_CMP_MSG *reply = OSSL_CMP_SRV_process_request(order->srv, msg);
+    if (OSSL_CMP_MSG_get_bodytype(msg) == CERT_CONF && is_mode(ca, "forget", NULL))
+        ASN1_OCTET_STRING_set(order->tid, (const unsigned char *)"", 0);
     ERR_print_errors_fp(stderr);
     return reply;
 }

@@ -109,8 +109,8 @@ static enum up_result fake_recover(struct upstream *up, const struct up_order *o
     return answer(ca, ca->recover, order->csr, reply);
 }
 
-static bool fake_confirm(struct upstream *up, struct bytes cookie, bool accept, int64_t deadline,
-                         struct err *err)
+static enum up_result fake_confirm(struct upstream *up, struct bytes cookie, bool accept,
+                                   int64_t deadline, struct err *err)
 {
     struct fake_ca *ca = (struct fake_ca *)up;
     struct store *store = ca->world->store;
@@ -123,7 +123,9 @@ static bool fake_confirm(struct upstream *up, struct bytes cookie, bool accept, 
         ca->accepted++;
     else
         ca->rejected++;
-    return !ca->confirm_fails || err_set(err, ERR_UPSTREAM, "no confirmation today");
+    if (ca->confirm != UP_ISSUED)
+        err_set(err, ERR_UPSTREAM, "no confirmation today");
+    return ca->confirm;
 }
 
 static bool fake_chain(struct upstream *up, const struct cfg_certs **ret, struct err *err)

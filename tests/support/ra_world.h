@@ -31,16 +31,17 @@ struct fake_ca {
     struct cfg_certs chain;
 
     enum up_result submit, poll, recover;
-    bool prepare_fails, confirm_fails;
-    const char *subject; /* issued for this one instead of the CSR's */
-    EVP_PKEY *key;       /* and for this key */
-    struct cert *same;   /* or this certificate again */
-    int64_t not_before;  /* 0: an hour before now */
-    int64_t serial;      /* 0: a new one each time */
-    int64_t lifetime;    /* seconds; 0: 90 days */
-    int retry_after;     /* of the reply */
-    const char *cookie;  /* of the reply, or NULL */
-    unsigned sleep_ms;   /* submit takes so long, and leaves last_handle alone */
+    bool prepare_fails;
+    enum up_result confirm; /* UP_ISSUED: it hears */
+    const char *subject;    /* issued for this one instead of the CSR's */
+    EVP_PKEY *key;          /* and for this key */
+    struct cert *same;      /* or this certificate again */
+    int64_t not_before;     /* 0: an hour before now */
+    int64_t serial;         /* 0: a new one each time */
+    int64_t lifetime;       /* seconds; 0: 90 days */
+    int retry_after;        /* of the reply */
+    const char *cookie;     /* of the reply, or NULL */
+    unsigned sleep_ms;      /* submit takes so long, and leaves last_handle alone */
     void (*hook)(struct world *world, const char *request_id); /* at the end of submit */
 
     atomic_uint prepared, submitted, polled, recovered, accepted, rejected;

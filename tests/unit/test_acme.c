@@ -143,7 +143,13 @@ static void test_ticket(void **state)
     assert_true(acme_ticket_read(bytes_str("1 1 2 3 1 https://ca/order/1"), &out));
     assert_true(out.finalized == 1 && !acme_ticket_has_records(&out) && out.cleaning == 0);
     assert_string_equal(out.url, in.url);
-    assert_false(acme_ticket_read(bytes_str("3 1 2 3 1 https://ca/order/1"), &out));
+    /* Those of before do not say whether they were about to be finalized. */
+    assert_true(acme_ticket_read(bytes_str("1 1 2 3 0 https://ca/order/1"), &out));
+    assert_int_equal(out.finalized, ACME_ASKED);
+    in.finalized = ACME_OPEN;
+    assert_true(acme_ticket_write(&in, &text) && acme_ticket_read(buf_bytes(&text), &out));
+    assert_int_equal(out.finalized, ACME_OPEN);
+    assert_false(acme_ticket_read(bytes_str("4 1 2 3 1 https://ca/order/1"), &out));
     assert_false(acme_ticket_read(bytes_str("2 1 2 3 1 0f 0 0 https://ca/order/1"), &out));
     assert_false(acme_ticket_read(bytes_str("1 1 2 3 1 http://ca/order/1"), &out));
     buf_free(&text);

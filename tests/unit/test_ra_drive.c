@@ -246,6 +246,25 @@ static void test_unknown_for_good(void **state)
     device_close(&d);
 }
 
+/* What a CA forgets that may have issued is suspect, also at one that is otherwise asked again. */
+static void test_lost(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_pending(w, UP_PENDING, UP_RESUBMIT_SAFE);
+    d.ca->vt.recover = NULL;
+    d.ca->poll = UP_LOST;
+    sweep_due(&d);
+    check_reason(&d, "the CA says lost");
+    assert_true(next_at(&d) > clock_now() + 3650 * DAY - 1);
+    for (int i = 0; i < 3; i++) {
+        world_state(w, d.id, TXN_SUSPECT);
+        sweep_due(&d);
+    }
+    assert_int_equal(d.ca->submitted, 1);
+    assert_int_equal(d.ca->polled, 1);
+    device_close(&d);
+}
+
 /* A CA at which the same handle twice issues once is sent the same handle again. */
 static void test_unknown_safe(void **state)
 {
@@ -294,8 +313,8 @@ static void overtake(struct world *w, const char *id)
 static void test_fenced(void **state)
 {
     struct world *w = *state;
-    static const enum up_result results[] = {UP_ISSUED,  UP_UNCONFIRMED, UP_PENDING,
-                                             UP_REFUSED, UP_RETRY,       UP_UNKNOWN};
+    static const enum up_result results[] = {UP_ISSUED, UP_UNCONFIRMED, UP_PENDING, UP_REFUSED,
+                                             UP_RETRY,  UP_UNKNOWN,     UP_LOST};
     for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
         char subject[16], id[RA_ID_LEN + 1];
         snprintf(subject, sizeof subject, "CN=r%zu", i);
@@ -465,9 +484,10 @@ int main(void)
         TEST(test_polled_by_txn),   TEST(test_poll_fails),       TEST(test_refused),
         TEST(test_retry),           TEST(test_unknown),          TEST(test_retry_after_polls),
         TEST(test_unknown_refused), TEST(test_unknown_for_good), TEST(test_unknown_safe),
-        TEST(test_unconfirmed),     TEST(test_fenced),           TEST(test_crash_safe),
-        TEST(test_crash_unsafe),    TEST(test_crash_device),     TEST(test_orphan),
-        TEST(test_sweep_goes_on),   TEST(test_delivered),        TEST(test_trail),
+        TEST(test_unconfirmed),     TEST(test_fenced),           TEST(test_lost),
+        TEST(test_crash_safe),      TEST(test_crash_unsafe),     TEST(test_crash_device),
+        TEST(test_orphan),          TEST(test_sweep_goes_on),    TEST(test_delivered),
+        TEST(test_trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

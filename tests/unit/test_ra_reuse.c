@@ -118,14 +118,15 @@ static void test_migrated(void **state)
     snprintf(path, sizeof path, "%s", strchr(w->url, ':') + 1);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(
-        sqlite3_exec(db,
-                     "DROP TABLE key_use; DROP TABLE challenge_miss; DROP TABLE message; "
-                     "DROP TABLE message_crowd; "
-                     "DROP INDEX request_due; "
-                     "ALTER TABLE request DROP COLUMN failures; "
-                     "CREATE INDEX request_due ON request (upstream, next_at); "
-                     "PRAGMA user_version = 4",
-                     NULL, NULL, NULL),
+        sqlite3_exec(
+            db,
+            "DROP TABLE key_use; DROP TABLE challenge_miss; DROP TABLE message; "
+            "DROP TABLE message_crowd; "
+            "DROP INDEX request_due; "
+            "ALTER TABLE request DROP COLUMN failures; ALTER TABLE request DROP COLUMN wish; "
+            "CREATE INDEX request_due ON request (upstream, next_at); "
+            "PRAGMA user_version = 4",
+            NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);
     world_restart(w);

@@ -28,7 +28,7 @@ static void test_wrong_stays(void **state)
 {
     struct world *w = *state;
     w->ca[0].subject = "CN=someone else";
-    w->ca[0].confirm_fails = true;
+    w->ca[0].confirm = UP_REFUSED;
     struct device d = device_pending(w, UP_UNCONFIRMED, 0);
     world_state(w, d.id, TXN_SUSPECT);
     check_reason(&d, "has not taken it back: no confirmation today");
@@ -43,7 +43,7 @@ static void test_confirm_again(void **state)
     struct device d = device_open(w);
     d.ca->submit = UP_UNCONFIRMED;
     d.ca->cookie = "confirm me";
-    d.ca->confirm_fails = true;
+    d.ca->confirm = UP_RETRY;
     cert_free(world_issue(w, &d.request));
     struct store_filter filter = {.limit = 1};
     struct err err = {0};
@@ -51,7 +51,7 @@ static void test_confirm_again(void **state)
     for (int i = 0; i < 3; i++)
         sweep_due(&d);
     assert_int_equal(d.ca->accepted, 4);
-    d.ca->confirm_fails = false;
+    d.ca->confirm = UP_ISSUED;
     world_restart(w);
     sweep_due(&d);
     assert_int_equal(d.ca->accepted, 5);
@@ -61,6 +61,69 @@ static void test_confirm_again(void **state)
     assert_int_equal(d.ca->submitted, 1);
     world_state(w, d.id, TXN_ISSUED);
     device_close(&d);
+}
+
+static bool find_unconfirmed(const struct audit_record *record, void *arg)
+{
+    *(unsigned *)arg += strstr(record->text, "\"unconfirmed\"") != NULL;
+    return true;
+}
+
+static unsigned unconfirmed_told(struct world *w)
+{
+    unsigned told = 0;
+    struct err err = {0};
+    assert_true(w->store->vt->audit_walk(w->store, find_unconfirmed, &told, &err));
+    return told;
+}
+
+/* One that has failed for some time ends where the CA says for sure that it does not take it, after
+ * a day of vague answers, or with the certificate; never since the CA cannot be reached. The trail
+ * says so. */
+static void test_confirm_in_vain(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        enum up_result first, then;
+        int64_t after;
+        bool over;
+    } all[] = {
+        {UP_REFUSED, UP_REFUSED, 0, true},        {UP_RETRY, UP_REFUSED, 600, true},
+        {UP_RETRY, UP_RETRY, 80 * DAY, false},    {UP_RETRY, UP_RETRY, 90 * DAY, true},
+        {UP_RETRY, UP_UNKNOWN, 600, false},       {UP_RETRY, UP_UNKNOWN, DAY, true},
+        {UP_UNKNOWN, UP_UNKNOWN, DAY - 1, false},
+    };
+    unsigned told = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct device d = {.w = w, .ca = &w->ca[0]};
+        char subject[16];
+        snprintf(subject, sizeof subject, "CN=r%zu", i);
+        d.csr = world_csr(subject, "DNS:a", w->key);
+        d.request = world_enroll(w, d.csr);
+        d.ca->submit = UP_UNCONFIRMED;
+        d.ca->cookie = "confirm me";
+        d.ca->confirm = all[i].first;
+        int64_t start = NOW + (int64_t)i;
+        clock_set(start);
+        cert_free(world_issue(w, &d.request));
+        struct store_filter filter = {.limit = 1};
+        struct err err = {0};
+        assert_true(w->store->vt->request_list(w->store, &filter, keep_id, d.id, &err));
+        d.ca->confirm = all[i].then;
+        clock_set(start + all[i].after);
+        assert_int_equal(world_sweep(w), all[i].first != UP_REFUSED);
+        struct store_request row = world_row(w, d.id);
+        assert_int_equal(row.state, TXN_ISSUED);
+        assert_int_equal(row.confirm, !all[i].over);
+        assert_non_null(strstr(row.reason, "no confirmation today"));
+        store_request_clear(&row);
+        told += all[i].over;
+        assert_int_equal(unconfirmed_told(w), told);
+        d.ca->confirm = UP_ISSUED; /* and it is over for the next */
+        clock_set(NOW + 100 * DAY);
+        world_sweep(w);
+        device_close(&d);
+    }
 }
 
 /* A certificate other than was asked for never reaches the device nor the inventory: an operator
@@ -146,8 +209,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_other_key),     TEST(test_unconfirmed_wrong), TEST(test_wrong_stays),
-        TEST(test_confirm_again), TEST(test_wrong_cert),        TEST(test_serial_seen),
-        TEST(test_old_cert),
+        TEST(test_confirm_again), TEST(test_confirm_in_vain),   TEST(test_wrong_cert),
+        TEST(test_serial_seen),   TEST(test_old_cert),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,46 @@ static void test_due(void **state)
     check_due(box, BOX_NOW, 8, "59");
 }
 
+/* An operator may have mended what made requests fail: those that wait for a time of our choice are
+ * due at once. Those that wait as their CA wants, for an operator, or in good order, are not. */
+static void test_wake(void **state)
+{
+    struct box *box = *state;
+    static const struct {
+        enum txn_state to;
+        int failures, after;
+        bool wish, woken;
+    } all[] = {
+        {TXN_ORDERED, 1, 500, false, true},  {TXN_WAITING, 9, 500, false, true},
+        {TXN_SUSPECT, 1, 500, false, true},  {TXN_ORDERED, 1, 500, true, false},
+        {TXN_WAITING, 0, 500, false, false}, {TXN_SUSPECT, 1, 5000, false, false},
+    };
+    struct err err = {0};
+    char id[RA_ID_LEN + 1], want[8] = "";
+    for (unsigned n = 0; n < sizeof all / sizeof all[0]; n++) {
+        struct store_request row = box_request(n, TXN_ORDERED);
+        row.attempt = 0;
+        assert_int_equal(box_order(box, &row, NULL, NULL), STORE_ORDERED);
+        store_request_clear(&row);
+        struct store_move move = {.id = id,
+                                  .attempt = box_claim(box, n, 10),
+                                  .from = TXN_ORDERED,
+                                  .to = all[n].to,
+                                  .next_at = BOX_NOW + all[n].after,
+                                  .failures = all[n].failures,
+                                  .wish = all[n].wish};
+        enum store_write result;
+        box_id(n, id);
+        assert_true(box->store->vt->move(box->store, &move, &result, &err));
+        if (all[n].woken && all[n].to != TXN_ORDERED)
+            snprintf(want + strlen(want), sizeof want - strlen(want), "%u", n);
+    }
+    check_due(box, BOX_NOW, 8, "");
+    assert_true(box->store->vt->wake(box->store, BOX_NOW + 1000, &err));
+    check_due(box, BOX_NOW, 8, want);
+    check_due_of(box, (struct store_due){"ca", BOX_NOW, true}, 8, "0");
+}
+
 /* A clock that was set back while nobody served does not make requests wait until it is there
  * again: what was written in the future is due. What waits by a clock that is right goes on
  * waiting. */
@@ -101,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_due),
         TEST(test_due_again),
+        TEST(test_wake),
         TEST(test_clock_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -313,8 +313,8 @@ static void test_fenced(void **state)
     assert_int_equal(box_claim(box, 1, 60), 2);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char id[RA_ID_LEN + 1];
-        struct store_move move = {id,  rows[i].attempt, rows[i].from, TXN_REFUSED, {0}, {0}, 5, 0,
-                                  "x", false,           &event};
+        struct store_move move = {id, rows[i].attempt, rows[i].from, TXN_REFUSED, {0},   {0}, 5,
+                                  0,  false,           "x",          false,       &event};
         struct store_record record = {.id = id,
                                       .attempt = rows[i].attempt,
                                       .from = rows[i].from,
@@ -355,7 +355,7 @@ static void test_moves(void **state)
             int64_t audited = box_audited(box);
             char id[RA_ID_LEN + 1];
             struct store_move move = {
-                id,    1,     (enum txn_state)from, (enum txn_state)to, {0}, {0}, 0, 0, NULL,
+                id,    1,     (enum txn_state)from, (enum txn_state)to, {0}, {0}, 0, 0, false, NULL,
                 false, &event};
             box_id(n, id);
             bool moved = box->store->vt->move(box->store, &move, &result, &err);
@@ -381,8 +381,8 @@ static void test_unaudited(void **state)
     struct store_order order = {
         .request = &request, .retry_window = BOX_WINDOW, .audit = &too_long};
     char id[RA_ID_LEN + 1], existing[RA_ID_LEN + 1];
-    struct store_move move = {id, 1, TXN_ORDERED, TXN_REFUSED, {0},      {0},
-                              5,  0, "x",         false,       &too_long};
+    struct store_move move = {id, 1, TXN_ORDERED, TXN_REFUSED, {0},   {0},
+                              5,  0, false,       "x",         false, &too_long};
     enum store_order_result ordered;
     enum store_write moved;
     struct err err = {0};
@@ -408,7 +408,7 @@ static void move_with(const struct box *box, struct bytes cookie, const char *re
 {
     char id[RA_ID_LEN + 1];
     struct store_move move = {id, 1, TXN_WAITING, TXN_WAITING, cookie, {0},
-                              77, 3, reason,      false,       &event};
+                              77, 3, false,       reason,      false,  &event};
     enum store_write result;
     struct err err = {0};
     box_id(1, id);
