@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from gateway import SCEP_CLIENT, FlowTest, Gateway, run
+from gateway import SCEP_CLIENT, FlowTest, Gateway, free_ports, run
 
 
 class Load(threading.Thread):
@@ -71,8 +71,8 @@ class Service(FlowTest):
         other = os.path.join(gw.dir, "second.yaml")
         with open(gw.conf, encoding="utf-8") as file:
             text = file.read()
-        for port in (gw.scep_port, gw.est_port, gw.admin_port):
-            text = text.replace(str(port), str(port - 1))
+        for port, free in zip((gw.scep_port, gw.est_port, gw.admin_port), free_ports(3)):
+            text = text.replace(str(port), str(free))
         with open(other, "w", encoding="utf-8") as file:
             file.write(text)
         result = run(os.environ["SCEPTER"], "serve", "-c", other, check=False)
