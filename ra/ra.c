@@ -107,7 +107,7 @@ static bool answer_row(struct ra *ra, const struct ra_request *request, const ch
     ok = ok && take_txn(ra, request, &row, err);
     bool open = ok && (row.state == TXN_ORDERED || row.state == TXN_WAITING) &&
                 row.next_at <= clock_now() && row.lease_until <= clock_now();
-    bool ends = ok && retire_wants(ra, &row);
+    bool ends = ok && retire_wants(ra, settings, &row);
     if (ok && line && !ends)
         ok = work_by_line(ra, settings, &row, outcome, err);
     else if (open || ends)

@@ -108,10 +108,20 @@ bool retire_unkept(struct ra *ra, const struct ra_drive *drive, struct ra_outcom
     return retire_cert(ra, drive->settings, row->id, err);
 }
 
-bool retire_wants(struct ra *ra, const struct store_request *row)
+/* Of a row that was put back in good order. What failed at a CA to which the same may be sent twice
+ * may have left, and issued. */
+static bool is_unsent(const struct upstream *up, const struct store_request *row)
 {
-    return row->op == RA_KEYGEN && row->state == TXN_ORDERED && !row->lease_until &&
-           !keyring_has(ra->keys, row->id);
+    return row->state == TXN_ORDERED && (!row->failures || !(up->vt->caps & UP_RESUBMIT_SAFE));
+}
+
+bool retire_wants(struct ra *ra, const struct ra_settings *settings,
+                  const struct store_request *row)
+{
+    size_t at;
+    return row->op == RA_KEYGEN && !row->lease_until && !keyring_has(ra->keys, row->id) &&
+           ra_upstream_find(settings, row->upstream, &at) &&
+           is_unsent(settings->upstreams[at], row);
 }
 
 /* row: as it is now; empty if it has gone. */
@@ -155,7 +165,7 @@ bool retire_unsent(struct ra *ra, const struct ra_drive *drive)
 {
     const struct store_request *row = drive->row;
     return row->op == RA_KEYGEN && drive->fresh && !keyring_has(ra->keys, row->id) &&
-           (row->state == TXN_ORDERED || is_idle(drive));
+           (is_unsent(drive->settings->upstreams[drive->upstream], row) || is_idle(drive));
 }
 
 bool retire_end(struct ra *ra, const struct ra_drive *drive, struct ra_outcome *outcome,

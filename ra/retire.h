@@ -21,7 +21,8 @@ bool retire_keys(struct ra *ra, const struct ra_settings *settings, struct err *
 
 /* Whether a row is yet to be sent, by nobody now, for a key that is not here any more: who claims
  * it ends it, whenever its turn would come. */
-bool retire_wants(struct ra *ra, const struct store_request *row);
+bool retire_wants(struct ra *ra, const struct ra_settings *settings,
+                  const struct store_request *row);
 /* Whether a claimed row, for a key that is not here any more, is yet to be sent, or waits at a CA
  * that issues nothing for it by itself; then it ends, and gives back the challenge that it spent.
  */

@@ -115,7 +115,7 @@ bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcom
 }
 
 /* The claimed row as it is now. fresh: whoever drove it before put it back in good order, so what
- * it sent had no effect. */
+ * it sent had no effect, or may be sent again. */
 static bool reread(struct ra *ra, struct store_request *row, int attempt, bool *fresh,
                    struct err *err)
 {

@@ -352,6 +352,31 @@ static void test_crash_safe(void **state)
     device_close(&d);
 }
 
+/* What may have issued is sent again also if the key that was made for it is lost by then, and
+ * revoked: it does not end as if nothing had been sent, neither by itself nor when its device asks
+ * for it. */
+static void test_unknown_keyless(void **state)
+{
+    struct world *w = *state;
+    for (int asks = 0; asks < 2; asks++) {
+        struct device d = device_open(w);
+        d.request.op = RA_KEYGEN;
+        d.ca->vt.caps = UP_RESUBMIT_SAFE;
+        d.ca->submit = UP_UNKNOWN;
+        world_pending(w, &d.request, d.id);
+        world_restart(w);
+        d.ca->submit = UP_ISSUED;
+        if (asks)
+            world_pending(w, &d.request, d.id);
+        else
+            assert_int_equal(world_sweep(w), 1);
+        world_state(w, d.id, TXN_ISSUED);
+        assert_int_equal(world_audited(w, "revoked"), 1 + asks);
+        assert_int_equal(world_inventory(w), 1 + asks);
+        device_close(&d);
+    }
+}
+
 /* Otherwise it is asked what became of it, and never sent: the dead process may have sent it. */
 static void test_crash_unsafe(void **state)
 {
@@ -487,7 +512,7 @@ int main(void)
         TEST(test_unconfirmed),     TEST(test_fenced),           TEST(test_lost),
         TEST(test_crash_safe),      TEST(test_crash_unsafe),     TEST(test_crash_device),
         TEST(test_orphan),          TEST(test_sweep_goes_on),    TEST(test_delivered),
-        TEST(test_trail),
+        TEST(test_trail),           TEST(test_unknown_keyless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
