@@ -185,14 +185,16 @@ bool cli_parse(struct cli *cli, int argc, char **argv)
         cli->verb = cli->verbs;
     optind = 0; /* anew, for what begins with - */
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "-:c:h", parse.list, NULL)) != -1) {
+    /* at: where what is read next stands, also the second letter of -xh */
+    for (int at = 1; (option = getopt_long(argc, argv, "-:c:h", parse.list, NULL)) != -1;
+         at = optind) {
         if (option == 'h') {
             fputs(cli->usage, stdout);
             cli->usage = NULL; /* told */
             return false;
         }
         bool ok = option == 1     ? take_word(&parse, optarg)
-                  : option == '?' ? unknown(&parse, argv[optind - 1], optopt)
+                  : option == '?' ? unknown(&parse, argv[at], optopt)
                   : option == ':' ? cli_misused(cli, "--%s needs a value", name_of(&parse, optopt))
                                   : take_option(&parse, option);
         if (!ok)

@@ -54,6 +54,7 @@ MISUSED = (
     (("cert", "list", "--json=1"), "cert list: --json takes no value"),
     (("cert", "list", "--re"), "cert list: --re may be --revoked or --reason"),
     (("cert", "list", "-x"), "cert list: there is no option -x"),
+    (("cert", "list", "--json", "-xh"), "cert list: there is no option -x"),
     (("cert", "list", "--pem"), "cert list: --pem is not for this command"),
     (("cert", "list", "--json", "--json"), "cert list: --json occurs twice"),
     (("cert", "list", "--expires-within", "5"), 'cert list: --expires-within "5": expected a time such as 12h or 30d'),
