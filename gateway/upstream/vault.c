@@ -159,20 +159,22 @@ static bool log_in(struct vault *vault, int64_t deadline, struct err *err)
 }
 
 /* While it is good a renewal that fails does no harm; it is tried again when half of what is left
- * is over. */
+ * is over, or when the server wants. It leaves half of the time for what the token is for. */
 static void renew(struct vault *vault, int64_t deadline)
 {
+    int64_t half = clock_mono_ms() + (deadline - clock_mono_ms()) / 2;
     struct json *body = json_new_object();
     struct rest_call call = {
-        .method = "POST", .path = "auth/token/renew-self", .body = body, .deadline = deadline};
+        .method = "POST", .path = "auth/token/renew-self", .body = body, .deadline = half};
     struct rest_reply reply = {0};
-    struct err ignored;
+    struct err failed = {0};
     struct token *token = &vault->token;
-    bool ok = ask_auth(vault, &call, buf_str(&token->text), &reply, &ignored) &&
-              token_read(token, &reply, &ignored);
+    bool ok = ask_auth(vault, &call, buf_str(&token->text), &reply, &failed) &&
+              token_read(token, &reply, &failed);
     if (!ok) {
-        int64_t now = clock_mono_ms();
-        token->renew_at = now + (token->expires_at - now) / 2;
+        int64_t now = clock_mono_ms(), left = (token->expires_at - now) / 2,
+                wish = (int64_t)failed.retry_after * 1000;
+        token->renew_at = now + (wish > left ? wish : left);
     }
     rest_reply_clear(&reply);
     json_free(body);
@@ -194,7 +196,7 @@ static bool token_get(struct vault *vault, int64_t deadline, struct buf *ret, st
     int64_t now = clock_mono_ms();
     if (token->text.len && now >= token->renew_at && now < token->expires_at)
         renew(vault, deadline);
-    if (now >= token->expires_at)
+    if (clock_mono_ms() >= token->expires_at)
         buf_clear(&token->text);
     bool ok = token->text.len || log_in(vault, deadline, err);
     ok = ok && (buf_set(ret, buf_bytes(&token->text)) ||
