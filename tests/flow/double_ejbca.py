@@ -23,7 +23,7 @@ class Ejbca(Double):
     def __init__(self, port, ca):
         self.users = {}  # username -> certificate in PEM
         self.waiting = {}  # number -> the request that waits for an approval
-        self.approval = False
+        self.approval = False  # or True, or "approved": then requests are at once
         self.enrolls = []  # usernames, also of those that were refused
         self.revoked = []
         super().__init__(port, ca)
@@ -63,7 +63,8 @@ class Ejbca(Double):
             raise fault(400, f"End entity {user} already exists")  # EndEntityExistsException
         if self.approval:
             number = 7000 + len(self.waiting)
-            self.waiting[number] = {"user": user, "csr": body["certificate_request"], "password": body["password"], "state": "waiting"}
+            self.waiting[number] = {"user": user, "csr": body["certificate_request"], "password": body["password"],
+                                    "state": "approved" if self.approval == "approved" else "waiting"}
             raise self.wait(number)
         self.users[user] = self.ca.issue(body["certificate_request"])
         return self.answer_cert(user, body.get("include_chain"))

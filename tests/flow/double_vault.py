@@ -23,6 +23,7 @@ class Vault(Double):
         self.default = "issuing.pem"  # the mount's default issuer
         self.roles = {"device"}
         self.logins = self.renewals = 0
+        self.authed = 0  # when somebody got or renewed a token, in time.monotonic()
         self.revoked = []
         self.bodies = []
         self.file_token = self.token_add(0, False)
@@ -86,6 +87,7 @@ class Vault(Double):
         return self.auth(self.token_add(self.lease, True))
 
     def auth(self, text):
+        self.authed = time.monotonic()
         return {"request_id": secrets.token_hex(8), "lease_id": "", "renewable": False, "lease_duration": 0, "data": None,
                 "warnings": None, "auth": {"client_token": text, "accessor": secrets.token_hex(8), "policies": ["pki"],
                                            "lease_duration": self.tokens[text][1], "renewable": self.tokens[text][2]}}

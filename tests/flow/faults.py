@@ -62,6 +62,7 @@ EMPTY = Fault("200 without a body", True)
 HANG = Fault("no reply, the CA did not hear", False)
 HANG_AFTER = Fault("no reply, the CA was asked", True)
 # Of connections.
+REFUSED = Fault("connection refused", False)  # of all, until the proxy listens again
 CUT = Fault("reset within the TLS handshake", False)
 EARLY = Fault("reset before the request's head is read", False)
 
@@ -82,6 +83,7 @@ def reset(sock):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    last = False  # of its connection
 
     def log_message(self, *args):
         pass
@@ -113,6 +115,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if name.lower() not in skip:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
+        if self.last:
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -145,6 +149,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             proxy.asked += 1
             proxy.replies.append((status, reply))
             proxy.paths.append((self.path, status))
+            proxy.heard.append(body)
+        self.last = proxy.spring(self.path, status, reply)
         if fault.change:
             status, headers, reply = fault.change(status, headers, reply)
         return self.give(fault, status, headers, reply)
@@ -260,6 +266,7 @@ class FaultProxy:
         self.plan = collections.deque()
         self.connections = collections.deque()  # faults of the next ones
         self.stuck = None  # (part of a path, fault)
+        self.trap = None  # (part of a path, part of an answer, fault)
         self.notes = []  # of whatever came
         self.live = {}  # a thread's connection
         self.lock = threading.Lock()
@@ -267,6 +274,7 @@ class FaultProxy:
         self.bodies = []
         self.replies = []
         self.paths = []
+        self.heard = []  # the bodies to these paths
         self.keep_host = False  # of CAs that make URLs of it
         self.port = port
         self.over = threading.Event()
@@ -278,6 +286,7 @@ class FaultProxy:
         self.start()
 
     def start(self):
+        self.listens = True
         self.server = Server(("127.0.0.1", self.port), Handler)
         self.server.proxy = self
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
@@ -285,9 +294,11 @@ class FaultProxy:
 
     def stop(self):
         """Nobody listens any more."""
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        if self.listens:
+            self.listens = False
+            self.server.shutdown()
+            self.server.server_close()
+            self.thread.join()
 
     def connect(self):
         if isinstance(self.target, str):
@@ -322,10 +333,33 @@ class FaultProxy:
         with self.lock:
             self.live.pop(threading.get_ident(), None)
 
-    def hang_up(self):
-        """On whoever keeps a connection."""
+    def strike(self, fault, times=1):
+        """So many connections meet it, beginning with the next."""
+        if fault is REFUSED:
+            self.stop()
+        else:
+            with self.lock:
+                self.connections.extend([fault] * times)
+        self.hang_up()
+
+    def arm(self, fault, path, word=b""):
+        """It strikes when a request for that path has got a good answer that has that word in it, before it is given."""
         with self.lock:
-            for request in filter(None, self.live.values()):
+            self.trap = (path, word, fault)
+
+    def spring(self, path, status, reply):
+        with self.lock:
+            trap = self.trap
+            if not trap or trap[0] not in path or status // 100 != 2 or trap[1] not in reply:
+                return False
+            self.trap = None
+        self.strike(trap[2])
+        return True
+
+    def hang_up(self):
+        """On whoever keeps a connection, but for who is being answered."""
+        with self.lock:
+            for request in (r for thread, r in self.live.items() if r and thread != threading.get_ident()):
                 try:
                     socket.socket.shutdown(request, socket.SHUT_RDWR)
                 except OSError:
@@ -340,9 +374,9 @@ class FaultProxy:
         with self.lock:
             self.plan = collections.deque(plan)
             self.connections.clear()
-            self.stuck = None
+            self.stuck = self.trap = None
             self.asked = 0
-            self.notes, self.bodies, self.replies, self.paths = [], [], [], []
+            self.notes, self.bodies, self.replies, self.paths, self.heard = [], [], [], [], []
 
     def close(self):
         self.over.set()

@@ -25,16 +25,17 @@ DOCS = os.path.join(os.path.dirname(__file__), "../../docs/upstreams.md")
 LIMITS = "    limits: {wait: 2s, deadline: 4s}\n    breaker: {failures: 1000, open: 1s}"
 LATER = 2  # seconds of Retry-After
 PATIENCE = 60
+AT_A_TIME = 14  # benches
 FAR = 100000  # seconds: an operator is waited for
-REFUSED = faults.Fault("connection refused", False)
 BUSY = [answers(status, ("Retry-After", str(LATER))) for status in (429, 503)]
-CONNECTIONS = [REFUSED, faults.CUT, faults.EARLY]
+CONNECTIONS = [faults.REFUSED, faults.CUT, faults.EARLY]
 EXCHANGES = [faults.REFUSE, faults.WITHIN, faults.LOSE, faults.HEAD, faults.HALF, faults.TWICE, faults.SLOW, faults.EMPTY,
              faults.GARBAGE, faults.HANG, faults.HANG_AFTER]
 STATUSES = BUSY + [answers(status) for status in (503, 500, 401)]
 MISTAKES = {"another key": Authority.wrong_key, "another subject": Authority.wrong_subject, "a SAN more": Authority.added_san,
             "an expired certificate": Authority.expired, "a serial number seen before": Authority.serial_again,
             "no chain in the answer": Authority.no_chain, "a chain known nowhere": Authority.orphan}
+ISSUES = faults.changed("another certificate", None)
 
 
 def title(fault):
@@ -98,7 +99,7 @@ class Device:
     def end(self, hurry=True):
         """once, refused or suspect, when that is true."""
         state, bench = self.settle(hurry), self.bench
-        said = self.heard if self.heard == "403" else self.ask()  # who is refused and asks again asks anew
+        said = self.heard if state == "refused" else self.ask()  # who is refused and asks again asks anew
         issued = bench.way.ca.issued(self.name)
         bench.check(issued <= 1, f"{self.name}: the CA issued {issued} times")
         if state == "suspect":
@@ -107,7 +108,8 @@ class Device:
             bench.check(said == "certificate" and issued == 1, f"{self.name} is issued, the CA issued {issued}, the device hears {said}")
             self.verify()
         else:
-            bench.check(said == {"suspect": "later", "refused": "403"}.get(state), f"{self.name} is {state}, the device hears {said}")
+            told = {"suspect": "later", "refused": "later" if bench.way.after else "403"}
+            bench.check(said == told.get(state), f"{self.name} is {state}, the device hears {said}")
             bench.check(not self.certificate(), f"{self.name} is {state} and has a certificate")
         return "once" if state == "issued" else state
 
@@ -135,7 +137,7 @@ class Bench:
         self.page = DebugPage(os.path.join(self.gw.top, "page"))
         self.gw.env = self.page.env
         self.proxy = self.way.ca.proxy
-        self.shift = self.count = 0
+        self.shift = self.devices = 0
         self.since = time.monotonic()
         self.wrong = []
         self.rows = []  # fault, exchange, heard, ended, orders, issued
@@ -173,9 +175,13 @@ class Bench:
         self.check_patience()
         self.proxy.reset(*plan)
         self.set_clock(0)
-        self.count += 1
         self.way.begin()
-        return Device(self, f"{self.kind}-{self.count}.example.com")
+        return self.begin_next()
+
+    def begin_next(self):
+        """Another device beside the one before."""
+        self.devices += 1
+        return Device(self, f"{self.kind}-{self.devices}.example.com")
 
     def check_patience(self):
         """Who was told to come later did not come before."""
@@ -191,25 +197,50 @@ class Bench:
         print(" | ".join(f"{str(word):{width}}" for word, width in zip((*self.rows[-1], round(now - self.since, 1)), (44, 20, 12, 10, 2, 2, 4))), flush=True)
         self.since = now
 
+    def count(self, device, fault, ended):
+        """What the CA was asked for, and issued, is exactly what that fault explains."""
+        orders, issued = self.way.orders(), self.way.ca.issued(device.name)
+        self.check(orders == self.way.expected(fault, ended), f"{device.name}, {title(fault)}: the CA took {orders} orders")
+        self.check(issued == self.way.issues(fault, ended), f"{device.name}, {title(fault)}: the CA issued {issued} times")
+
     def order(self, fault):
         """The exchange that issues."""
         if title(fault) in self.way.none or (fault is faults.CUT and not self.way.tls):
             return self.tell(title(fault), "order", None, self.way.none.get(title(fault), "n/a: plain HTTP"))
         device = self.begin(*([] if fault in CONNECTIONS else [fault]))
         self.way.befall(device.name, title(fault))
-        if fault is REFUSED:
-            self.proxy.stop()
+        if fault in CONNECTIONS and self.way.after:
+            self.proxy.arm(fault, self.way.after)
         elif fault in CONNECTIONS:
-            self.proxy.connections.append(fault)
-        if fault in CONNECTIONS:
-            self.proxy.hang_up()
+            self.proxy.strike(fault)
         device.ask()
-        if fault is REFUSED:
+        if fault is faults.REFUSED:
             self.check(device.heard == "later", f"{device.name} hears {device.heard}")
-            self.proxy.start()
+            self.listen_again(device)
         ended = device.end(fault not in BUSY)
-        self.check(not self.proxy.plan and not self.proxy.connections, f"{title(fault)} did not happen")
+        self.check(self.happened(), f"{title(fault)} did not happen")
+        self.count(device, fault, ended)
         return self.tell(title(fault), "order", device, ended)
+
+    def happened(self):
+        return not self.proxy.plan and not self.proxy.connections and not self.proxy.trap
+
+    def listen_again(self, device):
+        """When it has been tried in vain."""
+        end, tried = time.monotonic() + PATIENCE, None
+        while True:
+            row = device.row()
+            if self.happened() and device.idle(row):
+                tried = row["attempt"] if tried is None else tried
+                if row["attempt"] > tried:
+                    break
+            if time.monotonic() > end:
+                self.check(False, f"{device.name} was not tried in vain: {row['state']}, {row['reason']}")
+                break
+            if device.idle(row):
+                self.hurry(row["next_at"])
+            time.sleep(0.1)
+        self.proxy.start()
 
     def mistake(self, name, make):
         device = self.begin()
@@ -221,18 +252,24 @@ class Bench:
         ended = device.end()
         self.check(not self.proxy.plan, f"{name} did not happen")
         self.check(ended != "refused" or self.way.took_back(leaf), f"{name}: nothing is left, but the CA was not told")
+        self.count(device, ISSUES, ended)
         self.tell(name, "order", device, ended)
 
-    def orders(self):
+    def orders(self, those):
+        self.start()
+        for fault in those:
+            self.order(fault)
+
+    def mistakes(self):
         self.start()
         device = self.begin()
         self.way.befall(device.name, "none")
         device.ask()
-        self.tell("none", "order", device, device.end())
+        ended = device.end()
+        self.count(device, faults.PASS, ended)
+        self.tell("none", "order", device, ended)
         self.authority = Authority(self.gw.work("authority"), *self.way.signers())
         self.authority.serial = device.certificate()[0]
-        for fault in CONNECTIONS + EXCHANGES + STATUSES:
-            self.order(fault)
         for name, make in MISTAKES.items():
             self.mistake(name, make)
 
@@ -274,30 +311,108 @@ class Bench:
             self.check(ended in ("ordered", "waiting", "issued", self.way.meanwhile), f"{name}, {title(fault)}: {ended}")
             self.tell(title(fault), name, device, ended)
             if ended == "issued":
-                self.tell("then", name, device, device.end())
+                self.over(name, device)
                 device = None
         self.proxy.stuck = None
         if device:
-            self.tell("then", name, device, device.end())
+            self.over(name, device)
 
+    def over(self, name, device):
+        ended = device.end()
+        self.check(ended == "once" and self.way.orders() == 1, f"{name}, then: {ended}, {self.way.orders()} orders")
+        self.tell("then", name, device, ended)
+
+    def unreached(self, name):
+        """The CA cannot be reached for what is asked besides, though it could right before."""
+        for fault in (f for f in CONNECTIONS if f is not faults.CUT or self.way.tls):
+            self.gw.stop()
+            device = self.begin()
+            self.way.prepare(name)
+            before = self.way.before.get(name)
+            if before:
+                self.proxy.arm(fault, *before)
+            else:
+                self.proxy.strike(fault, 2)  # the sign of life, and the request
+            self.start()
+            device.ask()
+            if fault is faults.REFUSED:
+                self.listen_again(device)
+            end = time.monotonic() + PATIENCE
+            while not self.happened() and time.monotonic() < end:
+                self.hurry(device.row()["next_at"])
+                time.sleep(0.1)
+            ended = device.row()["state"]
+            self.check(self.happened(), f"{name}, {title(fault)} did not happen")
+            self.check(ended in ("ordered", "waiting", "issued", self.way.meanwhile), f"{name}, {title(fault)}: {ended}")
+            self.tell(title(fault), name, device, ended)
+            self.over(name, device)
+
+    def timed(self, name, those):
+        """What is asked when its time has come, before an order: that goes on without it, or is told to come later."""
+        self.way.prepare(name)
+        self.start()
+        for fault in those:
+            end = time.monotonic() + PATIENCE
+            while not self.one_timed(name, fault):
+                if time.monotonic() > end:
+                    self.check(False, f"{name}, {title(fault)} did not happen")
+                    break
+
+    def one_timed(self, name, fault):
+        """False if its time was over."""
+        path = f"/{name.split()[1]}"
+        device = self.begin()  # whose order begins the time
+        device.ask()
+        device.end()
+        first, last = self.way.time()
+        time.sleep(max(0, first - time.monotonic()))
+        device = self.begin()
+        if time.monotonic() >= last:
+            return False
+        if fault in CONNECTIONS:
+            self.proxy.strike(fault)
+        else:
+            self.proxy.stick(path, fault)
+        device.ask()
+        if fault is faults.REFUSED:
+            self.listen_again(device)
+        met = fault in CONNECTIONS or any(note.fault is fault for note in self.proxy.notes)
+        if met and fault in BUSY:
+            time.sleep((last - time.monotonic()) * 3 / 4)
+            self.begin_next().ask()  # it goes on without that being asked again
+            time.sleep(LATER)
+        self.proxy.stuck = None
+        ended = device.end(fault not in BUSY)
+        if not met:
+            return False
+        asked = 2 if fault in BUSY else 1
+        self.check(ended == "once" and self.way.orders() == asked, f"{name}, {title(fault)}: {ended}, {self.way.orders()} orders")
+        self.check(self.happened(), f"{name}, {title(fault)} did not happen")
+        self.tell(title(fault), name, device, ended)
+        return True
 
     def second(self, name):
         """The exchange after the order, on the same path. A gateway for each: what one leaves open would take the next one's fault."""
-        for fault in EXCHANGES + BUSY:
+        for fault in (f for f in CONNECTIONS + EXCHANGES + BUSY if f is not faults.CUT or self.way.tls):
             self.proxy.reset()
             self.start()
             while not self.proxy.asked:  # the sign of life at the start is no part of the plan
                 time.sleep(0.05)
-            device = self.begin(faults.PASS, fault)
+            device = self.begin(*([] if fault in CONNECTIONS else [faults.PASS, fault]))
+            if fault in CONNECTIONS:
+                self.proxy.arm(fault, self.way.order)
             device.ask()
+            if fault is faults.REFUSED:
+                self.listen_again(device)
             ended = device.end(fault not in BUSY)
             end = time.monotonic() + PATIENCE
             while not self.way.over(device.name) and time.monotonic() < end:
                 if fault not in BUSY:
                     self.hurry(device.row()["next_at"])
                 time.sleep(0.1)
-            self.check(not self.proxy.plan, f"{name}, {title(fault)} did not happen")
+            self.check(self.happened(), f"{name}, {title(fault)} did not happen")
             self.check(ended == "once" and self.way.over(device.name), f"{name}, {title(fault)}: {ended}")
+            self.count(device, faults.PASS, ended)
             self.tell(title(fault), name, device, ended)
 
 
@@ -313,10 +428,19 @@ def run_one(kind, work):
 
 
 def run_all(kind):
-    works = [Bench.orders] + [lambda bench, pair=pair: bench.exchange(*pair) for pair in WAYS[kind].auxiliary.items()]
-    works += [lambda bench, name=name: bench.second(name) for name in WAYS[kind].planned]
-    with ThreadPoolExecutor(6) as pool:
-        return list(pool.map(lambda work: run_one(kind, work), works))
+    """Most of it waits: many at a time. The first benches have the rows of the order."""
+    way, works = WAYS[kind], []
+    ordered = CONNECTIONS + EXCHANGES + STATUSES
+    thirds = [ordered[:8], ordered[8:15], ordered[15:]]
+    works += [(Bench.mistakes,)] + [(Bench.orders, those) for those in thirds]
+    for name, path in way.auxiliary.items():
+        works += [(Bench.exchange, name, path), (Bench.unreached, name)]
+    works += [(Bench.second, name) for name in way.planned]
+    works += [(Bench.timed, name, ordered[begin::3]) for name in way.timed for begin in range(3)]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        benches = list(pool.map(lambda work: run_one(kind, lambda bench: work[0](bench, *work[1:])), works))
+    none, *mistakes = benches[0].rows
+    return benches, [none] + [row for bench in benches[1:4] for row in bench.rows] + mistakes
 
 
 def cells(line):
@@ -353,15 +477,19 @@ class Faults(unittest.TestCase):
     maxDiff = None
     kind = None
 
+    def others(self):
+        way = WAYS[self.kind]
+        return [*way.auxiliary, *way.planned, *way.timed]
+
     def test_faults(self):
         """Nothing is issued twice, nobody is told what is not theirs, and what became of each fault is what the documentation says."""
-        benches = run_all(self.kind)
+        benches, ordered = run_all(self.kind)
         self.assertFalse("\n\n".join(text for bench in benches for text in bench.wrong))
-        ended = {row[0]: "-" if row[3].startswith("n/a") else row[3] for row in benches[0].rows}
+        ended = {row[0]: "-" if row[3].startswith("n/a") else row[3] for row in ordered}
         with open(DOCS, encoding="utf-8") as file:
             old = file.read()
         new = replaced(old, "faults", lambda table: with_column(table, self.kind, ended))
-        new = replaced(new, "exchanges", lambda table: with_row(table, self.kind, ", ".join([*WAYS[self.kind].auxiliary, *WAYS[self.kind].planned])))
+        new = replaced(new, "exchanges", lambda table: with_row(table, self.kind, ", ".join(self.others())))
         if os.environ.get("WRITE_DOCS"):
             with open(DOCS, "w", encoding="utf-8") as file:
                 file.write(new)
@@ -370,5 +498,5 @@ class Faults(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    Faults.kind = sys.argv[1]
+    Faults.kind = " ".join(sys.argv[1:])
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -17,11 +17,14 @@ class Way:
     tls = True
     none = {}  # faults that it cannot have, and why
     auxiliary = {}  # what else is asked: part of its path
-    planned = ()  # the same, right after the order and on its path
+    before = {}  # what is asked right before that, if anything: part of its path, and of its answer
+    planned = ()  # the same as auxiliary, right after the order and on its path
+    timed = ()  # the same, when it is time for it
+    after = ""  # what is asked before the order: part of its path
     meanwhile = "ordered"  # what a request is while another exchange fails
 
     def __init__(self, kind):
-        self.ca = CAS[kind]()
+        self.ca = CAS[kind.split()[0]]()
 
     def signers(self):
         """(root, issuing), each certificate and key."""
@@ -31,6 +34,14 @@ class Way:
     def orders(self):
         """Those that the CA took."""
         return sum(self.order in path and status // 100 == 2 for path, status in self.ca.proxy.paths)
+
+    def expected(self, fault, ended):
+        """How many orders the CA takes, exactly: one, unless the only one did not reach it."""
+        return int(fault.asks or ended == "once")
+
+    def issues(self, fault, ended):
+        """How many certificates it issues."""
+        return self.expected(fault, ended)
 
     def mistake(self, _, leaf, chain):
         """The CA's next answer holds this certificate, and these above it."""
@@ -81,14 +92,24 @@ class Est(Way):
         return base64.encodebytes(pkcs7([leaf, *chain]))
 
 
+# messageType (RFC 8894 section 3.2.1.2): the attribute with "19" in it.
+PKCS_REQ = bytes.fromhex("060a6086480186f8450109023104") + b"\x13\x0219"
+
+
 class Scep(Way):
     order = "PKIOperation"
     recovers = True
     tls = False
     auxiliary = {"GET GetCACaps": "GetCACaps", "GET GetCACert": "GetCACert"}
+    before = {"GET GetCACert": ("GetCACaps",)}
 
     def signers(self):
         return gateway_signers(self.ca.gw)
+
+    def orders(self):
+        """CertPoll goes the same way."""
+        proxy = self.ca.proxy
+        return sum(PKCS_REQ in body and status // 100 == 2 for (_, status), body in zip(proxy.paths, proxy.heard))
 
     def wrap(self, _, leaf, chain):
         """Signed by the RA of the second gateway, for the one of the first."""
@@ -107,6 +128,18 @@ class Scep(Way):
 class Vault(Way):
     order = "/sign/"
     auxiliary = {"POST login": "/login", "GET issuer": "/issuer/"}
+    before = {"GET issuer": ("/login",)}
+    timed = ("POST renew-self",)
+    lease = 3  # seconds
+
+    def prepare(self, what):
+        if what in self.timed:
+            self.ca.double.lease = self.lease
+
+    def time(self):
+        """When a token is two thirds over it is renewed, and not before."""
+        double = self.ca.double
+        return double.authed + self.lease * 2 / 3 + 0.1, double.authed + self.lease
 
     @staticmethod
     def wrap(body, leaf, chain):
@@ -123,6 +156,7 @@ class Ejbca(Way):
     order = "pkcs10enroll"
     recovers = True
     auxiliary = {"POST search": "certificate/search"}
+    before = {"POST search": ("pkcs10enroll",)}
     meanwhile = "suspect"
 
     def prepare(self, what):
@@ -139,10 +173,24 @@ class Ejbca(Way):
         return (self.serial(pem), "SUPERSEDED") in self.ca.double.revoked
 
 
+class Finalize(Ejbca):
+    """EJBCA's administrators approve at once: what issues is finalizing."""
+
+    order = "/finalize"
+    after = "pkcs10enroll"
+    auxiliary = before = {}
+
+    def __init__(self, kind):
+        super().__init__(kind)
+        self.ca.proxy.only = self.order
+        self.ca.double.approval = "approved"
+
+
 class Stepca(Way):
     order = "/1.0/sign"
     recovers = True
     auxiliary = {"GET provisioners": "/provisioners", "GET intermediates": "/intermediates", "GET roots": "/roots"}
+    before = {"GET provisioners": ("/health",), "GET intermediates": ("cursor=3",), "GET roots": ("/intermediates",)}
 
     @staticmethod
     def wrap(body, leaf, chain):
@@ -162,6 +210,9 @@ class Acme(Way):
     order = "/finalize-order/"
     auxiliary = {"GET directory": "/dir", "HEAD newNonce": "/nonce-plz", "POST newAccount": "/sign-me-up", "POST newOrder": "/order-plz",
                  "POST authorization": "/authZ/", "POST challenge": "/chalZ/", "POST order": "/my-order/", "POST certificate": "/certZ/"}
+    before = {"HEAD newNonce": ("/dir",), "POST newAccount": ("/nonce-plz",), "POST newOrder": ("/sign-me-up",),
+              "POST authorization": ("/my-order/",), "POST challenge": ("/authZ/",), "POST order": ("/order-plz",),
+              "POST certificate": ("/my-order/", b'"certificate"')}
 
     def __init__(self, kind):
         super().__init__(kind)
@@ -226,7 +277,7 @@ class Helper:
     """In the proxy's place: there is none."""
 
     def __init__(self):
-        self.plan, self.connections, self.notes = [], [], []
+        self.plan, self.connections, self.notes, self.trap = [], [], [], None
 
     def reset(self, *_):
         pass
@@ -234,7 +285,7 @@ class Helper:
 
 class Exec(Way):
     none = {fault.name: "n/a: exec has no network" for fault in
-            (faults.Fault("connection refused", False), faults.CUT, faults.EARLY, faults.REFUSE, faults.WITHIN, faults.HEAD)}
+            (faults.REFUSED, faults.CUT, faults.EARLY, faults.REFUSE, faults.WITHIN, faults.HEAD)}
     none.update({f"{status} with Retry-After": "n/a: a helper says no time without a cookie" for status in (429, 503)})
     does = {  # a helper instead of that
         faults.LOSE.name: "issue > /dev/null; kill -KILL $$",
@@ -262,6 +313,13 @@ class Exec(Way):
     def orders(self):
         return len(self.ca.asked(self.name))
 
+    def expected(self, fault, ended):
+        """The helper is what is asked, and is asked again when it says that nothing happened."""
+        return 2 if fault.status in (503, 401) else 1
+
+    def issues(self, fault, ended):
+        return int(fault.asks or ended == "once")
+
     def signers(self):
         path = os.path.join(self.ca.state, "signer.pem")
         run("openssl", "pkcs12", "-in", os.path.join(self.ca.state, "creds"), "-nodes", "-passin", "pass:", "-out", path)
@@ -281,4 +339,5 @@ class Exec(Way):
         self.ca.plan(self.name, ISSUE, f"issue > /dev/null; cat {path}; exit 0")
 
 
-WAYS = {"est": Est, "scep": Scep, "cmp": Cmp, "acme": Acme, "vault": Vault, "ejbca": Ejbca, "stepca": Stepca, "exec": Exec}
+WAYS = {"est": Est, "scep": Scep, "cmp": Cmp, "acme": Acme, "vault": Vault, "ejbca": Ejbca, "ejbca finalize": Finalize,
+        "stepca": Stepca, "exec": Exec}
