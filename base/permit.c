@@ -19,6 +19,7 @@ struct permits {
 };
 
 static _Thread_local struct permits *held, *paused;
+static _Thread_local struct permit_room *entered;
 
 struct permits *permits_new(unsigned count)
 {
@@ -85,4 +86,23 @@ void permit_resume(void)
     if (paused)
         take(paused, true);
     paused = NULL;
+}
+
+void permit_room_enter(struct permit_room *room)
+{
+    entered = room;
+}
+
+bool permit_room_begin(void)
+{
+    bool may = !entered || atomic_fetch_add(&entered->waiting, 1) < entered->most;
+    if (!may)
+        atomic_fetch_sub(&entered->waiting, 1);
+    return may;
+}
+
+void permit_room_end(void)
+{
+    if (entered)
+        atomic_fetch_sub(&entered->waiting, 1);
 }

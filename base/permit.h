@@ -4,6 +4,9 @@
 #ifndef BASE_PERMIT_H
 #define BASE_PERMIT_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 struct permits;
 
 struct permits *permits_new(unsigned count);
@@ -17,5 +20,17 @@ void permit_give(struct permits *permits);
  * a first turn. Nothing if it holds none. Not nested. */
 void permit_pause(void);
 void permit_resume(void);
+
+/* Threads that serve the same peers, of which so many may wait for something that may take long:
+ * the others are left for whoever needs no waiting. */
+struct permit_room {
+    unsigned most;
+    atomic_uint waiting;
+};
+/* Where the thread is from now on; borrowed. NULL: nowhere, where anybody may wait. */
+void permit_room_enter(struct permit_room *room);
+/* Around such a wait: false if there is no room for it. */
+bool permit_room_begin(void);
+void permit_room_end(void);
 
 #endif

@@ -326,12 +326,16 @@ bool gate_new(const struct gate_conf *conf, struct gate **ret, struct err *err)
     gate->body_max = conf->body_max;
     gate->lanes_pair[0] = gate->lanes_pair[1] = -1;
     gate->connections_max = connections_max(conf);
-    gate->loop_count = conf->loops ? conf->loops : 1;
     gate->lane_count = conf->lanes;
+    gate->loop_count = conf->loops < conf->lanes / 2 ? conf->loops : conf->lanes / 2;
+    if (!gate->loop_count)
+        gate->loop_count = 1;
     gate->loops = mem_zalloc(gate->loop_count * sizeof *gate->loops);
     gate->lanes = mem_zalloc(conf->lanes * sizeof *gate->lanes);
-    for (unsigned i = 0; i < gate->loop_count; i++)
+    for (unsigned i = 0; i < gate->loop_count; i++) {
         gate->loops[i].epoll = gate->loops[i].wake = -1;
+        gate->loops[i].room.most = conf->lanes / gate->loop_count / 2;
+    }
     for (unsigned i = 0; i < conf->lanes; i++) {
         gate->lanes[i].source = GATE_SOURCE_LANE;
         gate->lanes[i].id = (uint16_t)(i + 1);

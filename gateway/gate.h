@@ -10,6 +10,7 @@
 
 #include "base/cert.h"
 #include "base/net.h"
+#include "base/permit.h"
 #include "config/config.h"
 #include "gateway/listen.h"
 #include "gateway/tls.h"
@@ -20,8 +21,8 @@ struct gate_lane;
 struct gate_conf {
     const char *name; /* for errors and the log; static */
     struct cfg *cfg;  /* limits and edge; a count of its own is taken */
-    unsigned loops;
-    unsigned lanes; /* workers */
+    unsigned loops;   /* at most: each has two lanes, or there is one */
+    unsigned lanes;   /* workers */
     size_t body_max;
 };
 
@@ -88,6 +89,8 @@ struct gate_request {
 
 /* port: as CivetWeb shows it. NULL if there is no such lane or nothing is asked on it. */
 struct gate_lane *gate_lane_get(struct gate *gate, int port, struct gate_request *ret);
+/* Of the workers whose lanes are the same loop's: no other serves its connections. */
+struct permit_room *gate_lane_room(struct gate_lane *lane);
 /* Before the first byte of the reply is written: how long it is. False: the peer is gone. */
 bool gate_lane_announce(struct gate_lane *lane, size_t len) MUST_USE;
 

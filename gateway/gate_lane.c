@@ -210,6 +210,11 @@ struct gate_lane *gate_lane_get(struct gate *gate, int port, struct gate_request
     return lane;
 }
 
+struct permit_room *gate_lane_room(struct gate_lane *lane)
+{
+    return &lane->loop->room;
+}
+
 bool gate_lane_announce(struct gate_lane *lane, size_t len)
 {
     struct gate_conn *conn = lane->conn;

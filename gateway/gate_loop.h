@@ -41,6 +41,7 @@ struct gate_loop {
     int64_t now; /* milliseconds, of this round */
     struct link stages[GATE_STAGE_COUNT];
     size_t in_stage[GATE_STAGE_COUNT];
+    struct permit_room room;            /* of its workers */
     struct link lanes;                  /* free ones */
     struct link turns[GATE_TURN_COUNT]; /* groups that ask for one */
     size_t ready[GATE_TURN_COUNT];      /* connections that do */

@@ -138,6 +138,7 @@ static void run_handler(struct http_server *server, struct mg_connection *conn,
     struct http_response response = {0};
     bool head = strcmp(request->method, "HEAD") == 0;
     permit_take(server->permits);
+    permit_room_enter(gate_lane_room(lane));
     door->handler.handle(door->handler.arg, request, &response);
     permit_give(server->permits);
     request->binding = (struct bytes){0};

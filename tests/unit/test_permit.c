@@ -101,9 +101,51 @@ static void test_pause(void **state)
     permits_free(other.permits);
 }
 
+static void *wait_elsewhere(void *arg)
+{
+    struct permit_room room = {.most = 1};
+    (void)arg;
+    permit_room_enter(&room);
+    assert_true(permit_room_begin());
+    permit_room_end();
+    assert_int_equal(room.waiting, 0);
+    return NULL;
+}
+
+static void *try_room(void *arg)
+{
+    permit_room_enter(arg);
+    return permit_room_begin() ? arg : NULL;
+}
+
+/* Of the threads of a room so many wait as may, and those of another, or of none, whatever they do.
+ */
+static void test_room(void **state)
+{
+    struct permit_room room = {.most = 2};
+    pthread_t thread;
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        void *began;
+        assert_int_equal(pthread_create(&thread, NULL, try_room, &room), 0);
+        assert_int_equal(pthread_join(thread, &began), 0);
+        assert_int_equal(began != NULL, i < 2);
+        assert_int_equal(room.waiting, i < 2 ? i + 1 : 2);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, wait_elsewhere, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(permit_room_begin());
+    permit_room_end();
+    assert_int_equal(room.waiting, 2);
+    permit_room_enter(&room);
+    permit_room_end();
+    assert_true(permit_room_begin());
+    permit_room_enter(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_crowd), cmocka_unit_test(test_none),
-                                       cmocka_unit_test(test_pause)};
+                                       cmocka_unit_test(test_pause), cmocka_unit_test(test_room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,7 +148,7 @@ static void test_refused(void **state)
 }
 
 /* "Later, nothing happened" is tried again with the same handle, also at a CA that would issue
- * twice, at growing intervals that end at ten minutes. */
+ * twice, at growing intervals that end at ten minutes, anywhere between nothing and that. */
 static void test_retry(void **state)
 {
     struct world *w = *state;
@@ -162,6 +162,15 @@ static void test_retry(void **state)
         sweep_due(&d);
         assert_true(bytes_equal_str(buf_bytes(&d.ca->last_handle), handle));
     }
+    int64_t shortest = 600, longest = 0;
+    for (int i = 0; i < 64; i++) {
+        int64_t wait = next_at(&d) - clock_now();
+        shortest = wait < shortest ? wait : shortest;
+        longest = wait > longest ? wait : longest;
+        sweep_due(&d);
+    }
+    assert_in_range(shortest, 1, 200); /* full jitter: one in 10^11 runs has none of these */
+    assert_in_range(longest, 400, 600);
     d.ca->submit = UP_ISSUED;
     unsigned submitted = d.ca->submitted;
     clock_set(next_at(&d));
