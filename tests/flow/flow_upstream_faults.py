@@ -378,8 +378,9 @@ class Bench:
             self.listen_again(device)
         met = fault in CONNECTIONS or any(note.fault is fault for note in self.proxy.notes)
         if met and fault in BUSY:
-            time.sleep((last - time.monotonic()) * 3 / 4)
+            time.sleep(max(0, last - time.monotonic()) * 3 / 4)
             self.begin_next().ask()  # it goes on without that being asked again
+            met = time.monotonic() < last
             time.sleep(LATER)
         self.proxy.stuck = None
         ended = device.end(fault not in BUSY)
