@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KINDS_MAX 64
-
 /* What cfg_ref and cfg_free count; callers see the first member. */
 struct counted {
     struct cfg cfg;

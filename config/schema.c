@@ -9,10 +9,7 @@
 #include <stddef.h>
 
 #define MINUTE INT64_C(60)
-#define HOUR INT64_C(3600)
 #define DAY INT64_C(86400)
-#define KIB INT64_C(1024)
-#define MIB (INT64_C(1024) * 1024)
 
 /* In the order of enum spki_kind. */
 static const char *const key_kinds[] = {

@@ -9,7 +9,6 @@
 #include <openssl/rand.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define PEM_MAX ((size_t)1 << 20)

@@ -6,7 +6,6 @@
 
 #include <ctype.h>
 #include <openssl/crypto.h>
-#include <stdio.h>
 #include <string.h>
 
 #define BODY_MAX ((size_t)512 << 10)

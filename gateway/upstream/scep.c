@@ -10,8 +10,6 @@
 #include <openssl/objects.h>
 #include <openssl/rand.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define TXN_LEN 32 /* hex of 16 random bytes */
 

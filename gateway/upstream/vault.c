@@ -8,7 +8,6 @@
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
