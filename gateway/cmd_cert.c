@@ -232,7 +232,8 @@ static int find(struct cli *cli, const char *word, struct found *found)
         return CMD_OK;
     cli_complain(cli,
                  found->count ? "\"%s\" names several certificates: use the fingerprint"
-                              : "no certificate \"%s\" was issued here",
+                              : "no certificate with the serial number \"%s\", or a fingerprint "
+                                "that begins so, was issued here",
                  word);
     return CMD_REFUSED;
 }

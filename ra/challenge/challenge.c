@@ -10,7 +10,7 @@ static const struct challenge_vt *const kinds[CFG_CHALLENGE_KIND_COUNT] = {
 bool challenge_judge(struct store *store, const struct ra_request *request,
                      struct challenge_verdict *ret, struct err *err)
 {
-    const char *nobody = "nobody knows this challenge";
+    const char *unknown = "the profile knows no such challenge";
     *ret = (struct challenge_verdict){0};
     for (unsigned i = 0; i < CFG_CHALLENGE_KIND_COUNT && request->evidence.challenge.len; i++) {
         if (!request->profile->challenge.kinds[i])
@@ -24,6 +24,6 @@ bool challenge_judge(struct store *store, const struct ra_request *request,
         }
     }
     snprintf(ret->detail, sizeof ret->detail, "%s",
-             request->evidence.challenge.len ? nobody : "there is no challenge");
+             request->evidence.challenge.len ? unknown : "there is no challenge");
     return true;
 }

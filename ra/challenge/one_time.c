@@ -54,6 +54,17 @@ static bool user_is_bound(const struct names *bound, struct bytes user)
     return false;
 }
 
+static void refuse_sans(const char *bound, const struct names *asked, struct challenge_verdict *ret)
+{
+    struct buf sans = BUF_INIT(sizeof ret->detail);
+    const char *has = "others";
+    if (names_san_text(asked, &sans)) /* else too many to be shown */
+        has = sans.len ? buf_str(&sans) : "none";
+    snprintf(ret->detail, sizeof ret->detail, "the challenge is for %s%.100s, the CSR has %.100s",
+             *bound ? "the SANs " : "no SAN", bound, has);
+    buf_free(&sans);
+}
+
 /* A challenge that names something allows these names and no others, in this spelling: RFC 5280
  * section 7.1 takes "CN=admin" for "CN=Admin", and who reads the certificate later may not. */
 static bool judge_names(const struct store_challenge *row, const struct ra_request *request,
@@ -69,8 +80,7 @@ static bool judge_names(const struct store_challenge *row, const struct ra_reque
                  "the challenge is for \"%.100s\", the CSR for \"%.100s\"", row->subject,
                  asked->subject_text);
     else if (!names_san_equal(&bound, asked))
-        snprintf(ret->detail, sizeof ret->detail,
-                 "the challenge is for the SANs \"%.180s\", the CSR has others", row->sans);
+        refuse_sans(row->sans, asked, ret);
     else if (request->evidence.user.len && !user_is_bound(&bound, request->evidence.user))
         refuse(ret, "the user name is not the device that the challenge is for");
     else

@@ -109,7 +109,7 @@ class Quirks(FlowTest):
         device, secret = Party(self.gw, "intune"), "INTUNE7" * 700
         device.csr("/CN=intune", secret)
         self.assertEqual(device.forge("csr=csr.der", "txn=intune-1").outcome, "badRequest")
-        self.gw.log_line('transaction="intune-1"', 'reason="bad-challenge"', "nobody knows this challenge")
+        self.gw.log_line('transaction="intune-1"', 'reason="bad-challenge"', "the profile knows no such challenge")
         issued = device.enroll("/CN=intune")
         device.csr("/CN=intune", secret)
         self.assertEqual(device.forge("csr=csr.der", "txn=intune-2", f"signer={issued}").outcome, "SUCCESS")

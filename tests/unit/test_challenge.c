@@ -71,8 +71,12 @@ static void test_fixed(void **state)
     static const struct {
         const char *secret, *text;
     } rows[] = {
-        {"old secret", NULL},          {"new secret", NULL},     {"new secre", "nobody"},
-        {"new secret ", "nobody"},     {"New secret", "nobody"}, {"old secretnew secret", "nobody"},
+        {"old secret", NULL},
+        {"new secret", NULL},
+        {"new secre", "the profile knows no such challenge"},
+        {"new secret ", "the profile knows no such challenge"},
+        {"New secret", "the profile knows no such challenge"},
+        {"old secretnew secret", "the profile knows no such challenge"},
         {"", "there is no challenge"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -99,16 +103,16 @@ static void test_kinds(void **state)
     char secret[CHALLENGE_LEN + 1];
     world_mint(w, NULL, secret);
     kinds[CFG_CHALLENGE_FIXED] = false;
-    check(w, &request, "nobody knows");
+    check(w, &request, "the profile knows no such challenge");
     request.evidence.challenge = bytes_str(secret);
     check(w, &request, NULL);
     kinds[CFG_CHALLENGE_FIXED] = true;
     kinds[CFG_CHALLENGE_ONE_TIME] = false;
-    check(w, &request, "nobody knows");
+    check(w, &request, "the profile knows no such challenge");
     request.evidence.challenge = bytes_str(FIXED_CHALLENGE);
     check(w, &request, NULL);
     kinds[CFG_CHALLENGE_FIXED] = false;
-    check(w, &request, "nobody knows");
+    check(w, &request, "the profile knows no such challenge");
     csr_free(csr);
 }
 
@@ -165,7 +169,7 @@ static void test_one_time(void **state)
     secret[0] = secret[0] == 'A' ? 'B' : 'A';
     verdict = judge(w, &request);
     assert_false(verdict.known);
-    assert_non_null(strstr(verdict.detail, "nobody knows"));
+    assert_non_null(strstr(verdict.detail, "the profile knows no such challenge"));
     assert_null(strstr(verdict.detail, secret));
     csr_free(csr);
 }
@@ -180,7 +184,7 @@ static void test_other_profile(void **state)
     world_mint(w, NULL, secret);
     request.evidence.challenge = bytes_str(secret);
     request.profile = &w->profiles[1];
-    check(w, &request, "nobody knows");
+    check(w, &request, "the profile knows no such challenge");
     assert_false(judge(w, &request).known);
     csr_free(csr);
 }
@@ -222,22 +226,27 @@ static void test_bound(void **state)
     check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r2", NULL, key),
                 "for \"CN=r1\", the CSR for");
     check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r1,OU=y", NULL, key), "CN=r1,OU=y");
-    check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r1", "DNS:a", key), "the CSR has others");
+    check_bound(w, BOUND("CN=r1", NULL, 0), world_csr("CN=r1", "DNS:a", key),
+                "for no SAN, the CSR has dns:a");
 
     check_bound(w, BOUND("CN=r1", sans, 3),
                 world_csr("CN=r1", "IP:10.0.0.1,DNS:B.example,DNS:a.example", key), NULL);
     check_bound(w, BOUND("CN=r1", sans, 3), world_csr("CN=r1", "DNS:a.example,DNS:b.example", key),
-                "the CSR has others");
-    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", NULL, key), "the CSR has others");
+                "for the SANs dns:a.example,dns:b.example,ip:10.0.0.1, the CSR has "
+                "dns:a.example,dns:b.example");
+    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", NULL, key),
+                "for the SANs dns:a.example, the CSR has none");
     check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r2", "DNS:a.example", key),
                 "the CSR for");
     check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", "DNS:a.example,DNS:c", key),
-                "others");
-    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", "email:a.example", key), "others");
+                "the CSR has dns:a.example,dns:c");
+    check_bound(w, BOUND("CN=r1", sans, 1), world_csr("CN=r1", "email:a.example", key),
+                "the CSR has email:a.example");
 
     /* SANs alone leave the subject to policy. */
     check_bound(w, BOUND(NULL, sans, 1), world_csr("CN=whoever", "DNS:a.example", key), NULL);
-    check_bound(w, BOUND("", sans, 1), world_csr("CN=whoever", "DNS:b.example", key), "others");
+    check_bound(w, BOUND("", sans, 1), world_csr("CN=whoever", "DNS:b.example", key),
+                "the CSR has dns:b.example");
     check_bound(w, BOUND("CN=a\\,b", NULL, 0), world_csr("CN=a\\,b", NULL, key), NULL);
     check_bound(w, BOUND("CN=a\\,b", NULL, 0), world_csr("CN=a", NULL, key), "the CSR for");
 }
@@ -327,7 +336,7 @@ static void test_given(void **state)
     char out[CHALLENGE_LEN + 1] = "x";
     struct err err = {0};
     request.evidence.challenge = foreign.evidence.challenge = in.given;
-    check(w, &request, "nobody");
+    check(w, &request, "the profile knows no such challenge");
     if (!mint(w, &in, out, &err))
         fail_msg("%s", err.text);
     assert_string_equal(out, "");
@@ -440,7 +449,7 @@ static void test_no_misses(void **state)
     world_mint(w, "CN=r1", secret);
     memcpy(near, secret, sizeof near);
     near[0] = near[0] == 'A' ? 'B' : 'A';
-    assert_refused_for(w, near, "CN=a", "nobody knows");
+    assert_refused_for(w, near, "CN=a", "the profile knows no such challenge");
     struct csr *csr = world_csr("CN=a", NULL, w->key);
     struct ra_request request = world_request(w, csr);
     request.evidence.challenge = bytes_str(secret);
