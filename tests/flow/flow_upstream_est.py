@@ -114,6 +114,24 @@ class UpstreamEst(UpstreamTest):
         theirs = run("curl", "-sS", "--cacert", self.ca.gw.root, f"{self.ca.gw.est_url}/cacerts").stdout
         self.assertEqual(base64.b64decode(mine), base64.b64decode(theirs))
 
+    def test_cacerts_kept(self):
+        """The CA's certificates are not fetched for each device, and are told also while it cannot be reached, after a restart
+        too."""
+        def cacerts():
+            return run("curl", "-sS", "--fail", "--cacert", self.gw.root, f"{self.gw.est_url}/cacerts").stdout
+        told = cacerts()
+        for i in range(3):
+            self.enroll(f"kept-{i}")
+            self.assertEqual(cacerts(), told)
+        self.assertEqual([n.path for n in self.ca.proxy.notes if "cacerts" in n.path], [])
+        self.ca.proxy.stop()
+        try:
+            self.gw.stop()
+            self.gw.start()
+            self.assertEqual(cacerts(), told)
+        finally:
+            self.ca.proxy.start()
+
     def test_commands(self):
         """upstream list names kinds and what they can do; upstream test asks the CA, and issues only when told to."""
         plant = next(u for u in json.loads(self.gw.cli("upstream", "list", "--json").stdout) if u["name"] == "plant")
@@ -211,6 +229,41 @@ class Outage(UpstreamTest):
             self.verify(f"out-{i}")
             self.assertEqual(self.ca.issued(f"out-{i}"), 1)
         self.assertEqual(self.gw.metric('upstream_breaker.upstream="plant",state="closed"'), 1)
+
+
+class Impostor(UpstreamTest):
+    """Who answers in the CA's place has a certificate of its own."""
+
+    make_ca = EstCa
+
+    def test_impostor(self):
+        """To a server whose certificate does not chain to `trust`, or is for another name, nothing is sent: no request, no
+        password."""
+        self.enroll("real")
+        folder, ca = self.ca.gw.work("impostor"), self.ca.gw.path("ca/issuing.pem")
+        for name, san, by in (("untrusted", "IP:127.0.0.1", ("-signkey", "tls.key")),
+                              ("misnamed", "DNS:ca.example.com", ("-CA", ca, "-CAkey", self.ca.gw.path("ca/issuing.key")))):
+            with self.subTest(name):
+                self.become(folder, san, by)
+                self.ca.proxy.reset()
+                self.enroll(name, code=3)
+                self.wait_for(lambda: re.search("certificate|subject name", self.request(name)["reason"] or ""))
+                self.assertEqual((self.ca.proxy.asked, self.ca.proxy.notes, self.state(name)), (0, [], "ordered"))
+                self.ca.proxy.server_context.load_cert_chain(self.ca.gw.path("tls/server.pem"), self.ca.gw.path("tls/server.key"))
+                self.wait_state(name, "issued", 60)
+                self.assertEqual(self.ca.issued(name), 1)
+
+    def become(self, folder, san, by):
+        """The proxy has this certificate from now on, and no connection from before."""
+        with open(os.path.join(folder, "ext"), "w", encoding="ascii") as file:
+            file.write(f"subjectAltName={san}\n")
+        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "tls.key", "-subj",
+            "/CN=impostor", "-out", "tls.csr", cwd=folder)
+        run("openssl", "x509", "-req", "-in", "tls.csr", "-days", 2, "-extfile", "ext", "-out", "tls.pem", *by, cwd=folder)
+        with open(os.path.join(folder, "tls.pem"), "a", encoding="ascii") as file, open(self.ca.chain, encoding="ascii") as above:
+            file.write(above.read())
+        self.ca.proxy.server_context.load_cert_chain(os.path.join(folder, "tls.pem"), os.path.join(folder, "tls.key"))
+        self.ca.proxy.hang_up()
 
 
 class ClientCertificate(UpstreamTest):

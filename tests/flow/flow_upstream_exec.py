@@ -1,5 +1,6 @@
 """CAs behind programs: certmonger's local-submit as it is, and helpers that answer in every way a helper can."""
 import os
+import re
 import time
 import unittest
 
@@ -11,6 +12,8 @@ HELPER = """#!/bin/sh
 name=${CERTMONGER_REQ_SUBJECT#CN=}
 [ "$CERTMONGER_OPERATION" = FETCH-ROOTS ] && exec /usr/lib/certmonger/local-submit -d "$STATE"
 env > "$STATE/env.$name"
+echo "$1" > "$STATE/argument"
+ls -l /proc/$$/fd > "$STATE/fds.$name"
 echo "$CERTMONGER_OPERATION $CERTMONGER_CA_COOKIE" >> "$STATE/asked.$name"
 if [ -e "$STATE/plan.$name" ]; then
     plan=$(cat "$STATE/plan.$name")
@@ -19,6 +22,8 @@ if [ -e "$STATE/plan.$name" ]; then
 fi
 CERTMONGER_OPERATION=SUBMIT exec /usr/lib/certmonger/local-submit -d "$STATE"
 """
+
+ARGUMENT = "$(touch $STATE/shell) `touch $STATE/shell`; touch $STATE/shell"
 
 
 class LocalSubmit:
@@ -39,7 +44,7 @@ class LocalSubmit:
             file.write(text[text.index("-----BEGIN"):])
         use_upstream(gw, self.root, f"""
     type: exec
-    command: [{helper}]
+    command: [{helper}, "{ARGUMENT}"]
     environment: [STATE={self.state}]
     profile: of-routers
 {more}""")
@@ -81,27 +86,41 @@ class Exec(UpstreamTest):
             self.assertIn(line, env)
         for name in ("HOME=", "SCEPTER=", "NOTIFY_SOCKET", "OF_THE_SERVER"):
             self.assertNotIn(name, env)
+        with open(os.path.join(self.ca.state, "fds.plain"), encoding="ascii") as file:
+            open_files = re.findall(r" (\d+) -> (.*)", file.read())
+        others = [where for fd, where in open_files if int(fd) > 2 and not where.endswith("/helper")]
+        self.assertLessEqual([where[:5] for where in others], ["pipe:"], open_files)  # the shell's own, while it runs ls
+        self.assertEqual(dict(open_files)["0"], os.devnull)
+
+    def test_no_shell(self):
+        """An argument is what it is: no shell reads it."""
+        self.enroll("arguments")
+        with open(os.path.join(self.ca.state, "argument"), encoding="ascii") as file:
+            self.assertEqual(file.read(), ARGUMENT + "\n")
+        self.assertFalse(os.path.exists(os.path.join(self.ca.state, "shell")))
 
     def test_codes(self):
         """Rejected refuses the device; unreachable and unconfigured are tried again; codes that nobody knows and
         crashes are suspect."""
-        for name, code in (("no", 2), ("needs-key", 17)):
+        for name, code in (("no", 2), ("needs-scep", 16), ("needs-key", 17)):
             self.ca.plan(name, "echo because of this >&2", f"exit {code}")
             self.enroll(name, code=2)
             self.assertIn("because of this", self.request(name)["reason"])
-        for name, code in (("unreachable", 3), ("unconfigured", 4)):
+        for name, code in (("unreachable", 3), ("unconfigured", 4), ("unsupported", 6)):
             self.ca.plan(name, f"exit {code}")
             self.enroll(name, code=3)
             self.wait_state(name, "issued")
             self.enroll(name, "--poll")
             self.assertEqual(len(self.ca.asked(name)), 2)
-        for name, plan in (("odd", "exit 99"), ("crash", "kill -SEGV $$"), ("silent", "exit 0"), ("chatty", "yes; exit 0"),
-                           ("slow", "sleep 60"), ("no-cookie", "exit 1")):
+        for name, plan, says in (("odd", "exit 99", "code 99"), ("crash", "kill -SEGV $$", "helper"), ("silent", "exit 0", "prints"),
+                                 ("chatty", "yes; exit 0", "prints too much"), ("slow", "sleep 60", "took too long"),
+                                 ("no-cookie", "exit 1", "no cookie")):
             self.ca.plan(name, plan)
             self.enroll(name, code=3)
             self.wait_state(name, "suspect")
             time.sleep(0.5)
             self.assertEqual(len(self.ca.asked(name)), 1)
+            self.assertIn(says, self.request(name)["reason"])
 
     def test_wait(self):
         """A helper that says wait is asked again with its cookie, after its delay, and after a restart."""

@@ -1,5 +1,6 @@
 """SCEP CAs as the upstream: Debian's scepserver and a second gateway, with a proxy in between that has bad days."""
 import os
+import sqlite3
 import time
 import unittest
 
@@ -90,7 +91,7 @@ class ToScepServer(UpstreamTest):
     make_ca = ScepServer
 
     def test_enroll(self):
-        """A device gets a certificate of scepserver, whose transaction is ours and not the device's."""
+        """A device gets a certificate of scepserver."""
         self.enroll("plain")
         self.verify("plain")
         self.check_once("plain")
@@ -128,10 +129,38 @@ class ToSecondGateway(UpstreamTest):
     make_ca = SecondGateway
 
     def test_enroll(self):
-        """RFC 8894 2.1.1, 2.2, 4.1: SCEP to SCEP: each side has a challenge, a transaction and an RA of its own."""
-        self.enroll("plain")
-        self.verify("plain")
-        self.check_once("plain")
+        """RFC 8894 2.1.1, 2.2, 4.1: SCEP to SCEP: each side has a challenge, a transaction and an RA of its own. The CA never sees
+        a transactionID of the device, nor the same one twice."""
+        for name in ("plain", "plain-2"):
+            self.ca.proxy.reset()
+            self.enroll(name)
+            self.verify(name)
+            self.check_once(name)
+        devices, ours = self.transactions(self.gw), self.transactions(self.ca.gw)
+        self.assertEqual(len(devices & ours), 0)
+        for name in ("plain", "plain-2"):
+            self.assertEqual([len(self.transactions(gw, f"CN={name}")) for gw in (self.gw, self.ca.gw)], [1, 1])
+        self.assertNotEqual(self.transactions(self.ca.gw, "CN=plain"), self.transactions(self.ca.gw, "CN=plain-2"))
+        for message in self.ca.proxy.bodies:
+            self.assertEqual(self.signer(message), self.fingerprint("-in", os.path.join(self.gw.work("ra"), "ra.pem")))
+
+    @staticmethod
+    def transactions(gw, subject="%"):
+        with sqlite3.connect(f"file:{gw.path('state/scepter.db')}?mode=ro", uri=True) as db:
+            return {row[0] for row in db.execute("SELECT txn FROM request WHERE subject LIKE ?", (subject,))}
+
+    @staticmethod
+    def fingerprint(*words, **options):
+        return run("openssl", "x509", "-noout", "-fingerprint", "-sha256", *words, **options).stdout
+
+    def signer(self, message):
+        """Of a pkiMessage that the CA got: the certificate by whose key it is signed, and that alone comes with it."""
+        folder = self.gw.work("opened")
+        with open(os.path.join(folder, "message.der"), "wb") as file:
+            file.write(message)
+        run("openssl", "cms", "-verify", "-inform", "DER", "-in", "message.der", "-noverify", "-binary", "-signer", "signer.pem", "-out",
+            os.devnull, cwd=folder)
+        return self.fingerprint("-in", "signer.pem", cwd=folder)
 
     def test_impossible_pair(self):
         """A door that requires its binding in challengePassword is not routed to a CA that reads a secret there (flaw 17)."""
