@@ -46,9 +46,6 @@ bool ra_free(struct ra *ra)
 
 void ra_apply(struct ra *ra, struct ra_settings *settings)
 {
-    pthread_mutex_lock(&ra->mutex);
-    ra->waiting_max = (unsigned)settings->cfg->limits.threads / 2;
-    pthread_mutex_unlock(&ra->mutex);
     work_recall(ra, settings);
     lines_configure(ra->lines, settings);
     ra_checks_watch(settings);

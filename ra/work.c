@@ -201,21 +201,14 @@ bool work_wait(struct ra *ra, const char *id, struct store_request *row, struct 
     return ok && (row->id[0] || has_gone(id, err));
 }
 
-/* At most so many threads wait, of all and of those that serve the same connections, that others
- * are left for devices that need no waiting. */
+/* At most so many threads wait, of those that serve the same connections, that others are left for
+ * devices that need no waiting. */
 bool work_waits_begin(struct ra *ra, const char *upstream)
 {
     if (!permit_room_begin())
         return false;
-    pthread_mutex_lock(&ra->mutex);
-    bool may = ra->waiting < ra->waiting_max;
-    ra->waiting += may;
-    pthread_mutex_unlock(&ra->mutex);
-    if (may && lines_wait_begin(ra->lines, upstream))
+    if (lines_wait_begin(ra->lines, upstream))
         return true;
-    pthread_mutex_lock(&ra->mutex);
-    ra->waiting -= may;
-    pthread_mutex_unlock(&ra->mutex);
     permit_room_end();
     return false;
 }
@@ -223,9 +216,6 @@ bool work_waits_begin(struct ra *ra, const char *upstream)
 void work_waits_end(struct ra *ra, const char *upstream, bool in_vain)
 {
     lines_wait_end(ra->lines, upstream, in_vain);
-    pthread_mutex_lock(&ra->mutex);
-    ra->waiting--;
-    pthread_mutex_unlock(&ra->mutex);
     permit_room_end();
 }
 

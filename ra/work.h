@@ -16,8 +16,7 @@ struct ra {
     struct lines *lines; /* of upstreams that are asked over a network */
     struct keyring *keys;
     pthread_mutex_t mutex;
-    struct link waits;             /* threads that wait for what another one does to a request */
-    unsigned waiting, waiting_max; /* those that wait for an upstream */
+    struct link waits; /* threads that wait for what another one does to a request */
     void (*told)(const char *about, const struct err *err);
 };
 

@@ -32,7 +32,6 @@ static void test_empty(void **state)
     world_pending(w, &request, id);
     w->conf[0].kind = &remote;
     w->conf[0].options = &line;
-    w->cfg.limits.threads = 8;
     ra_apply(w->ra, &w->settings);
     clock_set(clock_now() + 3600);
     while (lines_retry(ra_lines_get(w->ra), w->conf[0].name))
@@ -80,7 +79,6 @@ static void test_starved(void **state)
     }
     w->conf[0].kind = &remote;
     w->conf[0].options = &line;
-    w->cfg.limits.threads = 8;
     ra_apply(w->ra, &w->settings);
     clock_set(clock_now() + 3600);
     while (lines_retry(ra_lines_get(w->ra), w->conf[0].name))

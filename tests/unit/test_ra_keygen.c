@@ -180,7 +180,6 @@ static void test_pending_lost(void **state)
     struct ra_request request = keygen_request(w, csr);
     char id[RA_ID_LEN + 1];
     revoked_there = 0;
-    w->cfg.limits.threads = 8;
     w->ca[0].vt.revoke = fake_revoke;
     w->ca[0].vt.caps |= UP_REVOKE;
     w->ca[0].submit = UP_PENDING;
