@@ -240,15 +240,17 @@ static enum up_result wait_for(struct upstream *up, const struct up_order *order
     return result;
 }
 
-static bool enroll(struct upstream *up, const struct cfg *cfg, const struct wish *wish,
-                   struct err *err)
+/* CMD_OK; CMD_REFUSED if the CA said no; CMD_UNREACHABLE. */
+static int enroll(struct upstream *up, const struct cfg *cfg, const struct wish *wish,
+                  struct err *err)
 {
+    bool refused = false;
     struct csr *csr = NULL;
     struct buf handle = {0};
     struct up_reply reply = {0};
     int64_t deadline = clock_mono_ms() + DEADLINE_MS;
     if (!make_csr(up, wish, &csr, err))
-        return false;
+        return CMD_UNREACHABLE;
     struct up_order order = {
         .request_id = "upstream-test", .csr = csr, .profile = &cfg->profiles[0]};
     bool ok = up->vt->prepare(up, &order, &handle, err);
@@ -258,6 +260,7 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, const struct wish
             result = wait_for(up, &order, deadline, &reply);
         printf("%-10s  %s%s%s\n", "enroll", up_result_name(result), reply.reason[0] ? ": " : "",
                reply.reason);
+        refused = result == UP_REFUSED;
         ok = result == UP_ISSUED || result == UP_UNCONFIRMED || result == UP_PENDING ||
              err_set(err, ERR_UPSTREAM, "the CA did not issue");
         if (result == UP_UNCONFIRMED && up->vt->confirm) /* a test: nobody shall have it */
@@ -270,7 +273,7 @@ static bool enroll(struct upstream *up, const struct cfg *cfg, const struct wish
     up_reply_clear(&reply);
     buf_free(&handle);
     csr_free(csr);
-    return ok;
+    return ok ? CMD_OK : refused ? CMD_REFUSED : CMD_UNREACHABLE;
 }
 
 static int test(struct cli *cli, const struct ra_settings *settings, const char *name,
@@ -293,12 +296,14 @@ static int test(struct cli *cli, const struct ra_settings *settings, const char 
         print_cert("CA", chain->items[i]);
     if (ok && !wish->enroll && up->vt->untested)
         printf("%-10s  %s\n", "not known", up->vt->untested(up));
-    ok = ok && (!wish->enroll || enroll(up, settings->cfg, wish, &err));
-    if (ok)
+    int code = !ok            ? CMD_UNREACHABLE
+               : wish->enroll ? enroll(up, settings->cfg, wish, &err)
+                              : CMD_OK;
+    if (code == CMD_OK)
         printf("%s: ok\n", name);
     else
         cli_complain(cli, "%s: %s", name, err.text);
-    return ok ? CMD_OK : CMD_UNREACHABLE;
+    return code;
 }
 
 static int run(struct cli *cli, const char *name, const struct wish *wish)

@@ -186,11 +186,11 @@ static void answer_outcome(struct pkiop *op, const struct ra_outcome *outcome)
 static void refuse_algorithm(struct pkiop *op, int nid)
 {
     struct err text = {0};
-    if (op->family->needs > op->call->profile->scep.legacy)
-        err_set(&text, ERR_PEER, "%s needs scep.legacy, as devices of the family %s do",
-                OBJ_nid2sn(nid), op->family->name);
-    else
-        err_set(&text, ERR_PEER, "%s needs scep.legacy", OBJ_nid2sn(nid));
+    const char *value = nid == NID_md5 || nid == NID_des_cbc ? "des-md5" : "des3-sha1";
+    bool family = op->family->needs > op->call->profile->scep.legacy;
+    err_set(&text, ERR_PEER, "%s needs scep.legacy %s%s%s%s", OBJ_nid2sn(nid), value,
+            family ? ", as devices of the family " : "", family ? op->family->name : "",
+            family ? " do" : "");
     answer_failure(op, SCEP_BAD_ALG, "bad-algorithm", text.text);
 }
 

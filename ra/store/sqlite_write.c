@@ -341,6 +341,7 @@ enum db_write db_write_record(struct db *db, void *arg, struct err *err)
                                .from = in->from,
                                .to = TXN_ISSUED,
                                .cookie = in->cookie,
+                               .reason = "", /* what went wrong before is in the trail */
                                .audit = in->audit,
                            }};
     enum db_write result = db_write_move(db, &move, err);

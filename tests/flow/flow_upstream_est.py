@@ -146,6 +146,10 @@ class UpstreamEst(UpstreamTest):
         self.assertNotIn("not known", issued)
         self.assertEqual(self.ca.proxy.asked, 1)
         self.assertEqual(self.gw.cli("upstream", "test", "nobody", check=False).returncode, 1)
+        self.ca.proxy.reset(answers(400))
+        refused = self.gw.cli("upstream", "test", "plant", "--enroll", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"refused: the CA answers 400", refused.stdout)
         self.ca.proxy.stop()
         try:
             result = self.gw.cli("upstream", "test", "plant", check=False)
