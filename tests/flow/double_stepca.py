@@ -132,9 +132,9 @@ class StepCaDouble(Double):
         serial = str(int(body["serial"], 0))
         if claims["sub"] != serial:
             raise lacked()
-        if serial in self.revoked:
+        if any(serial == other for other, _ in self.revoked):
             raise fault(400, BAD + f"certificate with serial number '{serial}' is already revoked.")
-        self.revoked.append(serial)
+        self.revoked.append((serial, body.get("reasonCode", 0)))
         return {"status": "ok"}
 
     def authorize(self, token, method):

@@ -1,12 +1,14 @@
-"""What a CA gets is the CSR that the device sent, octet for octet, whatever its valid DER looks like: by both doors, to an EST CA and
-to a SCEP CA. The proxy in front of the CA keeps what passes; a SCEP message is opened there with the CA's own key."""
+"""What a CA gets is the CSR that the device sent, octet for octet, whatever its valid DER looks like: by both doors, to a CA of each
+kind. The proxy in front of the CA keeps what passes; a SCEP message is opened there with the CA's own key."""
 import base64
+import json
+import os
+import re
 import unittest
 
 import der
+from cas import CAS
 from est_wire import Tls12, basic, make_csr, request
-from flow_upstream_est import EstCa
-from flow_upstream_scep import SecondGateway
 from gateway import run
 from scep_wire import Party
 from upstream import UpstreamTest
@@ -25,15 +27,16 @@ def san(*names):
 
 
 class Bytes:
-    """For any CA; seen() are the CSRs that it got since the last reset."""
+    """For any CA; seen(name) are the CSRs that it got since the last reset."""
+
+    domain = ""
 
     @classmethod
     def configure(cls, gw):
         super().configure(gw)
-        for one in (gw, cls.ca.gw):
-            one.edit(r"^    keys: ", "    ignore_extensions: [unstructuredName]\n    keys: ")
-        cls.ca.gw.stop()
-        cls.ca.gw.start()
+        gw.edit(*cls.LENIENT)
+
+    LENIENT = (r"^    keys: ", "    ignore_extensions: [unstructuredName]\n    keys: ")
 
     def csr(self, party, subject, attributes, string=der.UTF8, digest="sha256", null=True):
         """A CSR with its attributes in this order."""
@@ -48,7 +51,7 @@ class Bytes:
     def variants(self, party, prefix, secret):
         """(name, CSR): secret None for a door where the challenge is no part of it."""
         def made(name, *attributes, challenge=der.UTF8, first=False, **more):
-            name = f"{prefix}-{name}"
+            name = f"{prefix}-{name}{self.domain}"
             own = [attribute(CHALLENGE, der.write(challenge, secret().encode("utf-16-be" if challenge == BMP else "ascii")))] \
                 if secret else []
             parts = own + list(attributes) if first else list(attributes) + own
@@ -70,10 +73,13 @@ class Bytes:
 
     def assert_relayed(self, name, csr, send):
         with self.subTest(name):
-            self.ca.proxy.reset()
+            self.reset()
             send(csr)
-            self.assertEqual(self.seen(), [csr], self.gw.log()[-1500:])
+            self.assertEqual(self.seen(name), [csr], self.gw.log()[-1500:])
             self.assertEqual(self.ca.issued(name), 1)
+
+    def reset(self):
+        self.ca.proxy.reset()
 
     def test_scep(self):
         """From a SCEP device (flaw 17)."""
@@ -100,17 +106,28 @@ class Bytes:
         self.assert_relayed("ec", make_csr(self.gw.work("ec"), "/CN=ec"), send)
 
 
-class ToEst(Bytes, UpstreamTest):
-    make_ca = EstCa
+class ToGateway(Bytes):
+    """A CA that is a gateway itself."""
 
-    def seen(self):
+    @classmethod
+    def configure(cls, gw):
+        super().configure(gw)
+        cls.ca.gw.edit(*cls.LENIENT)
+        cls.ca.gw.stop()
+        cls.ca.gw.start()
+
+
+class ToEst(ToGateway, UpstreamTest):
+    make_ca = CAS["est"]
+
+    def seen(self, name):
         return [base64.b64decode(body) for body in self.ca.proxy.bodies]
 
 
-class ToScep(Bytes, UpstreamTest):
-    make_ca = SecondGateway
+class ToScep(ToGateway, UpstreamTest):
+    make_ca = CAS["scep"]
 
-    def seen(self):
+    def seen(self, name):
         """The CSRs in the messages that passed."""
         found = []
         for body in self.ca.proxy.bodies:
@@ -118,6 +135,61 @@ class ToScep(Bytes, UpstreamTest):
             found.append(run("openssl", "cms", "-decrypt", "-inform", "DER", "-recip", self.ca.gw.path("ra/ra.pem"), "-inkey",
                              self.ca.gw.path("ra/ra.key"), input=envelope, cwd=self.work).stdout)
         return found
+
+
+class ToCmp(Bytes, UpstreamTest):
+    """p10cr has the CSR as it is in its body (RFC 4210 section 5.2.1); of what else is sent nothing looks like one."""
+
+    make_ca = CAS["cmp"]
+    P10CR = 0xA4  # PKIBody [4]
+
+    def seen(self, name):
+        found = []
+        for body in self.ca.proxy.bodies:
+            part = der.read(body)[1]
+            if part.tag == self.P10CR:
+                found.append(part.content)
+        return found
+
+
+def pem_csrs(text):
+    return [base64.b64decode(body) for body in re.findall(r"BEGIN (?:NEW )?CERTIFICATE REQUEST-----([^-]*)-----END", text)]
+
+
+class ToRest(Bytes):
+    """JSON with the CSR as PEM in one of its texts."""
+
+    def seen(self, name):
+        return [csr for body in self.ca.proxy.bodies for value in json.loads(body or "{}").values() for csr in pem_csrs(str(value))]
+
+
+class ToVault(ToRest, UpstreamTest):
+    make_ca = CAS["vault"]
+
+
+class ToEjbca(ToRest, UpstreamTest):
+    make_ca = CAS["ejbca"]
+
+
+class ToStepca(ToRest, UpstreamTest):
+    make_ca = CAS["stepca"]
+
+
+class ToHelper(Bytes, UpstreamTest):
+    make_ca = CAS["exec"]
+
+    def setUp(self):
+        self.begin()
+
+    def reset(self):
+        pass
+
+    def seen(self, name):
+        with open(os.path.join(self.ca.state, f"env.{name}"), encoding="ascii") as file:
+            return pem_csrs(file.read())
+
+
+del ToGateway, ToRest
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """cert revoke: the CA that issued is told, with the reason where its protocol has one; of a kind that cannot be told the operator
 hears that."""
+import base64
+import json
 import unittest
 
 from cas import CAS
@@ -51,10 +53,15 @@ class Revoke(UpstreamTest):
 
 
 class Cmp(Revoke):
+    """RFC 4210 section 5.3.9: the reason is the entry extension reasonCode, here keyCompromise."""
+
     make_ca = CAS["cmp"]
+    REASON = bytes.fromhex("0603551d15 0403 0a0101")
 
     def told(self, serial):
-        return str(int(serial, 16)) in [line.split()[1] for line in self.ca.lines("revoked")]
+        told = str(int(serial, 16)) in [line.split()[1] for line in self.ca.lines("revoked")]
+        self.assertTrue(not told or any(self.REASON in body for body in self.ca.proxy.bodies))
+        return told
 
 
 class Acme(Revoke):
@@ -64,7 +71,15 @@ class Acme(Revoke):
         return f"{name}.example.com", ("--san", f"dns:{name}.example.com")
 
     def told(self, serial):
-        return self.ca.status(serial) == "Revoked"
+        told = self.ca.status(serial) == "Revoked"
+        self.assertTrue(not told or self.reasons() == [1])
+        return told
+
+    def reasons(self):
+        """Of what was revoked (RFC 8555 section 7.6)."""
+        payloads = [json.loads(body)["payload"] for (path, status), body in zip(self.ca.proxy.paths, self.ca.proxy.heard)
+                    if "revoke" in path and status == 200]
+        return [json.loads(base64.urlsafe_b64decode(payload + "=="))["reason"] for payload in payloads]
 
 
 class Vault(Revoke):
@@ -86,7 +101,7 @@ class Stepca(Revoke):
     make_ca = CAS["stepca"]
 
     def told(self, serial):
-        return str(int(serial, 16)) in self.ca.double.revoked
+        return (str(int(serial, 16)), 1) in self.ca.double.revoked
 
 
 class Est(Revoke):
