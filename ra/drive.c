@@ -395,6 +395,7 @@ bool ra_outcome_of_row(const struct ra_settings *settings, const struct store_re
         return cert_parse(buf_bytes(&row->cert), &outcome->cert, err);
     case TXN_REFUSED:
         ra_refuse(outcome, RA_UPSTREAM_REFUSED, "%s", row->reason);
+        outcome->told = row->told;
         return true;
     default:
         outcome->status = RA_PENDING;

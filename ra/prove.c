@@ -482,7 +482,8 @@ void ra_authorization_spend(struct ra_authorization *authorization,
     memcpy(authorization->digest, digest, RA_DIGEST_LEN);
 }
 
-bool ra_may_repeat(const struct ra_case *c, const char *id, bool *ret, struct err *err)
+bool ra_may_repeat(const struct ra_case *c, const struct store_request *row, bool *ret,
+                   struct err *err)
 {
     struct store *store = c->store;
     const struct ra_request *request = c->request;
@@ -501,12 +502,12 @@ bool ra_may_repeat(const struct ra_case *c, const char *id, bool *ret, struct er
     if (!*ret)
         return true;
     SHA256(evidence->challenge.ptr, evidence->challenge.len, digest);
-    if (!store->vt->challenge_spent_by(store, digest, id, ret, err))
+    if (!store->vt->challenge_spent_by(store, digest, row->id, ret, err))
         return false;
     if (*ret)
         return true;
     if (!challenge_judge(store, request, &verdict, err))
         return false;
-    *ret = verdict.accepted;
+    *ret = verdict.accepted && !(verdict.spends && row->state == TXN_REFUSED);
     return true;
 }

@@ -65,10 +65,11 @@ const uint8_t *ra_authorization_spends(const struct ra_authorization *authorizat
 void ra_authorization_spend(struct ra_authorization *authorization,
                             const uint8_t digest[RA_DIGEST_LEN]);
 
-/* Whether whoever repeats a request whose row is `id` may hear its answer. With a proved key,
- * unless it is barred, or a user the deduplication key has shown it; a mere challenge is judged
- * again, or must be the one that this row spent. */
-bool ra_may_repeat(const struct ra_case *c, const char *id, bool *ret, struct err *err) MUST_USE;
+/* Whether whoever repeats a request may hear its answer. With a proved key, unless it is barred, or
+ * a user the deduplication key has shown it; a mere challenge is judged again, or must be the one
+ * that this row spent. Another one-time challenge begins anew what was refused. */
+bool ra_may_repeat(const struct ra_case *c, const struct store_request *row, bool *ret,
+                   struct err *err) MUST_USE;
 
 /* A refusal, with its detail for the operator. */
 void ra_refuse(struct ra_outcome *outcome, enum ra_reason reason, const char *fmt, ...)

@@ -271,12 +271,34 @@ static bool find_repeated(struct ra *ra, struct ra_case *c, const uint8_t *dedup
     *id = 0;
     if (!c->store->vt->request_by_dedup(c->store, dedup, since, &row, err))
         return false;
-    bool ok = !row.id[0] || ra_may_repeat(c, row.id, &may, err);
+    bool ok = !row.id[0] || ra_may_repeat(c, &row, &may, err);
     /* A certificate without its key is no answer; it has to be asked for anew. */
     bool stale =
         request->op == RA_KEYGEN && row.state == TXN_ISSUED && !keyring_has(ra->keys, row.id);
     if (ok && may)
         memcpy(stale ? c->stale : id, row.id, sizeof row.id);
+    store_request_clear(&row);
+    return ok;
+}
+
+/* A refusal that came while the device waited is the answer to its repetition, once: then the
+ * request is a new one, for what was wrong may have been mended. */
+static bool hear_refusal(const struct ra_case *c, bool *ret, struct ra_outcome *outcome,
+                         struct err *err)
+{
+    const struct ra_request *request = c->request;
+    struct store_request row = {0};
+    *ret = false;
+    if (!c->store->vt->request_last(c->store, c->dedup, &row, err))
+        return false;
+    bool ok = true;
+    if (row.id[0] && row.state == TXN_REFUSED && !row.told &&
+        row.updated >= clock_now() - request->profile->retry_window)
+        ok = ra_may_repeat(c, &row, ret, err);
+    if (ok && *ret) {
+        ok = ra_outcome_of_row(request->settings, &row, outcome, err);
+        outcome->repeated = true;
+    }
     store_request_clear(&row);
     return ok;
 }
@@ -342,37 +364,43 @@ static bool add_key(struct ra *ra, struct ra_outcome *outcome, struct err *err)
                                    outcome->request_id);
 }
 
+static bool submit(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
+                   struct ra_outcome *outcome, struct err *err)
+{
+    char id[RA_ID_LEN + 1];
+    bool heard = false;
+    if (!find_repeated(ra, c, dedup, id, err))
+        return false;
+    if (*id)
+        return answer_row(ra, c->request, id, outcome, err);
+    if (!c->seen && !hear_refusal(c, &heard, outcome, err))
+        return false;
+    return heard || submit_new(ra, c, dedup, outcome, err);
+}
+
 bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcome *outcome,
                struct err *err)
 {
-    struct ra_case c = {0};
     uint8_t prover[RA_DIGEST_LEN], dedup[RA_DIGEST_LEN];
-    char id[RA_ID_LEN + 1];
+    struct ra_case c = {.store = ra->store, .request = request, .dedup = dedup};
+    bool ok;
     *outcome = (struct ra_outcome){.status = RA_PENDING};
-    c.store = ra->store;
-    c.request = request;
-    c.dedup = dedup;
-    if (request->op == RA_POLL) {
-        if (!ra_case_open(&c, err))
-            return false;
-        bool polled = submit_poll(ra, &c, outcome, err);
-        ra_case_clear(&c);
-        return polled;
-    }
-    if (!ra_request_prover(request, prover)) {
+    if (request->op != RA_POLL && !ra_request_prover(request, prover)) {
         ra_refuse(outcome, RA_NO_EVIDENCE, "neither a certificate nor a secret was presented");
         return true;
     }
     if (!ra_case_open(&c, err))
         return false;
-    bool ok = ra_message_seen(ra->store, request, &c.seen, err) &&
-              ra_request_dedup(request, ra_case_renews(&c) ? request->evidence.holder : NULL, dedup,
-                               err) &&
-              find_repeated(ra, &c, dedup, id, err);
-    if (ok)
-        ok = *id ? answer_row(ra, request, id, outcome, err)
-                 : submit_new(ra, &c, dedup, outcome, err);
+    if (request->op == RA_POLL)
+        ok = submit_poll(ra, &c, outcome, err);
+    else
+        ok = ra_message_seen(ra->store, request, &c.seen, err) &&
+             ra_request_dedup(request, ra_case_renews(&c) ? request->evidence.holder : NULL, dedup,
+                              err) &&
+             submit(ra, &c, dedup, outcome, err);
     ra_case_clear(&c);
+    if (ok && outcome->reason == RA_UPSTREAM_REFUSED && !outcome->told)
+        ok = ra->store->vt->tell(ra->store, outcome->request_id, err);
     return ok && (request->op != RA_KEYGEN || add_key(ra, outcome, err));
 }
 

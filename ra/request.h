@@ -90,6 +90,7 @@ struct ra_outcome {
     char request_id[RA_ID_LEN + 1]; /* empty if the request was refused before it was ordered */
     char detail[RA_DETAIL_MAX];     /* for the operator's log; RA_ISSUED: what was ignored */
     bool repeated;                  /* answered from the stored row */
+    bool told;                      /* RA_REFUSED: the device has heard that before */
     int retry_after;                /* seconds, when RA_PENDING or RA_OVER_QUOTA */
     bool with_ca;                   /* RA_PENDING: the CA has it and asked for time */
     struct cert *cert;              /* when RA_ISSUED; the caller owns a count */

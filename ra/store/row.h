@@ -36,6 +36,7 @@ struct store_request {
     struct buf cert;     /* DER, when ISSUED */
     bool cert_live;      /* neither revoked nor replaced since */
     bool confirm;        /* ISSUED, and the CA has not yet heard that we have it */
+    bool told;           /* REFUSED, and its device has heard it */
 };
 
 struct store_cert {

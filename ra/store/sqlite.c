@@ -397,6 +397,13 @@ static bool take_txn(struct store *store, const char *request_id, struct bytes t
     return write_wait(store, db_write_txn, &job, err);
 }
 
+static bool tell(struct store *store, const char *request_id, struct err *err)
+{
+    char id[RA_ID_LEN + 1];
+    snprintf(id, sizeof id, "%s", request_id);
+    return write_wait(store, db_write_tell, id, err);
+}
+
 static bool message_add(struct store *store, const struct store_message *message,
                         const char *request_id, struct err *err)
 {
@@ -561,6 +568,7 @@ const struct store_vt store_sqlite = {
     .confirm = confirm,
     .wake = wake,
     .take_txn = take_txn,
+    .tell = tell,
     .message_add = message_add,
     .delivered = delivered,
     .challenge_add = challenge_add,

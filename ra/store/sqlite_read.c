@@ -11,7 +11,7 @@
     "SELECT r.id, r.profile, r.upstream, r.state, r.op, r.dedup, r.prover, r.txn, r.csr, "         \
     "r.handle, r.cookie, r.renews, r.origin, r.subject, r.reason, r.created, r.updated, "          \
     "r.next_at, r.attempt, r.lease_until, c.der, "                                                 \
-    "coalesce(c.revoked_at = 0 AND c.replaced_by = '', 0), r.confirm, r.failures "                 \
+    "coalesce(c.revoked_at = 0 AND c.replaced_by = '', 0), r.confirm, r.failures, r.told "         \
     "FROM request r LEFT JOIN cert c ON c.request = r.id "
 
 #define CERT_COLUMNS                                                                               \
@@ -56,6 +56,7 @@ static bool request_row(sqlite3_stmt *stmt, struct store_request *row, struct er
     row->cert_live = sqlite3_column_int(stmt, 21);
     row->confirm = sqlite3_column_int(stmt, 22);
     row->failures = sqlite3_column_int(stmt, 23);
+    row->told = sqlite3_column_int(stmt, 24);
     if (!ok || !txn_state_parse(state, &row->state))
         return err_set(err, ERR_LOCAL, "store: request %s cannot be read (state \"%s\")", row->id,
                        state);

@@ -65,6 +65,8 @@ static const char *const steps[] = {
     "CREATE INDEX message_request ON message (request);"
     "CREATE TABLE message_crowd (sender BLOB PRIMARY KEY, seen BLOB NOT NULL);",
     "ALTER TABLE request ADD COLUMN wish INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE request ADD COLUMN told INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE request SET told = 1 WHERE state = 'refused';",
 };
 
 #define VERSION ((int)(sizeof steps / sizeof steps[0]))

@@ -236,7 +236,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         db_prepare(db,
                    "UPDATE request SET state = ?4, cookie = CASE WHEN ?5 THEN ?6 ELSE cookie END, "
                    "next_at = ?7, reason = coalesce(?8, reason), updated = ?9, lease_until = 0, "
-                   "handle = coalesce(?10, handle), failures = ?11, wish = ?12 "
+                   "handle = coalesce(?10, handle), failures = ?11, wish = ?12, told = ?13 "
                    "WHERE id = ?1 AND attempt = ?2 AND state = ?3",
                    err);
     if (!stmt)
@@ -254,6 +254,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err)
         db_bind_bytes(stmt, 10, in->handle);
     sqlite3_bind_int(stmt, 11, in->failures);
     sqlite3_bind_int(stmt, 12, in->wish);
+    sqlite3_bind_int(stmt, 13, in->unspend);
     if (!db_run(db, stmt, err))
         return DB_FAILED;
     if (sqlite3_changes(db->handle) != 1) {
@@ -395,6 +396,16 @@ enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
         return DB_FAILED;
     db_bind_text(stmt, 1, in->id);
     db_bind_bytes(stmt, 2, in->txn);
+    return written(db_run(db, stmt, err));
+}
+
+enum db_write db_write_tell(struct db *db, void *arg, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        db_prepare(db, "UPDATE request SET told = 1 WHERE id = ?1 AND state = 'refused'", err);
+    if (!stmt)
+        return DB_FAILED;
+    db_bind_text(stmt, 1, arg);
     return written(db_run(db, stmt, err));
 }
 

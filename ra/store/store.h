@@ -93,6 +93,8 @@ struct store_vt {
     /* The transactionID by which a request is found from now on. */
     bool (*take_txn)(struct store *store, const char *request_id, struct bytes txn,
                      struct err *err);
+    /* That the device of a refused request has heard it. */
+    bool (*tell)(struct store *store, const char *request_id, struct err *err);
     /* That this message led to that request. However many there are, they take up a bounded room:
      * of each request and of each sender. */
     bool (*message_add)(struct store *store, const struct store_message *message,

@@ -39,7 +39,7 @@ struct store_move {
     int failures;                    /* in a row, up to now */
     bool wish;                       /* next_at is when the CA wants to be asked, not our guess */
     const char *reason;              /* or NULL */
-    bool unspend;                    /* what it was authorized by may be used again */
+    bool unspend; /* what it was authorized by may be used again; no device is told */
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 

@@ -9,6 +9,7 @@ import time
 import unittest
 
 import faults
+from est_wire import Tls12, basic, make_csr, request
 from faults import FaultProxy, answers, changed
 from gateway import Gateway, free_ports, run
 from upstream import UpstreamTest, use_upstream
@@ -178,6 +179,24 @@ class UpstreamEst(UpstreamTest):
         self.assertGreaterEqual(len(self.ca.proxy.bodies), 3)
         self.assertEqual(len(set(self.ca.proxy.bodies)), 1, "each POST is the same")
         self.assertEqual(self.ca.proxy.asked, 1)
+
+    def test_refused_meanwhile(self):
+        """RFC 7030 4.2.3: who was told 202 hears by the same POST that the CA refused meanwhile, also after a restart, though its
+        password is spent; the CA is not asked again."""
+        self.ca.proxy.reset(answers(202, ("Retry-After", "3")), answers(400))
+        post = request("simpleenroll", make_csr(self.work, "/CN=meanwhile"), basic(self.gw.challenge()))
+
+        def status():
+            with Tls12(self.gw) as conn:
+                return conn.ask(post)[0]
+
+        self.assertEqual(status(), 202)
+        self.wait_state("meanwhile", "refused")
+        self.gw.stop()
+        self.gw.start()
+        self.assertEqual([status(), status()], [403, 401])
+        self.assertIn('reason="upstream-refused"', self.gw.log_line('subject="CN=meanwhile"', "status=403"))
+        self.assertEqual(len(self.ca.proxy.bodies), 2)
 
     def test_reply_lost(self):
         """A request whose reply is lost or garbled is never sent again by itself. Approved by an operator it is, and the device

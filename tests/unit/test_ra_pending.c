@@ -137,11 +137,87 @@ static void test_long(void **state)
     csr_free(csr);
 }
 
+/* A refusal that comes while the device waits is the answer to its repetition, once, also when the
+ * challenge that it had is spent; what it asks then is new. */
+static void test_refused_meanwhile(void **state)
+{
+    struct world *w = *state;
+    char secret[CHALLENGE_LEN + 1], id[RA_ID_LEN + 1];
+    struct csr *csr = world_csr("CN=meanwhile", NULL, w->key);
+    struct ra_request by_user = world_request(w, csr), by_secret = by_user;
+    by_user.evidence.principal = "alice";
+    struct ra_request *requests[] = {&by_user, &by_secret};
+    for (size_t i = 0; i < 2; i++) {
+        struct ra_request *request = requests[i];
+        world_mint(w, NULL, secret);
+        by_secret.evidence.challenge = bytes_str(secret);
+        w->ca[0].submit = UP_PENDING;
+        w->ca[0].poll = UP_REFUSED;
+        world_pending(w, request, id);
+        clock_set(clock_now() + DAY / 2);
+        assert_int_equal(world_sweep(w), 1);
+        world_state(w, id, TXN_REFUSED);
+        unsigned submitted = w->ca[0].submitted;
+        if (i)
+            world_restart(w);
+        struct ra_outcome outcome = world_submit(w, request);
+        assert_int_equal(outcome.status, RA_REFUSED);
+        assert_int_equal(outcome.reason, RA_UPSTREAM_REFUSED);
+        assert_string_equal(outcome.request_id, id);
+        ra_outcome_clear(&outcome);
+        assert_int_equal(w->ca[0].submitted, submitted);
+        if (request == &by_secret) {
+            world_refused(w, request, RA_BAD_CHALLENGE);
+            continue;
+        }
+        w->ca[0].submit = UP_ISSUED;
+        cert_free(world_issue(w, request));
+    }
+    csr_free(csr);
+}
+
+/* Nobody hears a refusal twice, nor one that is older than a repetition is answered, nor one of
+ * what another challenge was spent for. */
+static void test_refused_before(void **state)
+{
+    struct world *w = *state;
+    char secret[2][CHALLENGE_LEN + 1], id[RA_ID_LEN + 1];
+    struct csr *csr = world_csr("CN=before", NULL, w->key);
+    struct ra_request request = world_request(w, csr);
+    w->ca[0].submit = UP_REFUSED;
+    request.evidence.principal = "alice";
+    world_refused(w, &request, RA_UPSTREAM_REFUSED);
+    world_refused(w, &request, RA_UPSTREAM_REFUSED);
+    assert_int_equal(w->ca[0].submitted, 2);
+    w->ca[0].submit = UP_PENDING;
+    w->ca[0].poll = UP_REFUSED;
+    world_pending(w, &request, id);
+    clock_set(clock_now() + 60);
+    assert_int_equal(world_sweep(w), 1);
+    clock_set(clock_now() + w->profiles[0].retry_window + 1);
+    world_pending(w, &request, id);
+    clock_set(clock_now() + 60);
+    assert_int_equal(world_sweep(w), 1);
+    for (size_t i = 0; i < 2; i++)
+        world_mint(w, NULL, secret[i]);
+    request.evidence.principal = NULL;
+    request.evidence.challenge = bytes_str(secret[0]);
+    world_pending(w, &request, id);
+    clock_set(clock_now() + 60);
+    assert_int_equal(world_sweep(w), 1);
+    request.evidence.challenge = bytes_str(secret[1]);
+    w->ca[0].submit = UP_ISSUED;
+    cert_free(world_issue(w, &request));
+    csr_free(csr);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many, setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_long, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_refused_meanwhile, setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_refused_before, setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

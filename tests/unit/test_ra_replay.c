@@ -333,8 +333,8 @@ static void test_refused_forgotten(void **state)
     world_state(w, id, TXN_REFUSED);
     assert_int_equal(count_of(w, "SELECT count(*) FROM message"), 0);
     /* As version 8 had it. */
-    run(w, "ALTER TABLE request DROP COLUMN wish; DROP INDEX message_request; DROP TABLE "
-           "message_crowd; PRAGMA user_version = 8; "
+    run(w, "ALTER TABLE request DROP COLUMN wish; ALTER TABLE request DROP COLUMN told; "
+           "DROP INDEX message_request; DROP TABLE message_crowd; PRAGMA user_version = 8; "
            "INSERT INTO message SELECT x'01', id FROM request");
     world_restart(w);
     assert_int_equal(count_of(w, "SELECT count(*) FROM message"), 0);

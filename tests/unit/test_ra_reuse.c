@@ -124,6 +124,7 @@ static void test_migrated(void **state)
             "DROP TABLE message_crowd; "
             "DROP INDEX request_due; "
             "ALTER TABLE request DROP COLUMN failures; ALTER TABLE request DROP COLUMN wish; "
+            "ALTER TABLE request DROP COLUMN told; "
             "CREATE INDEX request_due ON request (upstream, next_at); "
             "PRAGMA user_version = 4",
             NULL, NULL, NULL),

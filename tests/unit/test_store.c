@@ -68,7 +68,7 @@ static void test_new(void **state)
     struct box *box = *state;
     for (int again = 0; again < 2; again++) {
         box_open(box, true);
-        check_raw(box, "PRAGMA user_version", "10");
+        check_raw(box, "PRAGMA user_version", "11");
         check_raw(box, "PRAGMA journal_mode", "wal");
         check_raw(box, "PRAGMA integrity_check", "ok");
         assert_int_equal(box_audited(box), again);
@@ -101,7 +101,7 @@ static void test_version_zero(void **state)
     struct box *box = *state;
     raw(box, "PRAGMA user_version = 0; VACUUM");
     box_open(box, true);
-    check_raw(box, "PRAGMA user_version", "10");
+    check_raw(box, "PRAGMA user_version", "11");
     box_add(box, 1, TXN_ORDERED);
     assert_true(box_has(box, 1));
 }
@@ -157,10 +157,10 @@ static void test_plans(void **state)
 static void test_newer(void **state)
 {
     struct box *box = *state;
-    raw(box, "CREATE TABLE later (x); PRAGMA user_version = 11");
-    check_refused(box->url, true, ERR_LOCAL, "version 11 is newer");
-    check_refused(box->url, false, ERR_LOCAL, "knows 10");
-    check_raw(box, "PRAGMA user_version", "11");
+    raw(box, "CREATE TABLE later (x); PRAGMA user_version = 12");
+    check_refused(box->url, true, ERR_LOCAL, "version 12 is newer");
+    check_refused(box->url, false, ERR_LOCAL, "knows 11");
+    check_raw(box, "PRAGMA user_version", "12");
     check_raw(box, "SELECT group_concat(name) FROM sqlite_master", "later");
     check_raw(box, "PRAGMA journal_mode", "delete");
 }
