@@ -101,6 +101,7 @@ SENTENCES = [
     ("RFC 7030 4.2.3 MAY", "202 has text as well", "est_security Behind.test_s19_theft"),
     ("RFC 7030 4.2.3", "simpleenroll waits for its credential and key, over connections and a restart",
      "est_security Behind.test_s19_theft, est_conformance Binding.test_repeat"),
+    ("RFC 7030 4.2.3", "the same POST hears that the CA refused meanwhile", "upstream_est UpstreamEst.test_refused_meanwhile"),
     ("RFC 7030 4.2.3", "simplereenroll for its certificate and key, over connections and kill -9",
      "est_security Behind.test_s19_identity"),
     ("RFC 7030 4.2.3", "serverkeygen for its credential; a restart loses the key, and what comes is revoked",
