@@ -8,7 +8,7 @@ import time
 DOCUMENT = os.path.join(os.path.dirname(__file__), "../../docs/edge.md")
 EDGE = "127.0.0.5"
 CLIENT = "127.0.0.7"
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 def snippet(name):

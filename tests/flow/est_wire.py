@@ -12,6 +12,25 @@ from gateway import run
 LINKING = "1.2.840.113549.1.9.16.2.58"
 
 
+def keep_connections(gw):
+    """Before the start: what a test does while it has a connection open may take as long as it takes."""
+    gw.edit(r"\Z", "limits: {handshake: 60s, first: 60s, idle: 5m}\n")
+
+
+GUESS_TRIES, GUESS_WAITS, GUESS_WAIT_MAX = 10, (2, 4, 8, 16, 32), 60  # est/guard.h
+
+
+def guess(page, wrong):
+    """Gives so many wrong answers that the next one is not looked at for a minute, whatever the machine does meanwhile. wrong()
+    gives one, and is the status; the clock of the page moves to the end of each wait before that. How long the last one is
+    says how many were free."""
+    for _ in range(GUESS_TRIES):
+        assert wrong() == 401
+    for seconds in GUESS_WAITS:
+        page.shift_clock(page.shifted + seconds)
+        assert wrong() == 401
+
+
 def make_csr(work, subject, *, attributes=(), extensions=(), key="key.pem", curve="P-256"):
     """DER of a CSR with these attributes ("oid = text") and extensions, and its key in the folder."""
     lines = ["[req]", "prompt = no", "distinguished_name = dn", "string_mask = utf8only"]

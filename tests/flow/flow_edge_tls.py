@@ -6,7 +6,8 @@ import unittest
 import flow_edge
 from edges import EDGE, open_text, put, snippet
 from est_rows import EstFlow
-from est_wire import make_csr, request
+from est_wire import keep_connections, make_csr, request
+from http_corpus import wait_until
 from pki import Ca, Web
 
 NAME = "edge-1.example.com"
@@ -41,6 +42,10 @@ class Mutual(flow_edge.Enrolls):
         cls.gw.edit(r"^listen:\n(?:  .*\n)+", section)
         cls.gw.edit(r"paths: \[", "paths: [/.well-known, ")
 
+    def setUp(self):
+        """Until the CRL of the edges' CA is there, all that they hand on is answered 503."""
+        self.assertTrue(wait_until(lambda: self.gw.metric('revocation_kept.what="crls"') == 1), self.gw.log()[-1500:])
+
 
 class HaproxyMutual(Mutual, unittest.TestCase):
     kind = "haproxy"
@@ -73,6 +78,7 @@ class Pretenders(EstFlow):
         trust = f"{cls.ca.cert}, {cls.lone[0]}, ca/issuing.pem"
         gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{trust}], names: [{NAME}, edge-2.example.com], revocation: none}}}}\n")
         gw.edit(r"est: +\{", "est: {keygen: allow, ")
+        keep_connections(gw)
 
     told = flow_edge.Behind.told
 
@@ -184,6 +190,7 @@ class Revoked(EstFlow):
         cls.web.crls["edges.crl"] = cls.ca.crl()
         gw.edit(r"\Z", f"edge: {{certificates: {{trust: [{cls.ca.cert}, {cls.listed[0]}], names: [{NAME}], "
                        f'crl: ["{cls.web.url}/edges.crl"], refresh: 1s}}}}\n')
+        keep_connections(gw)
 
     def setUp(self):
         self.web.down.clear()

@@ -5,7 +5,7 @@ import os
 import rows
 from der import SEQUENCE, SET, oid, resign, write
 from est_rows import EstFlow
-from est_wire import LINKING, Tls12, Tls13, basic, make_csr, read_head, request
+from est_wire import LINKING, Tls12, Tls13, basic, keep_connections, make_csr, read_head, request
 from gateway import FlowTest, run, text
 from http_corpus import wait_until
 
@@ -20,6 +20,7 @@ class Binding(FlowTest):
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ra.key", "-out", "ra.pem", "-subj", "/CN=RA", cwd=path)
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, binding: optional, csrattrs: both")
         gw.edit(r"^    eku: .*$", rf"\g<0>\n    registrars: [{cls.ra[0]}]")
+        keep_connections(gw)
 
     def enroll(self, conn, work, subject, *attributes, expect):
         csr = make_csr(work, subject, attributes=attributes)
@@ -160,6 +161,7 @@ class Required(FlowTest):
     def configure(cls, gw):
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, binding: required, csrattrs: both")
         gw.edit(r"^    keys: .*$", "    keys: {ec: [P-384]}\n    subject: {CN: \"[a-z0-9-]+\", O: Example}")
+        keep_connections(gw)
 
     def test_required(self):
         """RFC 7030 3.5: what is not bound is refused, with a password or with a certificate"""
@@ -201,6 +203,7 @@ class Secret(FlowTest):
     @classmethod
     def configure(cls, gw):
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, challenge_password: secret")
+        keep_connections(gw)
 
     def test_secret(self):
         """Quirk 13: challengePassword as the enrollment secret: right 200, wrong 401, spent 401, none 401"""
@@ -233,6 +236,7 @@ class Refusing(EstFlow):
     @classmethod
     def configure(cls, gw):
         gw.edit(r"auth: \[certificate, basic\]", r"\g<0>, challenge_password: refuse, binding: optional")
+        keep_connections(gw)
 
     def test_refuse(self):
         """RFC 7894 4, RFC 7030 3.5: where challengePassword has no meaning a CSR that holds one is 400, the right binding too;
@@ -297,6 +301,10 @@ class Strict(EstFlow):
 
 class Plain(EstFlow):
     """The tree that init makes."""
+
+    @classmethod
+    def configure(cls, gw):
+        keep_connections(gw)
 
     def test_not_looked_at(self):
         """RFC 7030 3.5: without binding in the profile nobody looks at what stands in challengePassword or estIdentityLinking"""

@@ -5,7 +5,7 @@ import os
 import rows
 from der import BIT_STRING, CONTEXT, OCTET_STRING, PRINTABLE, SEQUENCE, SET, UTF8, dns_names, number, oid, read, write
 from est_rows import EstFlow
-from est_wire import LINKING, basic, request
+from est_wire import LINKING, basic, keep_connections, request
 from gateway import run
 
 PASSWORD, EXTENSIONS, TEMPLATE = "1.2.840.113549.1.9.7", "1.2.840.113549.1.9.14", "1.2.840.113549.1.9.16.2.61"
@@ -133,6 +133,7 @@ class Attributes(EstFlow):
                          f"    est: {{labels: [{name}-{form}], auth: [basic], csrattrs: {form}{EST.get(name, '')}}}\n")
         with open(gw.conf, "a", encoding="utf-8") as file:
             file.write(text)
+        keep_connections(gw)
 
     def told(self, label):
         with self.connect() as conn:

@@ -365,7 +365,7 @@ class Local(FullCmc, FlowTest):
             config += [f'url = "{self.gw.est_url}/fullcmc"', f'data-binary = "@bad.{i}"', 'output = "/dev/null"', "next"]
         with open(os.path.join(work, "config"), "w", encoding="ascii") as file:
             file.write("\n".join(f'{line}\ncacert = "{self.gw.root}"' if line.startswith("url") else line for line in config[:-1]))
-        codes = text("curl", "-sS", "-w", "%{stderr}", "-K", "config", cwd=work)
+        codes = text("curl", "-sS", "-w", "%{stderr}", "-K", "config", cwd=work, timeout=900)
         self.assertEqual(codes, "")
         self.assertEqual(self.issued("CN=hostile"), [])
         self.assertEqual(self.gw.admin("/healthz")[0], 200)
@@ -495,11 +495,12 @@ class Remote(FullCmc, FlowTest):
         """S19, RFC 7030 4.3.2, 4.2.3, RFC 5272 6.13: 202 and pending with a token; another RA gets nothing for it, its own the
         certificate, also after kill -9, by a query or by the same message"""
         work = self.gw.work("pending")
-        self.ca.plan("waits", "echo 8", "echo later", "exit 5")  # longer than a restart takes where much else runs
+        self.ca.hold("waits")
         message = self.sign(work, pki_data(requests=[pkcs10(1, self.csr(work, "/CN=waits"))]), self.ra)
         status, reply = self.send(work, message)
         self.assertEqual((status, reply.status[1][0]), (202, PENDING))
         token = reply.status[1][1]
+        self.assertTrue(wait_until(lambda: self.gw.requests()[0]["state"] == "waiting"), self.gw.requests())
         self.gw.stop(signal.SIGKILL)
         self.gw.start()
         status, reply = self.send(work, message)
@@ -509,13 +510,14 @@ class Remote(FullCmc, FlowTest):
         self.assertEqual((status, reply.status), (403, {6: (FAILED, BAD_REQUEST)}))
         status, reply = self.ask(work, self.ra, controls=[control(6, QUERY, der(4, b"another"))])
         self.assertEqual((status, reply.status), (403, {6: (FAILED, BAD_REQUEST)}))
+        self.ca.release("waits")
 
         def collected():
             self.last = self.ask(work, self.ra, controls=query)
             waits = self.last[1].status[6][0] == PENDING
             self.assertEqual(self.last[0], 202 if waits else 200)
             return not waits
-        self.assertTrue(wait_until(collected, 60), self.gw.log()[-3000:])
+        self.assertTrue(wait_until(collected, 120), self.gw.log()[-3000:])
         self.assertEqual((self.last[0], self.last[1].status), (200, {6: (SUCCESS, None)}))
         self.assertIn("CN=waits", self.subjects(work))
         status, reply = self.send(work, message)

@@ -369,28 +369,30 @@ class Waiting(Keygen, FlowTest):
             if self.reply[0] in statuses:
                 self.assertRegex(self.reply[1]["Retry-After"], r"^[0-9]+$")
             return self.reply[0] not in statuses
-        self.assertTrue(wait_until(ask, 60), self.gw.log()[-3000:])
+        self.assertTrue(wait_until(ask, 120), self.gw.log()[-3000:])
         return self.reply
 
     def test_pending(self):
         """RFC 7030 4.2.3: 202 while the CA takes its time; the key waits for the certificate"""
         work = self.gw.work("pending")
-        self.ca.plan("pending", "echo 3", "echo later", "exit 5")
+        self.ca.hold("pending")
         csr, user = self.make_csr(work, "/CN=pending"), self.user()
         status, headers, body = self.call(work, csr, *user)
         self.assertEqual(status, 202, body)
         self.assertNotIn(b"multipart", body)
+        self.ca.release("pending")
         self.check_key(work, self.take(work, self.ask_until(work, csr, user, [202])))
         self.assertEqual(len([c for c in self.gw.certs() if "CN=pending" in c["subject"]]), 1)
 
     def test_pending_theft(self):
         """S19, RFC 7030 4.2.3: a key that waits is collected with the same credential alone, not by a wrong or another one"""
         work, other = self.gw.work("theft"), self.gw.work("theft-other")
-        self.ca.plan("theft", "echo 3", "echo later", "exit 5")
+        self.ca.hold("theft")
         csr, user = self.make_csr(work, "/CN=theft"), self.user()
         self.assertEqual(self.call(work, csr, *user)[0], 202)
         self.assertEqual(self.call(other, csr, *self.user("WRONGCHALLENGE234567"))[0], 401)
         self.assertEqual(self.call(other, csr)[0], 401)
+        self.ca.release("theft")
         mine = self.ask_until(work, csr, user, [202])
         self.check_key(work, self.take(work, mine))
         self.assertEqual(self.call(other, csr, *self.user("WRONGCHALLENGE234567"))[0], 401)
@@ -404,14 +406,15 @@ class Waiting(Keygen, FlowTest):
         """RFC 7030 4.2.3: if the process is killed meanwhile, what the CA issues is revoked, and the device, whose challenge is
         spent, hears 401"""
         work = self.gw.work("pending-lost")
-        self.ca.plan("gone", "echo 5", "echo later", "exit 5")
+        self.ca.hold("gone")
         csr, user = self.make_csr(work, "/CN=gone"), self.user()
         self.assertEqual(self.call(work, csr, *user)[0], 202)
+        self.assertTrue(wait_until(lambda: [r["state"] for r in self.gw.requests() if r["subject"] == "CN=gone"] == ["waiting"]))
         self.gw.stop(signal.SIGKILL)
+        self.ca.release("gone")
         self.gw.start()
         self.assertEqual(self.ask_until(work, csr, user, [202])[0], 401)
-        row = [c for c in self.gw.certs() if "CN=gone" in c["subject"]]
-        self.assertEqual([bool(c["revoked_at"]) for c in row], [True])
+        self.assertTrue(wait_until(lambda: [bool(c["revoked_at"]) for c in self.gw.certs() if "CN=gone" in c["subject"]] == [True]))
         self.assertTrue(wait_until(lambda: "whose key is lost, is not revoked there" in self.gw.log()))
 
 

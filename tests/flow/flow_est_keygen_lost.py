@@ -1,6 +1,7 @@
 """serverkeygen with CAs that wait, when a restart has lost the key."""
 import signal
 import sqlite3
+import time
 import unittest
 
 from faults import changed
@@ -16,22 +17,39 @@ class Unfinished(Keygen):
     """CAs that issue only when they are asked once more: a key that a restart has lost ends its request, and the same
     challenge gets the device another key."""
 
-    def lose(self, work, csr, user, come_so_far=lambda: True):
+    def have_come(self):
+        """The CA makes the request wait."""
+        return [r["state"] for r in self.gw.requests()] == ["waiting"]
+
+    def stand_still(self):
+        """Stopped while the request waits and the CA is not asked for it: what is killed while it asks is asked for again."""
+        if not self.have_come():
+            return False
+        self.gw.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as store:
+            driven = store.execute("SELECT count(*) FROM request WHERE lease_until > 0").fetchone()[0]
+        if driven:
+            self.gw.process.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+        return not driven
+
+    def lose(self, work, csr, user, meanwhile=lambda: None):
         """The process is killed while the request waits; what becomes of it."""
         status, _, body = self.call(work, csr, *user)
         self.assertEqual(status, 202, (body, self.gw.log()[-2000:]))
-        self.assertEqual([r["state"] for r in self.gw.requests()], ["waiting"])
-        self.assertTrue(wait_until(come_so_far, 30), self.gw.log()[-2000:])
+        self.assertTrue(wait_until(self.stand_still), self.gw.log()[-2000:])
         self.gw.stop(signal.SIGKILL)
+        meanwhile()
         self.gw.start()
-        self.assertTrue(wait_until(lambda: self.gw.requests()[-1]["state"] == "refused", 30), self.gw.log()[-2000:])
+        self.assertTrue(wait_until(lambda: self.gw.requests()[-1]["state"] == "refused", 90), self.gw.log()[-2000:])
         self.assertIn("is lost", self.gw.requests()[-1]["reason"])
 
     def collect(self, work, csr, user):
         def ask():
             self.reply = self.call(work, csr, *user)
             return self.reply[0] != 202
-        self.assertTrue(wait_until(ask, 90), self.gw.log()[-3000:])
+        self.assertTrue(wait_until(ask, 180), self.gw.log()[-3000:])
         self.assertEqual(self.reply[0], 200, self.reply)
         self.check_key(work, self.take(work, self.reply))
         self.assertEqual([bool(c["revoked_at"]) for c in self.gw.certs()], [False])
@@ -43,7 +61,7 @@ class WaitingEjbca(Unfinished, FlowTest):
     def configure(cls, gw):
         cls.ca = EjbcaCa()
         cls.addClassCleanup(cls.ca.close)
-        cls.ca.configure(gw, "    limits: {wait: 3s, deadline: 6s}\n    breaker: {failures: 100, open: 1s}")
+        cls.ca.configure(gw, "    limits: {wait: 3s, deadline: 20s}\n    breaker: {failures: 100, open: 1s}")
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 keygen: allow,")
 
     def test_lost(self):
@@ -63,7 +81,7 @@ class WaitingAcme(Unfinished, FlowTest):
     def configure(cls, gw):
         cls.ca = Pebble()
         cls.addClassCleanup(cls.ca.close)
-        cls.ca.configure(gw, "    limits: {wait: 3s, deadline: 6s}\n    breaker: {failures: 100, open: 1s}")
+        cls.ca.configure(gw, "    limits: {wait: 3s, deadline: 20s}\n    breaker: {failures: 100, open: 1s}")
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 keygen: allow,")
 
     def test_lost(self):
@@ -75,7 +93,7 @@ class WaitingAcme(Unfinished, FlowTest):
         def waits(status, headers, body):
             return status, headers, body.replace(b'"ready"', b'"pending"')
 
-        self.ca.proxy.plan_at(ORDER, *[changed("waits", waits)] * 100)
+        self.ca.proxy.plan_at(ORDER, *[changed("waits", waits)] * 5000)
         self.lose(work, csr, user)
         self.assertEqual(self.ca.finalized(), 0)
         self.ca.proxy.reset()
@@ -84,7 +102,7 @@ class WaitingAcme(Unfinished, FlowTest):
 
 
 class LateDns(DnsPebble):
-    delay = "8s"
+    delay = "10m"  # until the process is killed
 
 
 class WaitingDns(Unfinished, FlowTest):
@@ -92,21 +110,19 @@ class WaitingDns(Unfinished, FlowTest):
     def configure(cls, gw):
         cls.ca = LateDns()
         cls.addClassCleanup(cls.ca.close)
-        cls.ca.configure(gw, "    limits: {wait: 3s, deadline: 6s}\n    breaker: {failures: 100, open: 1s}")
+        cls.ca.configure(gw, "    limits: {wait: 3s, deadline: 20s}\n    breaker: {failures: 100, open: 1s}")
         gw.edit(r"(labels: \[[^]]*\],)", r"\1 keygen: allow,")
 
-    def has_record(self):
-        """The command has set it, and the store knows."""
-        with sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True) as store:
-            driven = store.execute("SELECT count(*) FROM request WHERE lease_until > 0").fetchone()[0]
-        return self.ca.calls("record.example.com") and not driven
+    def have_come(self):
+        """The command has set it."""
+        return self.ca.calls("record.example.com") and super().have_come()
 
     def test_lost(self):
         """While its record of dns-01 gets there: the record is taken away, and the order is never finalized"""
         work = self.gw.work("record")
         csr = self.make_csr(work, "/CN=record.example.com", "-addext", "subjectAltName=DNS:record.example.com")
         user = self.user()
-        self.lose(work, csr, user, self.has_record)
+        self.lose(work, csr, user, lambda: self.gw.edit("delay: 10m", "delay: 1s"))
         self.assertEqual([action for action, _ in self.ca.calls("record.example.com")], ["present", "cleanup"])
         self.assertEqual(self.ca.finalized(), 0)
         self.collect(work, csr, user)

@@ -15,6 +15,7 @@ env > "$STATE/env.$name"
 echo "$1" > "$STATE/argument"
 ls -l /proc/$$/fd > "$STATE/fds.$name"
 echo "$CERTMONGER_OPERATION $CERTMONGER_CA_COOKIE" >> "$STATE/asked.$name"
+[ -e "$STATE/held.$name" ] && { echo 2; echo later; exit 5; }
 if [ -e "$STATE/plan.$name" ]; then
     plan=$(cat "$STATE/plan.$name")
     rm "$STATE/plan.$name"
@@ -52,6 +53,14 @@ class LocalSubmit:
     def plan(self, name, *lines):
         with open(os.path.join(self.state, f"plan.{name}"), "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
+
+    def hold(self, name):
+        """Until it is released, the CA takes its time."""
+        with open(os.path.join(self.state, f"held.{name}"), "w", encoding="ascii"):
+            pass
+
+    def release(self, name):
+        os.remove(os.path.join(self.state, f"held.{name}"))
 
     def asked(self, name):
         with open(os.path.join(self.state, f"asked.{name}"), encoding="ascii") as file:

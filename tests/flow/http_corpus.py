@@ -141,10 +141,20 @@ class Client:
         line, _, self.data = self.data.partition(b"\r\n")
         return line.decode("latin-1")
 
-    def replies(self, head=False):
-        """All until the connection ends, or nothing more comes for a while after the first one."""
+    def is_quiet(self):
+        """Nothing more comes for a while."""
+        self.connection.settimeout(QUIET_SECONDS)
+        try:
+            return not self.data and not self.more()
+        except Silence:
+            return True
+        finally:
+            self.connection.settimeout(REPLY_SECONDS)
+
+    def replies(self, head=False, count=1):
+        """All until the connection ends, or nothing more comes for a while after so many final ones."""
         found = []
-        while True:
+        while sum(reply.status >= 200 for reply in found) < count or not self.is_quiet():
             try:
                 reply = self.reply(head)
             except Silence:
@@ -154,7 +164,7 @@ class Client:
             if reply is None:
                 return found
             found.append(reply)
-            self.connection.settimeout(QUIET_SECONDS)
+        return found
 
 
 def probe(client, target=GOOD_TARGET, close=True):
@@ -191,7 +201,7 @@ def fault(case, listener, connection, piece=1 << 20):
         return None
 
 
-def wait_until(true, seconds=10):
+def wait_until(true, seconds=60):
     """Log lines are written after replies."""
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
