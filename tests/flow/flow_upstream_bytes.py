@@ -9,7 +9,7 @@ from flow_upstream_est import EstCa
 from flow_upstream_scep import SecondGateway
 from gateway import run
 from scep_wire import Party
-from upstream import UpstreamTest
+from upstream import PATIENT, UpstreamTest
 
 CHALLENGE, UNSTRUCTURED, EXTENSIONS, MS_EXTENSIONS = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.2", "1.2.840.113549.1.9.14",
                                                       "1.3.6.1.4.1.311.2.1.14")
@@ -26,6 +26,8 @@ def san(*names):
 
 class Bytes:
     """For any CA; seen() are the CSRs that it got since the last reset."""
+
+    limits = PATIENT
 
     @classmethod
     def configure(cls, gw):
