@@ -11,6 +11,7 @@ from doubles import IssuingCa
 from gateway import run
 
 SCEP_ANSWER = os.environ["SCEP_ANSWER"]
+CERT_POLL = "20"
 CAPS = b"POSTPKIOperation\r\nSHA-256\r\nAES\r\nRenewal\r\n"
 
 
@@ -70,6 +71,7 @@ class OddCa(IssuingCa):
                 "-CA", "issuing.pem", "-CAkey", "issuing.key", cwd=self.dir)
         self.chain_der = self.pkcs7("ra.pem", "issuing.pem", "root.pem")
         self.exchange_lock = threading.Lock()
+        self.got = {}  # transactionID -> certificate in PEM
         self.reset()
         self.server = Server(("127.0.0.1", port), Handler)
         self.server.ca = self
@@ -99,16 +101,17 @@ class OddCa(IssuingCa):
             asked = dict(word.split("=", 1) for word in line.split())
             self.read.append(asked)
             words = [f"signer={self.by}.pem", f"key={self.by}.key", f"txn={asked['txn']}", f"recipient_nonce={asked['nonce']}"]
-            words += ["status=2", *self.failure] if self.failure else ["status=0", *self.certificates()]
+            words += ["status=2", *self.failure] if self.failure else ["status=0", *self.certificates(asked)]
             run(SCEP_ANSWER, "write", "answer.der", *words, *self.words, cwd=self.dir)
             with open(self.path("answer.der"), "rb") as file:
                 return file.read()
 
-    def certificates(self):
-        pem = self.old
+    def certificates(self, asked):
+        """A CertPoll is answered with what the transaction has got."""
+        pem = self.old or (self.got[asked["txn"]] if asked["type"] == CERT_POLL else None)
         if not pem:
             run("openssl", "req", "-inform", "DER", "-in", "csr.der", "-out", "asked.csr", cwd=self.dir)
-            pem = self.issue(self.text("asked.csr"))
+            pem = self.got[asked["txn"]] = self.issue(self.text("asked.csr"))
         with open(self.path("leaf.pem"), "w", encoding="ascii") as file:
             file.write(pem)
         with open(self.path("certs.der"), "wb") as file:

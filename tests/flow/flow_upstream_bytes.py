@@ -11,7 +11,7 @@ from cas import CAS
 from est_wire import Tls12, basic, make_csr, request
 from gateway import run
 from scep_wire import Party
-from upstream import UpstreamTest
+from upstream import PATIENT, UpstreamTest
 
 CHALLENGE, UNSTRUCTURED, EXTENSIONS, MS_EXTENSIONS = ("1.2.840.113549.1.9.7", "1.2.840.113549.1.9.2", "1.2.840.113549.1.9.14",
                                                       "1.3.6.1.4.1.311.2.1.14")
@@ -30,6 +30,8 @@ class Bytes:
     """For any CA; seen(name) are the CSRs that it got since the last reset."""
 
     domain = ""
+
+    limits = PATIENT
 
     @classmethod
     def configure(cls, gw):

@@ -6,11 +6,13 @@ from flow_upstream_ejbca import EjbcaCa
 from flow_upstream_stepca import StepCa
 from flow_upstream_vault import VaultCa
 from gateway import run
-from upstream import UpstreamTest
+from upstream import PATIENT, UpstreamTest
 
 
 class PlantedTest(UpstreamTest):
     """The CA, or who speaks for it, plants two roots in its chain: a stranger's, and one with the name of the real root."""
+
+    limits = PATIENT
 
     @classmethod
     def planted_ca(cls):

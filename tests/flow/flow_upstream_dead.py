@@ -66,10 +66,18 @@ class Pair:
             raise RuntimeError("not every device got its certificate")
         return count / (time.monotonic() - start)
 
+    def asked_dead(self):
+        return len(self.gw.requests("--upstream", "silent"))
+
     def rate_beside_dead(self, count):
+        before = self.asked_dead()
         waiting = self.devices("dead", 1000, 4)
-        time.sleep(1)
+        end = time.monotonic() + 60
         try:
+            while self.asked_dead() < before + 4:
+                if time.monotonic() > end:
+                    raise RuntimeError("nobody asks the dead CA")
+                time.sleep(0.1)
             return self.rate(count)
         finally:
             waiting.kill()
@@ -84,12 +92,14 @@ class Pair:
 class Dead(unittest.TestCase):
     def test_throughput(self):
         """Devices of a dead CA, some waiting and some polling, do not hold up those of another: its rate stays what it is
-        alone. (Within 10 %, says the benchmark `dead`; here others use the machine.)"""
+        alone. (Within 10 %, says the benchmark `dead`; here others use the machine, now more and now less. Whoever stood in line
+        behind the dead CA would wait for seconds.)"""
         pair = Pair()
         self.addCleanup(pair.close)
         pair.rate(20)
-        ratios = [pair.rate_beside_dead(60) / pair.rate(60) for _ in range(3)]
-        self.assertGreater(statistics.median(ratios), 0.6, ratios)
+        rounds = [(pair.rate_beside_dead(60), pair.rate(60)) for _ in range(5)]
+        beside, alone = (statistics.median(rates) for rates in zip(*rounds))
+        self.assertGreater(beside / alone, 0.4, rounds)
         self.assertTrue([r for r in pair.gw.requests() if r["upstream"] == "silent"])
 
 

@@ -10,9 +10,12 @@ from gateway import run
 from upstream import UpstreamTest
 
 
+WAIT = 20
+
+
 class Pool(UpstreamTest):
     make_ca = EstCa
-    limits = "    limits: {wait: 1s, deadline: 4s, inflight: 1, queue: 1}\n    breaker: {failures: 2, open: 1s}"
+    limits = f"    limits: {{wait: {WAIT}s, deadline: 30s, inflight: 1, queue: 1}}\n    breaker: {{failures: 2, open: 1s}}"
 
     @classmethod
     def configure(cls, gw):
@@ -25,6 +28,7 @@ class Pool(UpstreamTest):
     url: https://127.0.0.1:{cls.second.port}/.well-known/est
     trust: [{cls.second.root}]
     basic: {{user: ra, password_file: second.password}}
+    limits: {{wait: {WAIT}s, deadline: 30s}}
 
 profiles:""")
         gw.edit(r"upstream: \[plant\]", "upstream: [plant, second]")
@@ -48,15 +52,17 @@ profiles:""")
         return [r["upstream"] for r in self.gw.requests() if r["subject"] == f"CN={name}"]
 
     def down(self):
-        """plant can be reached by nobody, which devices find out. Their names."""
-        self.ca.proxy.stop()
+        """plant can be reached by nobody, which devices find out, or requests of theirs that are tried again. The names of those
+        that are in its line."""
+        self.ca.proxy.strike(faults.REFUSED)
         self.addCleanup(self.up)
         self.is_down = True
         names = []
         while self.taken():
             names.append(f"{self.id().rsplit('_', 1)[1]}-{len(names)}")
-            self.enroll(names[-1], code=3)
-        return names
+            code = self.start_device(names[-1]).wait(60)
+            self.assertEqual(code, {"plant": 3, "second": 0}[self.at(names[-1])[0]], names)
+        return [name for name in names if self.at(name) == ["plant"]]
 
     def up(self):
         if self.is_down:
@@ -89,22 +95,26 @@ profiles:""")
             self.assertEqual((self.state(name), self.at(name)), ("ordered", ["plant"]))
         self.up()
         for name in ordered:
-            self.wait_state(name, "issued", 60)
+            self.wait_state(name, "issued", 90)
             self.enroll(name, "--poll")
             self.assertEqual(self.issuers(name), (1, 0))
             self.verify_by(self.ca, f"{name}.pem")
 
     def test_full(self):
         """While its line is full the second takes what comes, at once."""
-        self.ca.proxy.reset(faults.HANG, faults.HANG)
-        devices = [self.start_device(f"full-{i}") for i in range(2)]
-        self.wait_for(lambda: len(self.gw.requests("--upstream", "plant", "--state", "ordered")) == 2)
+        self.ca.proxy.reset(faults.HANG)
+        devices = []
+        for place in ("running", "waiting"):  # the second finds room when the first has left the line for the CA
+            devices.append(self.start_device(f"full-{place}"))
+            self.wait_for(lambda place=place: self.gw.metric(f'upstream_requests.upstream="plant",state="{place}"') == 1)
         start = time.monotonic()
         self.enroll("over-full")
-        self.assertLess(time.monotonic() - start, 3)
+        self.assertLess(time.monotonic() - start, WAIT / 2)
         self.assertEqual((self.issuers("over-full"), self.at("over-full")), ((0, 1), ["second"]))
+        self.wait_for(lambda: self.ca.proxy.bodies)
+        self.ca.proxy.hang_up()
         for device in devices:
-            device.wait(30)
+            device.wait(60)
 
     def test_suspect(self):
         """What may have been issued is never asked of the second, whatever the first does meanwhile."""
@@ -129,7 +139,7 @@ profiles:""")
         self.renew("from-second")
         self.assertEqual((self.at("from-second"), self.issuers("from-second")), (["second", "second"], (0, 2)))
         self.verify_by(self.second, "from-second.next.pem")
-        self.wait_for(lambda: self.issuers("from-first") == (2, 0), 60)
+        self.wait_for(lambda: self.issuers("from-first") == (2, 0), 90)
         for what in ("pem", "key"):
             os.replace(os.path.join(self.work, f"from-second.next.{what}"), os.path.join(self.work, f"from-second.{what}"))
         self.gw.edit(r"^    keys: ", "    migrate_to: plant\n    keys: ")

@@ -5,7 +5,7 @@ import unittest
 from double_scep import CAPS, OddCa
 from flow_upstream_scep import use_scep
 from gateway import free_ports
-from upstream import UpstreamTest
+from upstream import PATIENT, UpstreamTest
 
 E_INVALIDARG = "-2147024809"
 
@@ -35,6 +35,7 @@ class Modern(Quirks):
 
 class QuirksTest(UpstreamTest):
     make_ca = Quirks
+    limits = PATIENT
 
     def setUp(self):
         super().setUp()

@@ -5,11 +5,13 @@ import json
 import unittest
 
 from cas import CAS
-from upstream import UpstreamTest
+from upstream import PATIENT, UpstreamTest
 
 
 class Revoke(UpstreamTest):
     """A kind that can be told; told() is what it was."""
+
+    limits = PATIENT
 
     def names(self, name):
         return name, ()
@@ -18,7 +20,7 @@ class Revoke(UpstreamTest):
         """The serial number of a certificate that a device has got."""
         subject, flags = self.names(name)
         self.enroll(subject, *flags, code=3 if flags else 0)
-        self.wait_state(subject, "issued", 60)
+        self.wait_state(subject, "issued", 120)
         return next(c["serial"] for c in self.gw.certs() if c["subject"] == f"CN={subject}")
 
     def revoke(self, serial, code=0):

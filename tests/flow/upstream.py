@@ -14,6 +14,10 @@ def use_upstream(gw, root, options, name="plant"):
     gw.edit(r"trust: \[ca/root.pem\]", f"trust: [{root}]")
 
 
+# Of tests in which the CA answers whatever it is asked: its devices hear of it, though that takes long on a busy machine.
+PATIENT = "    limits: {wait: 20s, deadline: 25s}\n    breaker: {failures: 100, open: 1s}"
+
+
 class UpstreamTest(FlowTest):
     """A gateway whose one profile is routed to the CA that a class makes: cls.ca has configure(gw, more), close(),
     proxy, root and chain (paths of PEM files), and issued(name)."""
