@@ -268,7 +268,9 @@ class Size(ScepTest):
             cut = der.write(der.SEQUENCE, kind.whole, algorithm.whole, der.write(0x80, sealed.content[:length]))
             data = der.write(der.SEQUENCE, version.whole, recipients.whole, cut)
             self.party.keep("cut.der", der.write(der.SEQUENCE, der.oid(ENVELOPED), der.write(0xa0, data)))
-            self.assertEqual(self.party.forge("plain=cut.der", "bare=1").outcome, "badMessageCheck", length)
+            answer = self.party.forge("plain=cut.der", "bare=1", f"txn=cut-{length}")
+            self.assertEqual(answer.outcome, "badMessageCheck", length)
+            self.gw.log_line(f'transaction="cut-{length}"')
         self.assertEqual(self.counts(), before)
         self.assertNotIn("cannot be decrypted", self.gw.log())
 
