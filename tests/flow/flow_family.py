@@ -26,7 +26,7 @@ class Family(FlowTest):
                                      ("GetCACert&message=DummyCAIdentity", None, "mikrotik"),
                                      ("GetCACert&message=r2", "curl/8", "generic")):
             request = urllib.request.Request(self.gw.scep_url + "?operation=" + query, headers={"User-Agent": agent or ""})
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 self.assertEqual(reply.headers["Content-Type"], "application/x-x509-ca-ra-cert")
             self.gw.log_line(f'operation="GetCACert" outcome="answered" family="{family}"')
 
@@ -37,7 +37,7 @@ class Family(FlowTest):
                             cwd=work)
         with open(os.path.join(work, "request"), "rb") as file:
             request = urllib.request.Request(self.gw.scep_url + "?operation=PKIOperation", data=file.read())
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             told = re.search(rb"the log has the reason under id ([0-9a-f]{16})", reply.read())
         self.assertTrue(told)
         self.gw.log_line(f'id="{told.group(1).decode()}"', 'reason="bad-challenge"')

@@ -21,7 +21,7 @@ class Legacy(FlowTest):
             file.write(text.rstrip("\n") + "\n" + modern)
 
     def caps(self, profile):
-        with urllib.request.urlopen(self.gw.scep_url.replace("default", profile) + "?operation=GetCACaps", timeout=10) as reply:
+        with urllib.request.urlopen(self.gw.scep_url.replace("default", profile) + "?operation=GetCACaps", timeout=60) as reply:
             return reply.read().decode().split()
 
     def use(self, algorithms):
