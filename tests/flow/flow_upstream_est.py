@@ -208,6 +208,29 @@ class UpstreamEst(UpstreamTest):
         self.assertEqual(self.ca.issued("killed"), 1)
 
 
+class Late(UpstreamTest):
+    """The CA is not there when the gateway starts for the first time."""
+
+    make_ca = EstCa
+
+    @classmethod
+    def configure(cls, gw):
+        super().configure(gw)
+        cls.ca.proxy.stop()
+
+    def begin(self):
+        self.work = self.gw.work("late")
+
+    def test_late(self):
+        """Until the CA has told its certificates nobody can tell them to devices, so it is asked for them again and again."""
+        self.wait_for(lambda: re.search(r'level=warn event=upstream about="plant"', self.gw.log()))
+        self.assertFalse(self.knows_ca())
+        self.ca.proxy.start()
+        self.wait_for(self.knows_ca)
+        self.enroll("late")
+        self.verify("late")
+
+
 class Outage(UpstreamTest):
     make_ca = EstCa
     limits = "    limits: {wait: 2s, deadline: 2s, inflight: 2}\n    breaker: {failures: 3, open: 2s}"

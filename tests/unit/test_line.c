@@ -25,8 +25,9 @@ struct ca {
     atomic_int result; /* enum line_result */
     atomic_int hold;   /* seconds, of the next run */
     atomic_int probe_hold;
-    atomic_bool there; /* answers probes */
-    atomic_bool stuck; /* a run does not end */
+    atomic_bool there;   /* answers probes */
+    atomic_bool unknown; /* as long as it does not, it is probed again */
+    atomic_bool stuck;   /* a run does not end */
     atomic_bool threads_fail;
 };
 
@@ -62,12 +63,14 @@ static enum line_result run(void *arg, const struct ra_settings *settings, size_
     return result;
 }
 
-static bool probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold)
+static bool probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold,
+                  bool *again)
 {
     struct ca *ca = arg;
     (void)settings, (void)upstream;
     ca->probes++;
     *hold = atomic_exchange(&ca->probe_hold, 0);
+    *again = !ca->there && ca->unknown;
     return ca->there;
 }
 
@@ -178,6 +181,26 @@ static void test_bounded(void **state)
     WAIT_FOR(ca->runs == 8);
     assert_false(lines_busy(ca->lines, "ca"));
     assert_int_equal(lines_room(ca->lines, "ca"), 5);
+}
+
+/* A CA that has to answer a probe is probed again and again until it does, which is no further
+ * failure of its line. */
+static void test_probed_again(void **state)
+{
+    struct ca *ca = *state;
+    ca->there = false;
+    ca->unknown = true;
+    lines_configure(ca->lines, ca->settings);
+    WAIT_FOR((lines_tick(ca->lines), ca->probes == 3));
+    assert_int_equal(state_of(ca).failed, 1);
+    assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+    ca->there = true;
+    WAIT_FOR((lines_tick(ca->lines), ca->probes == 4));
+    for (int i = 0; i < 30; i++) {
+        usleep(50000);
+        lines_tick(ca->lines);
+    }
+    assert_int_equal(ca->probes, 4);
 }
 
 /* Whether a request stands in a long line is known at once, so that a hundred thousand of them can
@@ -458,7 +481,7 @@ int main(void)
         TEST(test_hold),      TEST(test_hold_by_probe),   TEST(test_rate),
         TEST(test_retries),   TEST(test_waits),           TEST(test_end),
         TEST(test_removed),   TEST(test_replaced),        TEST(test_no_thread),
-        TEST(test_slow_rate),
+        TEST(test_slow_rate), TEST(test_probed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
