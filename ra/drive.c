@@ -154,11 +154,15 @@ static bool take_back(const struct ra_drive *drive, const struct up_reply *reply
            up->vt->revoke(up, reply->cert, SUPERSEDED, drive->deadline, err);
 }
 
+static bool recovers(const struct ra_drive *drive)
+{
+    return drive->settings->upstreams[drive->upstream]->vt->recover;
+}
+
 /* When a CA may be asked what became of a request; one that cannot say leaves it to an operator. */
 static int64_t again_at(const struct ra_drive *drive, int tries)
 {
-    const struct upstream *up = drive->settings->upstreams[drive->upstream];
-    return clock_now() + (up->vt->recover ? backoff(tries) : NEVER_SECONDS);
+    return clock_now() + (recovers(drive) ? backoff(tries) : NEVER_SECONDS);
 }
 
 /* The request is over if nothing is left of the certificate, else SUSPECT: an operator must look.
@@ -285,8 +289,8 @@ static bool apply(struct ra_drive *drive, enum up_result result, struct up_reply
         return move_to(drive, TXN_SUSPECT, clock_now() + NEVER_SECONDS, reply, err);
     case UP_RETRY: /* nothing happened: as before, later */
         return move_to(drive, state, next_at, reply, err);
-    default:
-        if (!drive->said.asked && state_unknown(drive) == TXN_SUSPECT)
+    default: /* whom nobody can ask what became of it keeps why it is suspect */
+        if (state_unknown(drive) == TXN_SUSPECT && (!drive->said.asked || !recovers(drive)))
             next_at = again_at(drive, 1);
         return move_to(drive, state_unknown(drive), next_at, reply, err);
     }

@@ -42,6 +42,7 @@ struct line {
     bool probing;
     int64_t probed_at;     /* monotonic ms */
     bool probe_due;        /* these settings' connector has not been probed */
+    int64_t probe_fails;   /* in a row, of those to be repeated */
     int64_t failures;      /* in a row */
     int64_t times;         /* opened in a row */
     int64_t not_before;    /* monotonic ms: nothing is sent until then */
@@ -163,12 +164,16 @@ static int64_t with_jitter(int64_t ms)
     return ms + (int64_t)(noise % (uint32_t)(ms / 2 + 1));
 }
 
+static int64_t one_more(int64_t times)
+{
+    return times < OPEN_TIMES_MAX ? times + 1 : times;
+}
+
 static void open_breaker(struct line *line, int64_t now)
 {
     line->breaker = LINE_OPEN;
     line->sum.opened++;
-    if (line->times < OPEN_TIMES_MAX)
-        line->times++;
+    line->times = one_more(line->times);
     line->not_before = now + with_jitter(line->conf.open_seconds * 1000 * line->times);
 }
 
@@ -211,27 +216,32 @@ static void settings_drop(struct lines *lines, struct ra_settings *settings)
     pthread_mutex_lock(&lines->mutex);
 }
 
-/* Is the CA there? Then one request goes first after a pause. Unlocked while it asks. */
+/* Is the CA there? Then one request goes first after a pause. Unlocked while it asks. That one
+ * which is repeated fails again says nothing new of requests. */
 static void probe(struct line *line)
 {
     struct lines *lines = line->lines;
     struct ra_settings *settings = ra_settings_ref(line->settings);
     size_t upstream = line->upstream;
     int hold = 0;
+    bool again = false;
     line->probing = true;
     line->probed_at = clock_mono_ms();
     line->probe_due = false;
     pthread_mutex_unlock(&lines->mutex);
-    bool fine = lines->work.probe(lines->work.arg, settings, upstream, &hold);
+    bool fine = lines->work.probe(lines->work.arg, settings, upstream, &hold, &again);
     pthread_mutex_lock(&lines->mutex);
     line->probing = false;
+    bool repeated = line->probe_fails;
+    if (line->settings == settings)
+        line->probe_fails = again ? one_more(line->probe_fails) : 0;
     if (line->settings == settings && line->breaker == LINE_OPEN && fine)
         line->breaker = LINE_HALF_OPEN;
     else if (line->settings == settings && line->breaker == LINE_OPEN)
         open_breaker(line, clock_mono_ms());
-    else if (!fine)
+    else if (!fine && !repeated)
         count_result(line, settings, LINE_FAILED, hold);
-    if (line->settings == settings && line->breaker == LINE_OPEN)
+    if (line->settings == settings && (line->breaker == LINE_OPEN || repeated))
         hold_back(line, hold);
     settings_drop(lines, settings);
 }
@@ -372,7 +382,7 @@ static void line_set(struct lines *lines, struct ra_settings *settings, size_t u
     line->conf = *cfg_upstream_line(conf);
     line->breaker = LINE_CLOSED;
     line->probe_due = true;
-    line->failures = line->times = line->not_before = 0;
+    line->failures = line->times = line->not_before = line->probe_fails = 0;
     wake(line, line_main);
     pthread_cond_broadcast(&line->changed);
 }
@@ -409,7 +419,10 @@ void lines_tick(struct lines *lines)
     pthread_mutex_lock(&lines->mutex);
     for (struct link *link = lines->all.next; link != &lines->all; link = link->next) {
         struct line *line = LINK_OWNER(link, struct line, link);
-        bool probe = line->settings && !line->probe_due && now - line->probed_at > PROBE_MS;
+        int64_t after =
+            line->probe_fails ? line->probe_fails * line->conf.open_seconds * 1000 : PROBE_MS;
+        bool probe =
+            line->settings && !line->probe_due && !line->probing && now - line->probed_at > after;
         bool stranded = line->settings && line->waiting_count && !line->threads; /* none was made */
         line->probe_due |= probe;
         if (probe || stranded)

@@ -30,8 +30,9 @@ struct line_work {
      * more, so that who adds it from now on has it worked at anew. */
     void (*over)(void *arg, const char *id);
     /* Whether the CA is there again; asked before the first request after a pause. *hold: as a run
-     * says it. */
-    bool (*probe)(void *arg, const struct ra_settings *settings, size_t upstream, int *hold);
+     * says it. *again: it is not, and is to be probed again soon, whatever becomes of requests. */
+    bool (*probe)(void *arg, const struct ra_settings *settings, size_t upstream, int *hold,
+                  bool *again);
     void *arg;
 };
 
@@ -45,7 +46,8 @@ bool lines_free(struct lines *lines, int64_t limit_ms);
  * changed an upstream, it is probed. Holds a count. */
 void lines_configure(struct lines *lines, struct ra_settings *settings);
 
-/* Called now and then: a CA that has not been probed for an hour is. */
+/* Called now and then: a CA that has not been probed for an hour is, and one that is to be again.
+ */
 void lines_tick(struct lines *lines);
 
 /* Puts a request into the line of its upstream unless it is there. False if there is no room, the

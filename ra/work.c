@@ -339,7 +339,16 @@ void work_recall(struct ra *ra, const struct ra_settings *settings)
     }
 }
 
-bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold)
+/* As long as a CA has not told its certificates devices cannot be told them, and may not come. */
+static bool must_know(struct upstream *up)
+{
+    const struct cfg_certs *chain;
+    struct err ignored;
+    return up->vt->chain && !up->vt->chain(up, &chain, &ignored);
+}
+
+bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold,
+                bool *again)
 {
     struct upstream *up = settings->upstreams[upstream];
     int64_t deadline = clock_mono_ms() + exchange_seconds(settings, upstream) * 1000;
@@ -351,5 +360,6 @@ bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream, 
     else
         tell(ra, up->name, &err);
     *hold = err.retry_after;
+    *again = !fine && must_know(up);
     return fine;
 }

@@ -24,7 +24,8 @@ struct ra {
 enum line_result work_run(void *arg, const struct ra_settings *settings, size_t upstream,
                           const char *id, struct line_said *said);
 void work_over(void *arg, const char *id);
-bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold);
+bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold,
+                bool *again);
 /* Gives the connectors what they wanted to be remembered. */
 void work_recall(struct ra *ra, const struct ra_settings *settings);
 

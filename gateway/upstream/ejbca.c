@@ -86,14 +86,18 @@ static bool make_password(char text[EJBCA_PASSWORD_TEXT])
     return ok;
 }
 
+static void say_waiting(struct up_reply *reply, const char *number)
+{
+    relay_reason(reply, "the CA wants an approval%s%s", *number ? " of request " : "", number);
+}
+
 /* 202: the certificate is issued when somebody has approved and we finalize. */
 static enum up_result take_waiting(const struct rest_reply *answer, const char *username,
                                    const char *password, struct up_reply *reply)
 {
     char number[EJBCA_NUMBER_TEXT];
     bool known = ejbca_number_of(json_text(json_get(json_root(answer->json), "link")), number);
-    relay_reason(reply, "the CA wants an approval%s%s", known ? " of request " : "",
-                 known ? number : "");
+    say_waiting(reply, known ? number : "");
     reply->cookie.secret = true;
     bool ok = known ? buf_add_fmt(&reply->cookie, "%s %s %s", number, password, username)
                     : buf_set(&reply->cookie, bytes_str(username));
@@ -284,8 +288,10 @@ static enum up_result ejbca_poll(struct upstream *up, const struct up_order *ord
     if (result == UP_PENDING && refused == REFUSED_FINALIZED &&
         !buf_set(&reply->cookie, waiting.username))
         result = UP_UNKNOWN;
-    if (result == UP_PENDING && !reply->reason[0])
-        relay_reason(reply, "%s", found.reason[0] ? found.reason : "the CA wants an approval");
+    if (result == UP_PENDING && !reply->reason[0] && found.reason[0])
+        relay_reason(reply, "%s", found.reason);
+    else if (result == UP_PENDING && !reply->reason[0])
+        say_waiting(reply, waiting.number);
     OPENSSL_cleanse(waiting.password, sizeof waiting.password);
     up_reply_clear(&found);
     rest_reply_clear(&answer);

@@ -33,7 +33,8 @@ class Alarm(Renewal):
         with open(os.open(program, os.O_WRONLY | os.O_CREAT, 0o755), "w", encoding="ascii") as file:
             file.write(CA)
         gw.edit(r"^upstreams:.*$", lambda found: f"{found[0]}\n  moody:\n    type: exec\n    command: [{program}]\n"
-                f"    environment: [FOLDER={gw.dir}, \"PATH=/usr/bin:/bin\"]\n    limits: {{wait: 2s, deadline: 20s}}")
+                f"    environment: [FOLDER={gw.dir}, \"PATH=/usr/bin:/bin\"]\n    limits: {{wait: 30s, deadline: 30s}}\n"
+                "    breaker: {failures: 1000, open: 1s}")
         cls.mood(gw, SUITS)
 
     @staticmethod
@@ -160,8 +161,9 @@ class CannotBeLoaded(Alarm):
         self.wait_for(lambda: "level=error event=reload" in self.gw.log())
         self.go_to(self.gw.path("ra/ra.pem"), 29, 120)
         self.wait_for(self.warnings)
+        self.wait_for(lambda: self.gw.log().count("the configuration before stays in force") == 2)
         self.go_to(self.gw.path("ra/ra.pem"), 29, 300)
-        self.wait_for(lambda: self.gw.log().count("level=error event=reload") > 2)
+        self.wait_for(lambda: self.gw.log().count("the configuration before stays in force") == 3)
         self.assertIn("could not be loaded", self.warnings()[0])
         self.assertEqual(self.failing(), 1)
         self.assertEqual(self.told(), self.fingerprint(self.gw.path("ra/ra.pem")))

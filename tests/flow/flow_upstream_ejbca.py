@@ -77,12 +77,19 @@ class UpstreamEjbca(DoubleTest):
 
     def test_repeat(self):
         """A repeat that EJBCA refuses, since it has issued, gets what it issued."""
-        double = self.ca.double
-        search, double.search = double.search, lambda body: {"certificates": [], "more_results": False}
+        double, search = self.ca.double, self.ca.double.search
+
+        def blind(body):
+            """Finds nothing until the repeat has come."""
+            if double.enrolls.count(body["criteria"][0]["value"]) < 2:
+                return {"certificates": [], "more_results": False}
+            return search(body)
+
+        double.search = blind
+        self.addCleanup(setattr, double, "search", search)
         self.ca.proxy.reset(faults.LOSE)
         self.enroll("repeat", code=3)
         self.wait_state("repeat", "suspect")
-        double.search = search
         self.gw.cli("request", "approve", self.request("repeat")["id"], "--reason", "by mistake")
         self.wait_state("repeat", "issued")
         self.assertEqual(self.ca.issued("repeat"), 1)
@@ -110,6 +117,7 @@ class UpstreamEjbca(DoubleTest):
         self.gw.start()
         time.sleep(3)
         self.assertEqual(self.state("patient"), "waiting")
+        self.assertIn("wants an approval of request 7", self.request("patient")["reason"])
         self.gw.secrets.extend(request["password"] for request in self.ca.double.waiting.values())
         self.ca.double.decide("approved")
         self.wait_state("patient", "issued", 60)
@@ -123,13 +131,25 @@ class UpstreamEjbca(DoubleTest):
         self.wait_state("unloved", "refused", 60)
         self.assertIn("has been rejected", self.request("unloved")["reason"])
 
+    def approve_and_lose(self):
+        """The answer to the next finalizing is lost, which is the first after the approval."""
+        double, finalize = self.ca.double, self.ca.double.finalize
+        self.ca.proxy.only = "finalize"
+        self.addCleanup(setattr, self.ca.proxy, "only", "pkcs10enroll")
+
+        def approved(number, body):
+            if not self.ca.proxy.plan:
+                double.decide("approved")
+            return finalize(number, body)
+
+        self.ca.proxy.reset(faults.LOSE)
+        double.finalize = approved
+        self.addCleanup(setattr, double, "finalize", finalize)
+
     def test_finalize_lost(self):
         """When the answer to finalizing is lost the certificate is found by the username; it is issued once."""
         self.wait_for_approval("twice-approved")
-        self.ca.proxy.only = "finalize"
-        self.addCleanup(setattr, self.ca.proxy, "only", "pkcs10enroll")
-        self.ca.proxy.reset(faults.LOSE)
-        self.ca.double.decide("approved")
+        self.approve_and_lose()
         self.wait_state("twice-approved", "issued", 60)
         self.check_once("twice-approved")
 
@@ -137,14 +157,11 @@ class UpstreamEjbca(DoubleTest):
         """Also where the search shows it late: then it is not finalized again, and its password is forgotten."""
         double = self.ca.double
         self.wait_for_approval("late")
-        self.ca.proxy.only = "finalize"
-        self.addCleanup(setattr, self.ca.proxy, "only", "pkcs10enroll")
         search, double.search = double.search, lambda body: {"certificates": [], "more_results": False}
         self.addCleanup(setattr, double, "search", search)
-        self.ca.proxy.reset(faults.LOSE)
-        double.decide("approved")
         password = next(w["password"] for w in double.waiting.values() if w["user"].endswith(self.request("late")["id"]))
         self.assertTrue(self.at_rest(password))
+        self.approve_and_lose()
         self.wait_for(lambda: not self.at_rest(password), 60)
         self.assertEqual(self.state("late"), "waiting")
         double.search = search

@@ -168,11 +168,13 @@ class UpstreamEst(UpstreamTest):
 
     def test_upstream_pending(self):
         """202 with Retry-After: the same POST again, also by a gateway that was killed meanwhile."""
-        self.ca.proxy.reset(answers(202, ("Retry-After", "1")), answers(202, ("Retry-After", "3")))
+        self.ca.proxy.stick("simpleenroll", answers(202, ("Retry-After", "1")))
         self.enroll("patient", code=3)
         self.assertEqual(self.state("patient"), "waiting")
+        self.wait_for(lambda: len(self.ca.proxy.bodies) > 1)
         self.gw.stop(9)
         self.gw.start()
+        self.ca.proxy.stick("simpleenroll", faults.PASS)
         self.wait_state("patient", "issued")
         self.enroll("patient", "--poll")
         self.verify("patient")
@@ -231,9 +233,32 @@ class UpstreamEst(UpstreamTest):
         self.assertEqual(self.ca.issued("killed"), 1)
 
 
+class Late(UpstreamTest):
+    """The CA is not there when the gateway starts for the first time."""
+
+    make_ca = EstCa
+
+    @classmethod
+    def configure(cls, gw):
+        super().configure(gw)
+        cls.ca.proxy.stop()
+
+    def begin(self):
+        self.work = self.gw.work("late")
+
+    def test_late(self):
+        """Until the CA has told its certificates nobody can tell them to devices, so it is asked for them again and again."""
+        self.wait_for(lambda: re.search(r'level=warn event=upstream about="plant"', self.gw.log()))
+        self.assertFalse(self.knows_ca())
+        self.ca.proxy.start()
+        self.wait_for(self.knows_ca)
+        self.enroll("late")
+        self.verify("late")
+
+
 class Outage(UpstreamTest):
     make_ca = EstCa
-    limits = "    limits: {wait: 2s, deadline: 2s, inflight: 2}\n    breaker: {failures: 3, open: 2s}"
+    limits = "    limits: {wait: 30s, deadline: 30s, inflight: 2}\n    breaker: {failures: 3, open: 2s}"
 
     def test_outage(self):
         """During an outage devices hear PENDING at once and keep their place; after it each gets its certificate by
@@ -243,11 +268,11 @@ class Outage(UpstreamTest):
             started = time.monotonic()
             self.enroll(f"out-{i}", code=3)
             waited = time.monotonic() - started
-        self.assertLess(waited, 1.5, "the breaker is open, nobody waits")
+        self.assertLess(waited, 15, "the breaker is open, nobody waits")
         self.assertEqual(self.gw.metric('upstream_breaker.upstream="plant",state="closed"'), 0)
         self.ca.proxy.start()
         for i in range(8):
-            self.wait_state(f"out-{i}", "issued", 60)
+            self.wait_state(f"out-{i}", "issued", 120)
             self.enroll(f"out-{i}", "--poll")
             self.verify(f"out-{i}")
             self.assertEqual(self.ca.issued(f"out-{i}"), 1)
@@ -318,10 +343,7 @@ class ClientCertificate(UpstreamTest):
             self.assertEqual(self.ca.issued(name), 1)
 
     def wait_reason(self, name, reason):
-        end = time.monotonic() + 20
-        while not re.search(reason, self.request(name)["reason"] or ""):
-            self.assertLess(time.monotonic(), end, self.request(name))
-            time.sleep(0.1)
+        self.wait_for(lambda: re.search(reason, self.request(name)["reason"] or ""))
 
     def use_client(self, name):
         """The gateway knows itself by another certificate, after a reload."""

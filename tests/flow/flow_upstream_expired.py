@@ -39,7 +39,7 @@ class Ours:
 class Expired(ByTheClock):
     """A class for each kind below. hold makes a request wait at the CA, and release ends that; None: this kind cannot."""
 
-    limits = "    limits: {wait: 3s, deadline: 4s}\n    breaker: {failures: 3, open: 1s}"
+    limits = "    limits: {wait: 10s, deadline: 12s}\n    breaker: {failures: 3, open: 1s}"
     hold = release = None
 
     @classmethod

@@ -197,8 +197,7 @@ class ToSecondGateway(UpstreamTest):
     def test_refused(self):
         """A device that the upstream's profile does not allow is refused there, and so here."""
         self.ca.gw.edit(r"^    san: ", '    subject: {CN: "^[a-z-]+$"}\n    san: ')
-        self.ca.gw.process.send_signal(1)
-        time.sleep(1)
+        self.ca.gw.reload()
         self.enroll("not.allowed", code=2)
         self.assertIn("FAILURE", self.request("not.allowed")["reason"])
 

@@ -110,7 +110,7 @@ class UpstreamVault(DoubleTest):
         start = time.monotonic()
         self.enroll("pace")
         pace = time.monotonic() - start  # of this machine today: some devices come within the last third of the lease
-        self.new_token("lease-0", int(6 + 15 * pace))
+        self.new_token("lease-0", int(9 + 15 * pace))
         logins, renewals = self.ca.double.logins, self.ca.double.renewals
         for i in range(1, 100):
             self.enroll(f"lease-{i}")

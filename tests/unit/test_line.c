@@ -29,6 +29,7 @@ struct ca {
     atomic_int uncounted; /* those that were told before they were counted */
     atomic_int again;     /* so many are added again when they are over */
     atomic_bool there;    /* answers probes */
+    atomic_bool unknown;  /* as long as it does not, it is probed again */
     atomic_bool stuck;    /* a run does not end */
     atomic_bool threads_fail;
 };
@@ -78,12 +79,14 @@ static void over(void *arg, const char *id)
     ca->told++;
 }
 
-static bool probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold)
+static bool probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold,
+                  bool *again)
 {
     struct ca *ca = arg;
     (void)settings, (void)upstream;
     ca->probes++;
     *hold = atomic_exchange(&ca->probe_hold, 0);
+    *again = !ca->there && ca->unknown;
     return ca->there;
 }
 
@@ -213,6 +216,26 @@ static void test_bounded(void **state)
     WAIT_FOR(ca->runs == 8);
     assert_false(lines_busy(ca->lines, "ca"));
     assert_int_equal(lines_room(ca->lines, "ca"), 5);
+}
+
+/* A CA that has to answer a probe is probed again and again until it does, which is no further
+ * failure of its line. */
+static void test_probed_again(void **state)
+{
+    struct ca *ca = *state;
+    ca->there = false;
+    ca->unknown = true;
+    lines_configure(ca->lines, ca->settings);
+    WAIT_FOR((lines_tick(ca->lines), ca->probes == 3));
+    assert_int_equal(state_of(ca).failed, 1);
+    assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+    ca->there = true;
+    WAIT_FOR((lines_tick(ca->lines), ca->probes == 4));
+    for (int i = 0; i < 30; i++) {
+        usleep(50000);
+        lines_tick(ca->lines);
+    }
+    assert_int_equal(ca->probes, 4);
 }
 
 /* Whether a request stands in a long line is known at once, so that a hundred thousand of them can
@@ -505,6 +528,7 @@ int main(void)
         TEST(test_no_thread),
         TEST(test_slow_rate),
         TEST(test_over),
+        TEST(test_probed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

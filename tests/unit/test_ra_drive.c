@@ -255,6 +255,22 @@ static void test_unknown_for_good(void **state)
     device_close(&d);
 }
 
+/* What is suspect at a CA that cannot be asked keeps its reason: the operator reads what happened.
+ */
+static void test_unknown_keeps_reason(void **state)
+{
+    struct world *w = *state;
+    struct device d = device_open(w);
+    d.ca->submit = UP_UNKNOWN;
+    d.ca->vt.recover = NULL;
+    world_pending(w, &d.request, d.id);
+    clock_set(clock_now() + 365 * DAY);
+    assert_int_equal(world_sweep(w), 0);
+    world_state(w, d.id, TXN_SUSPECT);
+    check_reason(&d, "the CA says unknown");
+    device_close(&d);
+}
+
 /* What a CA forgets that may have issued is suspect, also at one that is otherwise asked again. */
 static void test_lost(void **state)
 {
@@ -521,7 +537,7 @@ int main(void)
         TEST(test_unconfirmed),     TEST(test_fenced),           TEST(test_lost),
         TEST(test_crash_safe),      TEST(test_crash_unsafe),     TEST(test_crash_device),
         TEST(test_orphan),          TEST(test_sweep_goes_on),    TEST(test_delivered),
-        TEST(test_trail),           TEST(test_unknown_keyless),
+        TEST(test_trail),           TEST(test_unknown_keyless),  TEST(test_unknown_keeps_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
