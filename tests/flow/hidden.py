@@ -20,11 +20,19 @@ def copy(source, target):
             pass
 
 
+def reaches(port):
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 def serve(path, port):
-    """Inside: each connection to the unix socket goes to the server."""
+    """Inside: each connection to the unix socket, which is there as soon as the server listens, goes to it."""
+    while not reaches(port):
+        time.sleep(0.05)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(path + ".new")
     listener.listen(64)
+    os.rename(path + ".new", path)
     while True:
         client, _ = listener.accept()
         server = socket.socket()
@@ -48,23 +56,11 @@ class Hidden:
             flags.append("--map-root-user")
         self.process = subprocess.Popen(["unshare", *flags, "--kill-child", "--fork", sys.executable, __file__, self.path,
                                          str(port), *command], cwd=folder, stdout=self.log, stderr=self.log)
-        end = time.monotonic() + 20
-        while not self.answers():
+        end = time.monotonic() + 60
+        while not os.path.exists(self.path):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"{command} does not serve")
             time.sleep(0.05)
-
-    def answers(self):
-        with socket.socket(socket.AF_UNIX) as sock:
-            try:
-                sock.settimeout(2)
-                sock.connect(self.path)
-                sock.settimeout(0.3)
-                return sock.recv(1) != b""
-            except TimeoutError:
-                return True  # it waits for a request
-            except OSError:
-                return False
 
     def close(self):
         self.process.kill()
