@@ -24,6 +24,7 @@ class Vault(Double):
         self.roles = {"device"}
         self.logins = self.renewals = 0
         self.authed = 0  # when somebody got or renewed a token, in time.monotonic()
+        self.used = 0  # when that one signed first
         self.revoked = []
         self.bodies = []
         self.file_token = self.token_add(0, False)
@@ -98,6 +99,8 @@ class Vault(Double):
 
     def sign(self, path, body):
         self.bodies.append((path, body))
+        if self.used < self.authed:
+            self.used = time.monotonic()
         csr = member(body, "csr")
         if not is_csr(csr) or body.get("format", "pem") != "pem":
             raise errors(400, "csr contains no data")

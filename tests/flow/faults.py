@@ -37,7 +37,7 @@ class Fault:
         self.status = status
         self.headers = headers
         self.change = change  # of the CA's (status, headers, body)
-        self.delay = delay
+        self.delay = delay  # seconds, of what the proxy answers by itself
         self.before = before  # of the body on its way to the CA
 
     def befalls(self, method):
@@ -141,6 +141,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             proxy.over.wait(60)
             return self.reset()
         if not fault.asks:
+            time.sleep(fault.delay)
             note.answered = time.monotonic()
             return self.answer(fault.status, [("Content-Type", "text/plain"), *fault.headers], SECRET_TEXT.encode())
         status, headers, reply = self.forward(body if self.command in ("POST", "PUT") else None)
@@ -267,6 +268,7 @@ class FaultProxy:
         self.connections = collections.deque()  # faults of the next ones
         self.stuck = None  # (part of a path, fault)
         self.trap = None  # (part of a path, part of an answer, fault)
+        self.struck = None  # when a connection met its fault
         self.notes = []  # of whatever came
         self.live = {}  # a thread's connection
         self.lock = threading.Lock()
@@ -323,7 +325,10 @@ class FaultProxy:
 
     def next_connection(self):
         with self.lock:
-            return self.connections.popleft() if self.connections else PASS
+            if not self.connections:
+                return PASS
+            self.struck = time.monotonic()
+            return self.connections.popleft()
 
     def keep_connection(self, request):
         with self.lock:
@@ -374,7 +379,7 @@ class FaultProxy:
         with self.lock:
             self.plan = collections.deque(plan)
             self.connections.clear()
-            self.stuck = self.trap = None
+            self.stuck = self.trap = self.struck = None
             self.asked = 0
             self.notes, self.bodies, self.replies, self.paths, self.heard = [], [], [], [], []
 

@@ -112,7 +112,7 @@ class UpstreamAcmeAri(AcmeTest):
         self.gw.scep_client("--subject", f"/CN={self.subject(name)}", "--san", f"dns:{self.subject(name)}", "--key-out", new,
                             "--out", os.path.join(self.work, f"{name}-new.pem"), "--renew", self.pem(name), old_key, check=False)
         self.wait_for(lambda: [r["state"] for r in self.gw.requests() if r["subject"] == f"CN={self.subject(name)}"] ==
-                      ["issued", "issued"], 60)
+                      ["issued", "issued"], 120)
 
     def test_replaces(self):
         """An enrollment replaces nothing; a renewal says which certificate it replaces."""

@@ -1,10 +1,15 @@
 """The mock server of `openssl cmp` as the upstream: another implementation's server side, in a network of its own since it
 listens on every address. It hands out one certificate that was made before, so each test has a server of its own."""
+import contextlib
+import json
 import os
+import sqlite3
+import threading
+import time
 import unittest
 
 from faults import FaultProxy, UnixConnection
-from flow_upstream_cmp import SECRET, make_cert
+from flow_upstream_cmp import PATIENT, SECRET, make_cert
 from gateway import free_ports, run, secret_file
 from hidden import Hidden
 from upstream import UpstreamTest, use_upstream
@@ -15,20 +20,42 @@ PORT = 8080
 class KeptConnection(UnixConnection):
     """One connection for all that is asked: the server forgets a transaction when its connection is closed."""
 
+    def __init__(self, path):
+        super().__init__(path)
+        self.turn = threading.Lock()
+
     def close(self):
         pass
 
     def end(self):
-        super().close()
+        with self.turn:
+            super().close()
+
+
+class Turn:
+    """One exchange on it; the next waits until this one is closed."""
+
+    def __init__(self, kept):
+        kept.turn.acquire()
+        self.request, self.getresponse, self.close = kept.request, kept.getresponse, kept.turn.release
 
 
 class KeepingProxy(FaultProxy):
+    """swap is held while there is no server, or another one comes."""
+
     kept = None
 
+    def __init__(self, *args):
+        self.swap = threading.Lock()
+        super().__init__(*args)
+
     def connect(self):
-        if not self.kept:
-            return super().connect()
-        return self.kept
+        with self.swap:
+            if not self.target:
+                raise ConnectionError("there is no server yet")
+            if not self.kept:
+                return super().connect()
+            return Turn(self.kept)
 
 
 class Mock:
@@ -61,7 +88,11 @@ class Mock:
         return os.path.join(self.dir, name)
 
     def serve(self, *flags):
-        """From now on the server is one with these flags."""
+        """From now on the server is one with these flags; who asks meanwhile asks it."""
+        with self.proxy.swap:
+            self.change(flags)
+
+    def change(self, flags):
         self.stop()
         if os.path.exists(self.path("socket")):
             os.unlink(self.path("socket"))
@@ -85,10 +116,18 @@ class Mock:
 
 class MockTest(UpstreamTest):
     mac = False
+    limits = PATIENT
 
     @classmethod
     def make_ca(cls):
         return Mock(cls.mac)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        end = time.monotonic() + 60
+        while not cls.ca.proxy.notes and time.monotonic() < end:  # the sign of life at the start comes to nothing
+            time.sleep(0.05)
 
     def serve(self, name, *flags, subject=None):
         """A server that has a certificate for the device of that name."""
@@ -100,6 +139,12 @@ class MockTest(UpstreamTest):
         run("openssl", "x509", "-req", "-in", "leaf.csr", "-days", "5", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial",
             "0x" + os.urandom(12).hex(), "-extfile", "leaf.ext", "-out", cert, cwd=self.ca.dir)
         self.ca.serve("-rsp_cert", cert, *flags)
+
+    def events(self, name):
+        """What the audit trail says became of its request, in that order."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.gw.path('state/scepter.db')}?mode=ro", uri=True, timeout=20)) as db:
+            trail = [json.loads(text) for (text,) in db.execute("SELECT text FROM audit ORDER BY seq")]
+        return [event["event"] for event in trail if event.get("subject") == f"CN={name}"]
 
     def confirmed(self):
         """How many certConf the server was sent, and took: its body is pkiConf, [19]."""
@@ -118,8 +163,8 @@ class Signed(MockTest):
         """A server that lets the request wait is polled until it issues."""
         self.serve("patient", "-poll_count", "3", "-check_after", "1")
         self.enroll("patient", code=3)
-        self.assertEqual(self.state("patient"), "waiting")
         self.wait_state("patient", "issued", 60)
+        self.assertEqual(self.events("patient"), ["ordered", "waiting", "issued"])
         self.enroll("patient", "--poll")
         self.verify("patient")
         self.wait_for(lambda: self.confirmed() == 1)
