@@ -36,10 +36,10 @@ struct store_move {
     struct bytes cookie; /* replaces the stored one unless ptr is NULL */
     struct bytes handle; /* likewise */
     int64_t next_at;
-    int failures;                    /* in a row, up to now */
-    bool wish;                       /* next_at is when the CA wants to be asked, not our guess */
-    const char *reason;              /* or NULL */
-    bool unspend; /* what it was authorized by may be used again; no device is told */
+    int failures;       /* in a row, up to now */
+    bool wish;          /* next_at is when the CA wants to be asked, not our guess */
+    const char *reason; /* or NULL */
+    bool unspend;       /* what it was authorized by may be used again; no device is told */
     const struct audit_event *audit; /* NULL: nothing that the trail does not know */
 };
 

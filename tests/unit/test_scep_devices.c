@@ -258,9 +258,10 @@ static void test_needs(void **state)
             continue;
         f->profile.scep.legacy = (enum cfg_scep_legacy)(d->legacy - 1);
         struct scep_reply reply = call_stored(f, d->name, "PKCSReq");
-        if (!strstr(reply.note.detail, d->legacy == CFG_LEGACY_DES_MD5
-                                           ? "needs scep.legacy des-md5, as devices of the family"
-                                           : "needs scep.legacy des3-sha1, as devices of the family"))
+        if (!strstr(reply.note.detail,
+                    d->legacy == CFG_LEGACY_DES_MD5
+                        ? "needs scep.legacy des-md5, as devices of the family"
+                        : "needs scep.legacy des3-sha1, as devices of the family"))
             fail_msg("%s: %s", d->name, reply.note.detail);
         scep_reply_clear(&reply);
     }
