@@ -259,6 +259,8 @@ static struct job *take(struct line *line, int64_t *wait_ms)
     }
     if (line->breaker != LINE_CLOSED && (line->probing || line->running_count))
         return NULL;
+    if (line->probing && line->probe_fails) /* a request would ask the same */
+        return NULL;
     if (line->breaker == LINE_OPEN || (line->probe_due && !line->probing)) {
         probe(line);
         *wait_ms = 0;
@@ -413,16 +415,22 @@ void lines_configure(struct lines *lines, struct ra_settings *settings)
     pthread_mutex_unlock(&lines->mutex);
 }
 
+/* A request asks for the certificates as well: then there is no probe beside it. */
+static bool is_probe_time(const struct line *line, int64_t now)
+{
+    bool idle = !line->probing && !line->waiting_count && !line->running_count;
+    if (line->probe_fails)
+        return idle && now - line->probed_at > line->probe_fails * line->conf.open_seconds * 1000;
+    return now - line->probed_at > PROBE_MS;
+}
+
 void lines_tick(struct lines *lines)
 {
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&lines->mutex);
     for (struct link *link = lines->all.next; link != &lines->all; link = link->next) {
         struct line *line = LINK_OWNER(link, struct line, link);
-        int64_t after =
-            line->probe_fails ? line->probe_fails * line->conf.open_seconds * 1000 : PROBE_MS;
-        bool probe =
-            line->settings && !line->probe_due && !line->probing && now - line->probed_at > after;
+        bool probe = line->settings && !line->probe_due && is_probe_time(line, now);
         bool stranded = line->settings && line->waiting_count && !line->threads; /* none was made */
         line->probe_due |= probe;
         if (probe || stranded)

@@ -25,8 +25,9 @@
 struct acme_client {
     struct acme_client_conf conf;
     struct httpc *httpc;
-    pthread_mutex_t setup; /* held while the directory or the account is asked for */
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t setup;    /* held while the directory or the account is asked for */
+    struct relay_pause pause; /* of asking for these */
+    pthread_mutex_t mutex;    /* guards what follows */
     EVP_PKEY *key;
     char *urls[ACME_URL_COUNT];
     char *account;
@@ -457,19 +458,38 @@ static bool find_key(struct acme_client *client, struct err *err)
     return key || err_set(err, ERR_LOCAL, "the account key %s has gone", path);
 }
 
+static enum up_result set_up(struct acme_client *client, bool directory, int64_t deadline,
+                             struct up_reply *reply)
+{
+    char account[ACME_URL_MAX];
+    struct err err = {0};
+    enum up_result result = UP_ISSUED;
+    if (!relay_pause_over(&client->pause, &err))
+        return relay_later(reply, &err);
+    if (directory && !read_directory(client, deadline, &err)) {
+        result = relay_later(reply, &err);
+    } else if (!copy_text(client, &client->account, account)) {
+        result = find_account(client, deadline, reply);
+        err_set(&err, ERR_UPSTREAM, "%s", reply->reason);
+        err.retry_after = reply->retry_after;
+    }
+    if (result != UP_ISSUED)
+        relay_pause_begin(&client->pause, &err);
+    return result;
+}
+
 enum up_result acme_client_ready(struct acme_client *client, bool again, int64_t deadline,
                                  struct up_reply *reply)
 {
-    char url[ACME_URL_MAX];
+    char text[ACME_URL_MAX];
     struct err err = {0};
-    enum up_result result = UP_RETRY;
+    enum up_result result = UP_ISSUED;
     pthread_mutex_lock(&client->setup);
-    if (find_key(client, &err) && ((!again && acme_client_url(client, ACME_NEW_NONCE, url)) ||
-                                   read_directory(client, deadline, &err)))
-        result = copy_text(client, &client->account, url) ? UP_ISSUED
-                                                          : find_account(client, deadline, reply);
-    else
+    bool directory = again || !acme_client_url(client, ACME_NEW_NONCE, text);
+    if (!find_key(client, &err))
         result = relay_later(reply, &err);
+    else if (directory || !copy_text(client, &client->account, text))
+        result = set_up(client, directory, deadline, reply);
     pthread_mutex_unlock(&client->setup);
     return result;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define BODY_SHOWN 120
+#define PAUSE_MAX_SECONDS 300 /* an operator who mends a CA is not made to wait for longer */
 
 const struct cfg_key relay_client_keys[] = {
     {.name = "certificate",
@@ -353,6 +354,22 @@ enum up_result relay_later(struct up_reply *reply, const struct err *err)
     relay_reason(reply, "%s", err->text);
     reply->retry_after = err->retry_after;
     return UP_RETRY;
+}
+
+void relay_pause_begin(struct relay_pause *pause, const struct err *err)
+{
+    int64_t seconds = err->retry_after < PAUSE_MAX_SECONDS ? err->retry_after : PAUSE_MAX_SECONDS;
+    *pause = (struct relay_pause){.until = clock_mono_ms() + seconds * 1000, .why = *err};
+}
+
+bool relay_pause_over(const struct relay_pause *pause, struct err *err)
+{
+    int64_t left = pause->until - clock_mono_ms();
+    if (left <= 0)
+        return true;
+    *err = pause->why;
+    err->retry_after = (int)((left + 999) / 1000);
+    return false;
 }
 
 enum up_result relay_result(enum httpc_result result, const struct httpc_reply *http,

@@ -98,6 +98,17 @@ enum up_result relay_result(enum httpc_result result, const struct httpc_reply *
 bool relay_failed(struct err *err, const char *what, const struct up_reply *said);
 /* And back: err kept a request from being sent. UP_RETRY, after the time that the CA wants. */
 enum up_result relay_later(struct up_reply *reply, const struct err *err);
+
+/* What one thread asks for all, such as a token: that the CA wants to be asked later counts for
+ * those as well who waited meanwhile. Zeros; guarded by its owner. */
+struct relay_pause {
+    int64_t until;  /* in clock_mono_ms() time */
+    struct err why; /* what the CA said */
+};
+/* err: what came of the asking; without a wish there is no pause. */
+void relay_pause_begin(struct relay_pause *pause, const struct err *err);
+/* False while it lasts, with what the CA said and what is left of its time. */
+bool relay_pause_over(const struct relay_pause *pause, struct err *err) MUST_USE;
 /* reason is printable afterwards. */
 void relay_reason(struct up_reply *reply, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -25,8 +25,9 @@ struct token {
 struct vault {
     struct relay relay; /* first */
     const struct vault_options *options;
-    pthread_mutex_t mutex; /* of token; held while one is fetched */
+    pthread_mutex_t mutex; /* of what follows; held while a token is fetched */
     struct token token;
+    struct relay_pause pause; /* of logging in */
 };
 
 /* What every request to Vault carries. */
@@ -186,6 +187,16 @@ static bool lock_until(pthread_mutex_t *mutex, int64_t deadline, struct err *err
            err_set(err, ERR_UPSTREAM, "another request waits for a token already");
 }
 
+static bool log_in_by_turns(struct vault *vault, int64_t deadline, struct err *err)
+{
+    if (!relay_pause_over(&vault->pause, err))
+        return false;
+    bool ok = log_in(vault, deadline, err);
+    if (!ok)
+        relay_pause_begin(&vault->pause, err);
+    return ok;
+}
+
 /* A token that is good now, and by which the caller asks. */
 static bool token_get(struct vault *vault, int64_t deadline, struct buf *ret, struct err *err)
 {
@@ -197,7 +208,7 @@ static bool token_get(struct vault *vault, int64_t deadline, struct buf *ret, st
         renew(vault, deadline);
     if (clock_mono_ms() >= token->expires_at)
         buf_clear(&token->text);
-    bool ok = token->text.len || log_in(vault, deadline, err);
+    bool ok = token->text.len || log_in_by_turns(vault, deadline, err);
     ok = ok && (buf_set(ret, buf_bytes(&token->text)) ||
                 err_set(err, ERR_UPSTREAM, "the token is too long"));
     pthread_mutex_unlock(&vault->mutex);

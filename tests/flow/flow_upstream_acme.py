@@ -264,6 +264,30 @@ class UpstreamAcme(AcmeTest):
         self.assertFalse([p for p, _ in self.ca.proxy.paths if NEW_ORDER in p])
 
 
+class Busy(AcmeTest):
+    """The CA wants to be left alone when the gateway starts, and takes its time to say so."""
+
+    busy = faults.Fault("429", False, 429, [("Retry-After", "3")], delay=4)
+
+    @classmethod
+    def configure(cls, gw):
+        super().configure(gw)
+        cls.ca.proxy.stick("/dir", cls.busy)
+
+    def setUp(self):
+        self.begin()
+
+    def test_later_for_all(self):
+        """Who waits for the directory while another request asks for it hears the same answer: nobody asks again before the time."""
+        devices = [self.start_device(f"waiting-{i}") for i in range(3)]
+        self.wait_for(lambda: len(self.ca.proxy.notes) >= 2, 60)
+        first, second = self.ca.proxy.notes[:2]
+        self.assertGreaterEqual(second.at - first.answered, 3)
+        self.assertEqual({r["state"] for r in self.gw.requests()}, {"ordered"})
+        for device in devices:
+            device.wait(60)
+
+
 class Validating(Pebble):
     always_valid = False
 

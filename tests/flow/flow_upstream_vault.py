@@ -189,5 +189,28 @@ class Tls(DoubleTest):
         self.assertEqual(self.ca.double.bodies[0][0], "pki/issuer/second/sign/device")
 
 
+class Busy(DoubleTest):
+    limits = "    limits: {wait: 20s, deadline: 30s}\n    breaker: {failures: 100, open: 1s}"
+
+    @staticmethod
+    def make_ca():
+        ca = VaultCa()
+        ca.double.lease = 1
+        return ca
+
+    def test_later_for_all(self):
+        """Who waits for a token while another request logs in hears the same answer: nobody logs in before the time that it says."""
+        time.sleep(max(0, self.ca.double.authed + 5 - time.monotonic()))  # the token of the start is over
+        self.ca.proxy.reset()
+        self.ca.proxy.stick("/login", faults.Fault("429", False, 429, [("Retry-After", "3")], delay=4))
+        devices = [self.start_device(f"waiting-{i}") for i in range(3)]
+        self.wait_for(lambda: sum(note.path.endswith("/login") for note in self.ca.proxy.notes) >= 2, 60)
+        first, second = [note for note in self.ca.proxy.notes if note.path.endswith("/login")][:2]
+        self.assertGreaterEqual(second.at - first.answered, 3)
+        self.assertEqual({r["state"] for r in self.gw.requests()}, {"ordered"})
+        for device in devices:
+            device.wait(60)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

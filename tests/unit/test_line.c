@@ -218,8 +218,8 @@ static void test_bounded(void **state)
     assert_int_equal(lines_room(ca->lines, "ca"), 5);
 }
 
-/* A CA that has to answer a probe is probed again and again until it does, which is no further
- * failure of its line. */
+/* A CA that has to answer a probe is probed again and again until it does, but not beside a
+ * request. That is no further failure of its line. */
 static void test_probed_again(void **state)
 {
     struct ca *ca = *state;
@@ -229,7 +229,15 @@ static void test_probed_again(void **state)
     WAIT_FOR((lines_tick(ca->lines), ca->probes == 3));
     assert_int_equal(state_of(ca).failed, 1);
     assert_int_equal(state_of(ca).breaker, LINE_CLOSED);
+    ca->stuck = true;
+    assert_true(offer(ca, 0));
+    for (int i = 0; i < 80; i++) {
+        usleep(50000);
+        lines_tick(ca->lines);
+    }
+    assert_int_equal(ca->probes, 3);
     ca->there = true;
+    ca->stuck = false;
     WAIT_FOR((lines_tick(ca->lines), ca->probes == 4));
     for (int i = 0; i < 30; i++) {
         usleep(50000);
