@@ -208,16 +208,8 @@ static void count_result(struct line *line, const struct ra_settings *settings,
     hold_back(line, hold);
 }
 
-/* The last count closes connectors, which takes its time: unlocked. */
-static void settings_drop(struct lines *lines, struct ra_settings *settings)
-{
-    pthread_mutex_unlock(&lines->mutex);
-    ra_settings_free(settings);
-    pthread_mutex_lock(&lines->mutex);
-}
-
-/* Is the CA there? Then one request goes first after a pause. Unlocked while it asks. That one
- * which is repeated fails again says nothing new of requests. */
+/* Is the CA there? Then one request goes first after a pause. Unlocked while it asks. Of a probe
+ * that is repeated, another failure says nothing new of requests. */
 static void probe(struct line *line)
 {
     struct lines *lines = line->lines;
@@ -243,7 +235,9 @@ static void probe(struct line *line)
         count_result(line, settings, LINE_FAILED, hold);
     if (line->settings == settings && (line->breaker == LINE_OPEN || repeated))
         hold_back(line, hold);
-    settings_drop(lines, settings);
+    pthread_mutex_unlock(&lines->mutex);
+    ra_settings_free(settings); /* the last count closes connectors, which takes its time */
+    pthread_mutex_lock(&lines->mutex);
 }
 
 /* The next job, now that it may be sent; NULL with the time after which to look again. */
