@@ -64,6 +64,8 @@ static bool send_all(int fd, struct bytes data, struct err *err)
     struct bytes sent;
     while (data.len) {
         ssize_t n = send(fd, data.ptr, data.len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) /* it was stopped, and goes on */
+            continue;
         if (n <= 0 || !bytes_take(&data, (size_t)n, &sent))
             return err_set(err, ERR_UPSTREAM, "sending: %s", strerror(errno));
     }
@@ -77,6 +79,8 @@ static bool receive_all(int fd, struct buf *reply, struct err *err)
         ssize_t n = recv(fd, chunk, sizeof chunk, 0);
         if (n == 0)
             return true;
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n < 0)
             return err_set(err, ERR_UPSTREAM, "%sreceiving: %s",
                            reply->len ? "partial reply: " : "", strerror(errno));
