@@ -99,6 +99,12 @@ static void begin(const char *door)
         text_hex(bytes_of(id, sizeof id), current.id);
 }
 
+/* Before the reply is sent: who has it sees it counted. */
+static void count(struct front *front)
+{
+    metrics_count(front->metrics, current.door, &current.note, clock_mono_ms() - current.started);
+}
+
 static void answer_plain(struct http_response *response, int status, const char *text)
 {
     response->status = status;
@@ -191,6 +197,7 @@ static void scep_handle(void *arg, const struct http_request *request,
         scep_reply_clear(reply);
         free(reply);
     }
+    count(front);
     ra_settings_free(settings);
 }
 
@@ -258,6 +265,7 @@ static void est_handle(void *arg, const struct http_request *request,
         est_reply_clear(reply);
         free(reply);
     }
+    count(front);
     ra_settings_free(settings);
 }
 
@@ -293,13 +301,11 @@ static void door_done(void *arg, const struct http_request *request,
                       const struct http_response *response)
 {
     struct front *front = arg;
-    int64_t milliseconds = clock_mono_ms() - current.started;
     if (response->sent && current.delivers[0])
         ra_delivered(front->ra, current.delivers);
     for (size_t i = 0; response->sent && i < current.more_count; i++)
         ra_delivered(front->ra, current.delivers_more[i]);
-    metrics_count(front->metrics, current.door, &current.note, milliseconds);
-    log_request(request, response, milliseconds);
+    log_request(request, response, clock_mono_ms() - current.started);
 }
 
 static void admin_handle(void *arg, const struct http_request *request,
