@@ -138,15 +138,12 @@ static void reload(struct gateway *gateway, bool afresh)
         ra_settings_free(settings);
         settings = NULL;
     }
-    metrics_reload(gateway->metrics, settings != NULL);
-    if (settings) {
+    bool fine = settings != NULL;
+    if (fine) {
+        int64_t generation = (int64_t)settings->generation;
         struct ra_settings *old = front_settings(gateway->front);
         warn_fixed(old->cfg, settings->cfg);
         ra_settings_free(old);
-        struct log_line line;
-        log_begin(&line, LOG_INFO, "reloaded");
-        log_num(&line, "generation", (int64_t)settings->generation);
-        log_end(&line);
         for (unsigned i = 0; i < SERVER_COUNT; i++)
             if (gateway->servers[i])
                 http_server_reload(gateway->servers[i], settings->cfg);
@@ -159,9 +156,14 @@ static void reload(struct gateway *gateway, bool afresh)
             gateway->text = text;
             text = (struct buf){0};
         }
+        struct log_line line;
+        log_begin(&line, LOG_INFO, "reloaded");
+        log_num(&line, "generation", generation);
+        log_end(&line);
     } else {
         log_text(LOG_ERROR, "reload", "the configuration before stays in force");
     }
+    metrics_reload(gateway->metrics, fine); /* what is counted is in force */
     buf_free(&text);
     service_notify("READY=1");
 }

@@ -409,6 +409,17 @@ bool gate_start(struct gate *gate, struct err *err)
     return true;
 }
 
+/* Until a round has begun and ended: then the last that were accepted are counted, and what
+ * was left in the inbox is read. */
+static void settle(struct gate_loop *loop, int64_t end)
+{
+    uint64_t rounds = loop->rounds;
+    while (loop->running && loop->rounds < rounds + 2 && clock_mono_ms() < end) {
+        wake(loop);
+        pause_short();
+    }
+}
+
 void gate_reload(struct gate *gate, struct cfg *cfg)
 {
     for (unsigned i = 0; i < gate->loop_count; i++) {
@@ -417,8 +428,10 @@ void gate_reload(struct gate *gate, struct cfg *cfg)
         cfg_free(loop->next_cfg);
         loop->next_cfg = cfg_ref(cfg);
         pthread_mutex_unlock(&loop->mutex);
-        wake(loop);
     }
+    int64_t end = clock_mono_ms() + START_MS;
+    for (unsigned i = 0; i < gate->loop_count; i++)
+        settle(&gate->loops[i], end);
 }
 
 static uint64_t busy(const struct gate *gate)
@@ -427,16 +440,6 @@ static uint64_t busy(const struct gate *gate)
     for (unsigned i = 0; i < gate->loop_count; i++)
         sum += gate->loops[i].open;
     return sum;
-}
-
-/* Until a round has begun and ended: then the last that were accepted are counted. */
-static void settle(struct gate_loop *loop, int64_t end)
-{
-    uint64_t rounds = loop->rounds;
-    while (loop->running && loop->rounds < rounds + 2 && clock_mono_ms() < end) {
-        wake(loop);
-        pause_short();
-    }
 }
 
 static bool any_halfway(const struct gate *gate)
