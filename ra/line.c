@@ -273,17 +273,23 @@ static void run(struct line *line, struct job *job)
     struct ra_settings *settings = ra_settings_ref(line->settings);
     size_t upstream = line->upstream;
     int64_t start = clock_mono_ms();
-    int hold = 0;
+    struct line_said said = {0};
+    char id[RA_ID_LEN + 1];
+    memcpy(id, job->id, sizeof id);
     pthread_mutex_unlock(&lines->mutex);
-    enum line_result result = lines->work.run(lines->work.arg, settings, upstream, job->id, &hold);
+    enum line_result result = lines->work.run(lines->work.arg, settings, upstream, id, &said);
     pthread_mutex_lock(&lines->mutex);
     if (result == LINE_FINE)
         line->run_ms += ((double)(clock_mono_ms() - start) - line->run_ms) / 8;
-    count_result(line, settings, result, hold);
+    count_result(line, settings, result, said.hold);
     line->running_count--;
     job_free(job);
     pthread_cond_broadcast(&line->changed);
-    settings_drop(lines, settings);
+    pthread_mutex_unlock(&lines->mutex);
+    if (said.tell)
+        lines->work.over(lines->work.arg, id);
+    ra_settings_free(settings);
+    pthread_mutex_lock(&lines->mutex);
 }
 
 /* As many threads as there is work for; they end by themselves. */

@@ -15,13 +15,22 @@ enum line_result {
     LINE_FAILED,   /* it did not, or asked to be left alone */
 };
 
+/* What a run says besides, zeroed before it. */
+struct line_said {
+    int hold;  /* seconds for which the CA wants no request, or 0 */
+    bool tell; /* `over` is to be called */
+};
+
 /* Called on the line's threads. */
 struct line_work {
-    /* Works at one request. *hold: seconds for which the CA wants no request, or 0. */
+    /* Works at one request. */
     enum line_result (*run)(void *arg, const struct ra_settings *settings, size_t upstream,
-                            const char *id, int *hold);
-    /* Whether the CA is there again; asked before the first request after a pause. *hold as of run.
-     */
+                            const char *id, struct line_said *said);
+    /* After a run that asks for it: what came of it is counted, and the request is in the line no
+     * more, so that who adds it from now on has it worked at anew. */
+    void (*over)(void *arg, const char *id);
+    /* Whether the CA is there again; asked before the first request after a pause. *hold: as a run
+     * says it. */
     bool (*probe)(void *arg, const struct ra_settings *settings, size_t upstream, int *hold);
     void *arg;
 };

@@ -20,7 +20,7 @@
 struct ra *ra_new(struct store *store, void (*told)(const char *about, const struct err *err))
 {
     struct ra *ra = mem_zalloc(sizeof *ra);
-    struct line_work work = {work_run, work_probe, ra};
+    struct line_work work = {work_run, work_over, work_probe, ra};
     ra->store = store;
     ra->told = told;
     ra->lines = lines_new(&work);
@@ -85,7 +85,11 @@ static bool claim_now(struct ra *ra, const struct ra_settings *settings, struct 
                       struct ra_outcome *outcome, struct err *err)
 {
     struct work_end end = {.outcome = *outcome};
+    char id[RA_ID_LEN + 1];
+    memcpy(id, row->id, sizeof id);
     bool ok = work_claim(ra, settings, row, &end, err);
+    if (end.claimed)
+        work_over(ra, id);
     *outcome = end.outcome;
     return ok;
 }

@@ -21,6 +21,8 @@ static bool sweep_row(const struct sweep *sweep, const char *id, struct err *err
     struct work_end end = {0};
     bool ok = store->vt->request_by_id(store, id, &row, err) &&
               (!row.id[0] || work_claim(sweep->ra, sweep->settings, &row, &end, err));
+    if (end.claimed)
+        work_over(sweep->ra, id);
     ra_outcome_clear(&end.outcome);
     store_request_clear(&row);
     return ok || err_within(err, "driving request %s", id);

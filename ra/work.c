@@ -73,6 +73,11 @@ static void wake(struct ra *ra, const char *id)
     pthread_mutex_unlock(&ra->mutex);
 }
 
+void work_over(void *arg, const char *id)
+{
+    wake(arg, id);
+}
+
 static bool has_gone(const char *id, struct err *err)
 {
     return err_set(err, ERR_LOCAL, "request %s has gone from the store", id);
@@ -103,13 +108,20 @@ static void set_deadline(struct ra_drive *drive)
     drive->deadline = clock_mono_ms() + exchange_seconds(drive->settings, drive->upstream) * 1000;
 }
 
-bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
+static bool drive_on(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome,
+                     struct err *err)
 {
     if (!drive->deadline)
         set_deadline(drive);
     bool ok = ra_drive(drive, outcome, err) && retire_unkept(ra, drive, outcome, err);
     if (drive->said.unheard.kind != ERR_NONE)
         tell(ra, drive->row->id, &drive->said.unheard);
+    return ok;
+}
+
+bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
+{
+    bool ok = drive_on(ra, drive, outcome, err);
     wake(ra, drive->row->id);
     return ok;
 }
@@ -164,6 +176,7 @@ bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_
     lease += known ? exchange_seconds(settings, drive.upstream) : EXCHANGE_SECONDS;
     if (!ra->store->vt->claim(ra->store, row->id, lease, &attempt, err))
         return false;
+    end->claimed = attempt != 0;
     if (!attempt)
         return ra_outcome_of_row(settings, row, &end->outcome, err);
     if (!reread(ra, row, attempt, &drive.fresh, err))
@@ -178,7 +191,7 @@ bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_
     if (ok && retire_unsent(ra, &drive))
         ok = retire_end(ra, &drive, &end->outcome, err);
     else
-        ok = ok && work_drive(ra, &drive, &end->outcome, err);
+        ok = ok && drive_on(ra, &drive, &end->outcome, err);
     end->said = drive.said;
     csr_free(csr);
     return ok;
@@ -280,7 +293,7 @@ static bool is_due(struct ra *ra, const struct store_request *row)
 }
 
 enum line_result work_run(void *arg, const struct ra_settings *settings, size_t upstream,
-                          const char *id, int *hold)
+                          const char *id, struct line_said *said)
 {
     struct ra *ra = arg;
     struct store_request row = {0};
@@ -291,14 +304,13 @@ enum line_result work_run(void *arg, const struct ra_settings *settings, size_t 
     bool due = ok && is_due(ra, &row);
     ok = ok && (!due || work_claim(ra, settings, &row, &end, &err));
     /* Who waits for it shall not wait in vain; whoever drives it wakes them otherwise. */
-    if (!ok || (!due && row.lease_until <= clock_now()))
-        wake(ra, id);
+    said->tell = !ok || end.claimed || (!due && row.lease_until <= clock_now());
     if (!ok)
         tell(ra, id, &err);
     ra_outcome_clear(&end.outcome);
     store_request_clear(&row);
     if (end.said.result == UP_RETRY)
-        *hold = end.said.retry_after;
+        said->hold = end.said.retry_after;
     if (!end.said.asked)
         return LINE_IDLE;
     return end.said.result == UP_RETRY || end.said.result == UP_UNKNOWN ? LINE_FAILED : LINE_FINE;

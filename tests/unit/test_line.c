@@ -25,8 +25,11 @@ struct ca {
     atomic_int result; /* enum line_result */
     atomic_int hold;   /* seconds, of the next run */
     atomic_int probe_hold;
-    atomic_bool there; /* answers probes */
-    atomic_bool stuck; /* a run does not end */
+    atomic_int told;      /* ends of runs */
+    atomic_int uncounted; /* those that were told before they were counted */
+    atomic_int again;     /* so many are added again when they are over */
+    atomic_bool there;    /* answers probes */
+    atomic_bool stuck;    /* a run does not end */
     atomic_bool threads_fail;
 };
 
@@ -44,7 +47,7 @@ int create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *),
 }
 
 static enum line_result run(void *arg, const struct ra_settings *settings, size_t upstream,
-                            const char *id, int *hold)
+                            const char *id, struct line_said *said)
 {
     struct ca *ca = arg;
     (void)settings, (void)id;
@@ -55,11 +58,23 @@ static enum line_result run(void *arg, const struct ra_settings *settings, size_
     do
         usleep(2000);
     while (ca->stuck);
-    *hold = atomic_exchange(&ca->hold, 0);
+    said->hold = atomic_exchange(&ca->hold, 0);
+    said->tell = ca->result != LINE_IDLE;
     enum line_result result = (enum line_result)(int)ca->result;
     ca->running--;
     ca->runs++;
     return result;
+}
+
+static void over(void *arg, const char *id)
+{
+    struct ca *ca = arg;
+    struct line_state state;
+    assert_true(lines_state(ca->lines, "ca", &state));
+    ca->uncounted += state.fine + state.failed <= (uint64_t)(int)ca->told;
+    if (ca->again && ca->again--)
+        assert_true(lines_add(ca->lines, "ca", id));
+    ca->told++;
 }
 
 static bool probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold)
@@ -78,7 +93,7 @@ static const struct cfg_kind kind = {
 static int setup(void **state)
 {
     struct ca *ca = calloc(1, sizeof *ca);
-    struct line_work work = {run, probe, ca};
+    struct line_work work = {run, over, probe, ca};
     struct ra_settings *settings = calloc(1, sizeof *settings);
     struct cfg *cfg = calloc(1, sizeof *cfg);
     assert_true(ca && settings && cfg);
@@ -157,6 +172,25 @@ static void test_inflight(void **state)
     assert_int_equal(ca->most, 3);
     assert_int_equal(ca->probes, 1);
     WAIT_FOR(state_of(ca).fine == 60);
+}
+
+/* When a run is said to be over, it is counted and stands in line no more: who adds it then, since
+ * its row wants more, does not wait for a run that has been. */
+static void test_over(void **state)
+{
+    struct ca *ca = *state;
+    lines_configure(ca->lines, ca->settings);
+    ca->again = 2;
+    add(ca, 0, 1);
+    WAIT_FOR(ca->told == 3);
+    assert_int_equal(ca->runs, 3);
+    assert_int_equal(ca->uncounted, 0);
+    ca->result = LINE_IDLE; /* nobody is to be told */
+    add(ca, 0, 1);
+    WAIT_FOR(ca->runs == 4);
+    add(ca, 1, 1);
+    WAIT_FOR(ca->runs == 5);
+    assert_int_equal(ca->told, 3);
 }
 
 /* A request stands in line once; beyond its length nothing is taken, and whoever asks is told. */
@@ -453,12 +487,23 @@ static void test_slow_rate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_inflight),  TEST(test_bounded),         TEST(test_long_line),
-        TEST(test_breaker),   TEST(test_half_open_fails), TEST(test_not_in_a_row),
-        TEST(test_hold),      TEST(test_hold_by_probe),   TEST(test_rate),
-        TEST(test_retries),   TEST(test_waits),           TEST(test_end),
-        TEST(test_removed),   TEST(test_replaced),        TEST(test_no_thread),
+        TEST(test_inflight),
+        TEST(test_bounded),
+        TEST(test_long_line),
+        TEST(test_breaker),
+        TEST(test_half_open_fails),
+        TEST(test_not_in_a_row),
+        TEST(test_hold),
+        TEST(test_hold_by_probe),
+        TEST(test_rate),
+        TEST(test_retries),
+        TEST(test_waits),
+        TEST(test_end),
+        TEST(test_removed),
+        TEST(test_replaced),
+        TEST(test_no_thread),
         TEST(test_slow_rate),
+        TEST(test_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
