@@ -191,7 +191,7 @@ class Gateway:
 
     def log_line(self, *words):
         """The last line that holds all of these. It is written once the reply is sent, so it may take a moment."""
-        for _ in range(100):
+        for _ in range(600):
             lines = [line for line in self.log().splitlines() if all(word in line for word in words)]
             if lines:
                 return lines[-1]
