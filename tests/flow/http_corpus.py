@@ -6,7 +6,7 @@ import time
 
 FOLDER = os.path.join(os.path.dirname(__file__), "../data/http")
 LISTENERS = ("scep", "est", "admin")
-REPLY_SECONDS = 20
+REPLY_SECONDS = 60
 QUIET_SECONDS = 0.7
 
 # Asked by no request of the corpus, but only by those that are hidden in another one.
@@ -191,7 +191,7 @@ def fault(case, listener, connection, piece=1 << 20):
         return None
 
 
-def wait_until(true, seconds=10):
+def wait_until(true, seconds=60):
     """Log lines are written after replies."""
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
