@@ -31,7 +31,7 @@ class Crash(FlowTest):
             self.gw.stop(signal.SIGKILL)
             kills += 1
             self.gw.start()
-        output = client.communicate(timeout=300)[0].decode()
+        output = client.communicate(timeout=600)[0].decode()
         self.assertEqual(client.returncode, 0, output[-3000:] + self.gw.log()[-3000:])
         self.assertGreaterEqual(kills, 3, "the run was over before it was disturbed")
 

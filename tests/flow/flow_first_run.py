@@ -17,7 +17,7 @@ class FirstRun(unittest.TestCase):
             env = {**os.environ, "SCEPTER": SCEPTER, "RUN": os.path.join(top, "run"), "PORTS": ports}
             for _ in range(2):
                 result = subprocess.run([os.path.join(SOURCE, "tests/support/first_run"), "--once"], env=env,
-                                        capture_output=True, timeout=120, check=False)
+                                        capture_output=True, timeout=300, check=False)
                 lines = result.stdout.decode().splitlines()
                 self.assertEqual(result.returncode, 0, result.stderr.decode())
                 self.assertEqual([line.split()[0] for line in lines], ["SCEP", "EST"], lines)

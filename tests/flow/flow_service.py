@@ -4,10 +4,10 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 import unittest
 
 from gateway import SCEP_CLIENT, FlowTest, Gateway, free_ports, run
+from http_corpus import wait_until
 
 
 class Load(threading.Thread):
@@ -47,14 +47,15 @@ class Service(FlowTest):
         try:
             for turn in range(5):
                 self.gw.edit(r"^(\s*challenge:.*ttl: )\w+", rf"\g<1>{turn + 1}h")
-                self.gw.process.send_signal(signal.SIGHUP)
-                time.sleep(0.3)
+                count = load.count
+                self.gw.reload()
+                self.assertTrue(wait_until(lambda n=count + 3: load.count >= n))
             with open(self.gw.conf, encoding="utf-8") as file:
                 good = file.read()
             with open(self.gw.conf, "a", encoding="utf-8") as file:
                 file.write("nonsense: true\n")
             self.gw.process.send_signal(signal.SIGHUP)
-            time.sleep(0.5)
+            self.gw.log_line("event=reload ", "stays in force")
             with open(self.gw.conf, "w", encoding="utf-8") as file:
                 file.write(good)
             self.assertIn("nonsense", self.gw.log())
@@ -94,8 +95,7 @@ class Lifecycle(unittest.TestCase):
             notify.bind(path)
             notify.settimeout(10)
             self.gw.start({"NOTIFY_SOCKET": path})
-            self.gw.process.send_signal(signal.SIGHUP)
-            time.sleep(0.5)
+            self.gw.reload()
             self.gw.stop()
             told = []
             notify.settimeout(0.2)
@@ -116,10 +116,10 @@ class Lifecycle(unittest.TestCase):
         client = subprocess.Popen([SCEP_CLIENT, "--url", self.gw.scep_url, "--subject", "/CN=drain", "--count", "100",
                                    "--parallel", "4", "--challenges", challenges, "--journal", journal],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        time.sleep(1)
+        self.assertTrue(wait_until(lambda: os.path.exists(journal) and os.path.getsize(journal)))
         self.gw.stop()
         self.gw.start()
-        output = client.communicate(timeout=120)[0].decode()
+        output = client.communicate(timeout=300)[0].decode()
         self.assertEqual(client.returncode, 0, output)
         self.assertNotIn("partial", output)
         self.assertEqual(len(self.gw.certs()), 100)

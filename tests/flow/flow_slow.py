@@ -14,12 +14,14 @@ import unittest
 from flow_front import CACERTS, CAPS, CLOSE, client_context, read_reply
 from gateway import FlowTest
 from hostile import KINDS
+from http_corpus import wait_until
 
 CROWD = int(os.environ.get("SLOW_CROWD", "300"))
 SECONDS = float(os.environ.get("SLOW_SECONDS", "1.2"))
-# CivetWeb alone lets a new client wait for 5 s to more than a minute. Under sanitizers, on shared cores, a
-# second tells the difference.
-BOUND = float(os.environ.get("SLOW_BOUND", "1"))
+# CivetWeb alone lets a new client wait for 5 s to more than a minute. Here who waits for an attacker waits until LIMIT has
+# put an end to that one. A new client waits for less than half of it, also under sanitizers on cores that others use.
+LIMIT = 20
+BOUND = LIMIT / 2
 
 
 NICE = None  # what an attacker does before it starts
@@ -83,11 +85,17 @@ def under_attack(kind, count, gw, seconds):
     return newcomer, opened
 
 
+def limits_line(seconds, *more, **others):
+    """All deadlines are the same but for others."""
+    times = {name: seconds for name in ("first", "handshake", "request", "reply", "idle")} | others
+    return "limits: {" + ", ".join([f"{name}: {value}s" for name, value in times.items()] + list(more)) + "}\n"
+
+
 class Slow(FlowTest):
     @classmethod
     def configure(cls, gw):
         with open(gw.conf, "a", encoding="utf-8") as file:
-            file.write("limits: {first: 1s, handshake: 1s, request: 1s, reply: 1s, idle: 1s, per_address: 0}\n")
+            file.write(limits_line(LIMIT, "per_address: 0"))
 
     def descriptors(self):
         """How many the server has. Only root may look, as it is not dumpable; others count its connections."""
@@ -113,18 +121,31 @@ class Slow(FlowTest):
             if kind != "half-proxy":
                 with self.subTest(kind):
                     self.check(kind)
-        self.assertGreater(self.gw.metric(r'shed_total\{reason="deadline"'), 0)
-        end = time.monotonic() + 10
-        while self.descriptors() > before and time.monotonic() < end:
-            time.sleep(0.1)
+        wait_until(lambda: self.descriptors() <= before)
         self.assertLessEqual(self.descriptors(), before, "descriptors are left")
+
+
+class Shed(FlowTest):
+    @classmethod
+    def configure(cls, gw):
+        with open(gw.conf, "a", encoding="utf-8") as file:
+            file.write(limits_line(1, "per_address: 0"))
+
+    def test_shed(self):
+        """So are they while a crowd is put an end to."""
+        for kind in ("silent", "head-trickle", "handshake-silent"):
+            with self.subTest(kind):
+                before = self.gw.metric(r'shed_total\{reason="deadline"')
+                newcomer, _ = under_attack(kind, CROWD, self.gw, 2)
+                self.assertLess(newcomer.worst(), BOUND, newcomer.waits)
+                self.assertGreater(self.gw.metric(r'shed_total\{reason="deadline"'), before)
 
 
 class Proxied(FlowTest):
     @classmethod
     def configure(cls, gw):
         with open(gw.conf, "a", encoding="utf-8") as file:
-            file.write('limits: {first: 3s}\nedge: {proxy_protocol: ["127.0.0.3"]}\n')
+            file.write(limits_line(LIMIT) + 'edge: {proxy_protocol: ["127.0.0.3"]}\n')
 
     def test_half_proxy(self):
         """PROXY headers that stop in the middle hold nobody up."""
@@ -138,15 +159,20 @@ class Proxied(FlowTest):
 
 
 class Deadlines(FlowTest):
+    """Each deadline of a few seconds, while all others are a minute."""
+
     @classmethod
     def configure(cls, gw):
         with open(gw.conf, "a", encoding="utf-8") as file:
-            file.write("limits: {first: 1s, handshake: 2s, request: 3s, reply: 2s, idle: 2s}\n")
+            file.write(limits_line(60))
+
+    def only(self, **limits):
+        self.gw.edit(r"^limits: .*\n", limits_line(60, **limits))
+        self.gw.reload()
 
     def lasts(self, s, seconds, status=None):
         """The server ends the connection after that many seconds, with that status before."""
-        began = time.monotonic()
-        s.settimeout(20)
+        s.settimeout(40)
         data = b""
         try:
             while True:
@@ -156,25 +182,28 @@ class Deadlines(FlowTest):
                 data += more
         except ConnectionResetError:
             pass
-        waited = time.monotonic() - began
-        self.assertGreater(waited, seconds - 0.5)
-        self.assertLess(waited, seconds + 1.5)
+        waited = time.monotonic() - self.began
+        self.assertGreater(waited, seconds - 0.1)
+        self.assertLess(waited, 30)
         self.assertEqual(data[9:12], str(status).encode() if status else b"")
         s.close()
 
     def connect(self, port):
+        self.began = time.monotonic()
         return socket.create_connection(("127.0.0.1", port))
 
     def test_first(self):
         """Nothing at all, on both ports: closed without a word when limits.first is over; 408 if a head was begun."""
-        self.lasts(self.connect(self.gw.scep_port), 1)
-        self.lasts(self.connect(self.gw.est_port), 1)
+        self.only(first=2)
+        self.lasts(self.connect(self.gw.scep_port), 2)
+        self.lasts(self.connect(self.gw.est_port), 2)
         s = self.connect(self.gw.scep_port)
         s.sendall(b"GET / HT")
-        self.lasts(s, 1, 408)
+        self.lasts(s, 2, 408)
 
     def test_request(self):
         """A body that does not come, on a new connection and on a kept one: 408 when limits.request is over."""
+        self.only(request=3)
         post = b"POST /scep/default?operation=PKIOperation HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
         s = self.connect(self.gw.scep_port)
         s.sendall(post)
@@ -182,15 +211,16 @@ class Deadlines(FlowTest):
         s = self.connect(self.gw.scep_port)
         s.sendall(CAPS % b"")
         self.assertEqual(read_reply(s)[0], 200)
+        self.began = time.monotonic()
         s.sendall(post)
         self.lasts(s, 3, 408)
 
     def test_trickle(self):
         """A byte now and then does not prolong anything."""
+        self.only(first=2)
         s = self.connect(self.gw.scep_port)
-        began = time.monotonic()
         try:
-            while time.monotonic() - began < 10:
+            while time.monotonic() - self.began < 40:
                 s.sendall(b"G")
                 time.sleep(0.1)
                 s.setblocking(False)
@@ -202,25 +232,25 @@ class Deadlines(FlowTest):
                 s.setblocking(True)
         except OSError:
             pass
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - self.began, 30)
         s.close()
 
     def test_idle(self):
         """A kept connection is closed when limits.idle is over."""
+        self.only(idle=2)
         s = client_context(self.gw).wrap_socket(self.connect(self.gw.est_port))
+        self.began = time.monotonic()
         s.sendall(CACERTS % b"")
         self.assertEqual(read_reply(s)[0], 200)
-        began = time.monotonic()
-        self.assertEqual(s.recv(100), b"")
-        self.assertLess(abs(time.monotonic() - began - 2), 1.5)
-        s.close()
+        self.lasts(s, 2)
 
     def test_reply(self):
         """A reply that nobody reads is given up when limits.reply is over."""
+        self.only(reply=2)
         before = self.gw.metric(r'shed_total\{reason="deadline"')
         with attack("never-read", 8, self.gw, 600) as process:
             self.assertEqual(int(process.stdout.readline()), 8)
-            end = time.monotonic() + 8
+            end = time.monotonic() + 30
             while self.gw.metric(r'shed_total\{reason="deadline"') < before + 8:
                 self.assertLess(time.monotonic(), end)
                 time.sleep(0.1)
@@ -248,13 +278,13 @@ class Ceilings(FlowTest):
     def crowd(self, count, address):
         sockets = [socket.create_connection(("127.0.0.1", self.gw.scep_port), source_address=(address(i), 0))
                    for i in range(count)]
-        time.sleep(0.5)
         return sockets
 
     def test_address(self):
         """One address has no more connections than allowed; the newest are those that stay, and it is still served."""
         before = self.gw.metric(r'shed_total\{reason="address"')
         sockets = self.crowd(40, lambda i: "127.0.0.9")
+        wait_until(lambda: self.alive(sockets) <= 16)
         self.assertLessEqual(self.alive(sockets), 16)
         self.assertEqual(self.alive(sockets[-8:]), 8)
         self.assertGreaterEqual(self.gw.metric(r'shed_total\{reason="address"'), before + 24)
@@ -269,6 +299,7 @@ class Ceilings(FlowTest):
         """All addresses together have no more than allowed, and a new one is still served."""
         before = self.gw.metric(r'shed_total\{reason="total"')
         sockets = self.crowd(120, lambda i: f"127.0.1.{i + 1}")
+        wait_until(lambda: self.alive(sockets) <= 64)
         self.assertLessEqual(self.alive(sockets), 64)
         self.assertGreaterEqual(self.gw.metric(r'shed_total\{reason="total"'), before + 56)
         for kind in ("http", "tls"):
@@ -281,7 +312,7 @@ class Queue(FlowTest):
     @classmethod
     def configure(cls, gw):
         with open(gw.conf, "a", encoding="utf-8") as file:
-            file.write("limits: {threads: 2, queue: 8}\n")
+            file.write("limits: {threads: 2, queue: 8, first: 60s}\n")
 
     def test_queue(self):
         """More requests at once than workers and queue can take: some are served, the others hear 503 with
@@ -306,7 +337,9 @@ class Queue(FlowTest):
                 self.assertIn(b"Retry-After: ", head)
             s.close()
         self.assertEqual(set(statuses), {200, 503})
-        self.assertEqual(self.gw.metric(r'shed_total\{reason="queue"'), statuses.count(503))
+        shed = r'shed_total\{reason="queue"'
+        self.assertTrue(wait_until(lambda: self.gw.metric(shed) >= statuses.count(503)))
+        self.assertEqual(self.gw.metric(shed), statuses.count(503))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 
 FOLDER = os.path.join(os.path.dirname(__file__), "../data/http")
 LISTENERS = ("scep", "est", "admin")
-REPLY_SECONDS = 20
+REPLY_SECONDS = 60
 QUIET_SECONDS = 0.7
 
 # Asked by no request of the corpus, but only by those that are hidden in another one.

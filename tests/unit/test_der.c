@@ -150,10 +150,11 @@ static void nest_definite(uint8_t *out, size_t count)
     }
 }
 
+/* That this thread has computed. */
 static double seconds_since(struct timespec from)
 {
     struct timespec to;
-    clock_gettime(CLOCK_MONOTONIC, &to);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
     return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
 }
 
@@ -165,7 +166,7 @@ static void test_deep(void **state)
     struct der element;
     struct timespec from;
     (void)state;
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
     nest_definite(deep, count);
     assert_false(der_check(bytes_of(deep, 6 * count), 1000, SIZE_MAX));
     assert_true(der_check(bytes_of(deep + 6 * (count - DER_DEPTH_MAX), (size_t)6 * DER_DEPTH_MAX),
@@ -194,7 +195,7 @@ static void test_wide(void **state)
         wide[2 * depth + 4 * i] = DER_SEQUENCE;
         wide[2 * depth + 4 * i + 1] = 0x80;
     }
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
     struct bytes cur = bytes_of(wide, len);
     assert_true(der_check(cur, DER_DEPTH_MAX, count + depth));
     assert_false(der_check(cur, DER_DEPTH_MAX, count + depth - 1));

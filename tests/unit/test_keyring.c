@@ -137,7 +137,7 @@ static void test_makers(void **state)
     assert_true(keyring_make_begin(making.ring));
     for (unsigned i = 0; i < ALL; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, make_one, &making), 0);
-    for (unsigned i = 0; i < 5000 && making.refused < EXTRA; i++)
+    for (unsigned i = 0; i < 60000 && making.refused < EXTRA; i++)
         usleep(1000);
     assert_int_equal(making.refused, EXTRA);
     assert_int_equal(making.made, 0);

@@ -56,6 +56,18 @@ static void approve(const struct world *w, const char *id)
     assert_int_equal(result, STORE_DONE);
 }
 
+/* Until nothing stands in the CA's line. */
+static void wait_until_idle(const struct world *w)
+{
+    int64_t end = clock_mono_ms() + 60000;
+    struct line_state state;
+    do {
+        usleep(10000);
+        assert_true(lines_state(ra_lines_get(w->ra), w->conf[0].name, &state));
+        assert_true(clock_mono_ms() < end);
+    } while (state.waiting || state.running);
+}
+
 /* More requests than a sweep takes wait for a budget of retries that is used up. One that is sent
  * for the first time does not stand behind them. */
 static void test_starved(void **state)
@@ -87,7 +99,7 @@ static void test_starved(void **state)
     w->ca[0].submit = UP_ISSUED;
     for (int i = 0; i < SWEEPS && world_inventory(w) == 0; i++) {
         (void)world_sweep(w);
-        usleep(50000);
+        wait_until_idle(w);
     }
     world_state(w, id, TXN_ISSUED);
 }
