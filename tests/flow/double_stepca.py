@@ -68,7 +68,7 @@ class StepCaDouble(Double):
         self.tokens = []  # claims, of whatever came
         self.headers = []
         self.bodies = []
-        self.revoked = []
+        self.revoked = {}  # serial number -> reasonCode
         self.provisioners = [{"type": "ACME", "name": f"acme-{i}"} for i in range(4)] + [
             {"type": "JWK", "name": "ra", "key": {"use": "sig", "kid": "another", "alg": "ES256", "kty": "EC", "crv": "P-256",
                                                  "x": "eA", "y": "eQ"}},
@@ -132,9 +132,9 @@ class StepCaDouble(Double):
         serial = str(int(body["serial"], 0))
         if claims["sub"] != serial:
             raise lacked()
-        if any(serial == other for other, _ in self.revoked):
+        if serial in self.revoked:
             raise fault(400, BAD + f"certificate with serial number '{serial}' is already revoked.")
-        self.revoked.append((serial, body.get("reasonCode", 0)))
+        self.revoked[serial] = body.get("reasonCode", 0)
         return {"status": "ok"}
 
     def authorize(self, token, method):

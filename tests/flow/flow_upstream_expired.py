@@ -130,10 +130,10 @@ class ToScep(Expired):
         cls.ca.gw.reload()
 
     def hold(self):
-        self.ca.hold("waiting")
+        self.ca.helper.hold("waiting", "echo 1; echo cookie; exit 5")
 
     def release(self):
-        self.ca.release("waiting")
+        self.ca.helper.release("waiting")
 
 
 class ToCmp(Expired):

@@ -103,7 +103,7 @@ class Stepca(Revoke):
     make_ca = CAS["stepca"]
 
     def told(self, serial):
-        return (str(int(serial, 16)), 1) in self.ca.double.revoked
+        return self.ca.double.revoked.get(str(int(serial, 16))) == 1
 
 
 class Est(Revoke):
