@@ -230,50 +230,19 @@ struct verdict {
 
 /* Takes the request's lease, so that nobody drives it meanwhile. Who has it now asks a CA, which
  * ends by its deadline. */
-static bool lease_take(struct cli *cli, const struct store_request *row, int *attempt,
-                       struct err *err)
+static bool lease_take(struct cli *cli, const char *id, int *attempt, struct err *err)
 {
     const struct timespec pause = {.tv_nsec = LEASE_PAUSE_MS * 1000000L};
     int64_t end = clock_mono_ms() + LEASE_WAIT_MS;
     *attempt = 0;
-    while (cli->store->vt->claim(cli->store, row->id, LEASE_SECONDS, attempt, err)) {
+    while (cli->store->vt->claim(cli->store, id, LEASE_SECONDS, attempt, err)) {
         if (*attempt)
             return true;
         if (clock_mono_ms() >= end)
-            return err_set(err, ERR_PEER, "request %s is being worked at; try again", row->id);
+            return err_set(err, ERR_PEER, "request %s is being worked at; try again", id);
         nanosleep(&pause, NULL);
     }
     return false;
-}
-
-static bool decide(struct cli *cli, const struct store_request *row, const struct verdict *verdict,
-                   struct err *err)
-{
-    const struct store_vt *vt = cli->store->vt;
-    const char *event_name = verdict->approve ? "approved" : "denied";
-    char text[RA_DETAIL_MAX];
-    enum store_write result = STORE_FENCED;
-    int attempt;
-    if (!lease_take(cli, row, &attempt, err))
-        return false;
-    snprintf(text, sizeof text, "%s by an operator%s%.150s", event_name,
-             verdict->reason ? ": " : "", verdict->reason ? verdict->reason : "");
-    struct audit_event event = {.event = event_name,
-                                .request = row->id,
-                                .profile = row->profile,
-                                .subject = row->subject,
-                                .detail = text};
-    struct store_move move = {.id = row->id,
-                              .attempt = attempt,
-                              .from = row->state,
-                              .to = verdict->approve ? TXN_ORDERED : TXN_REFUSED,
-                              .handle = buf_bytes(&verdict->handle),
-                              .next_at = clock_now(),
-                              .reason = text,
-                              .audit = &event};
-    return vt->move(cli->store, &move, &result, err) &&
-           (result == STORE_DONE ||
-            err_set(err, ERR_PEER, "request %s has just changed; look again", row->id));
 }
 
 static bool may_decide(const struct store_request *row, bool approve, const char *id,
@@ -289,6 +258,40 @@ static bool may_decide(const struct store_request *row, bool approve, const char
                    txn_state_name(row->state));
 }
 
+/* As the request is now that nobody else works at it: who did may have left it in another state. */
+static bool decide(struct cli *cli, const char *id, const struct verdict *verdict, struct err *err)
+{
+    const struct store_vt *vt = cli->store->vt;
+    const char *event_name = verdict->approve ? "approved" : "denied";
+    char text[RA_DETAIL_MAX];
+    enum store_write result = STORE_FENCED;
+    struct store_request row = {0};
+    int attempt;
+    if (!lease_take(cli, id, &attempt, err) || !vt->request_by_id(cli->store, id, &row, err))
+        return false;
+    snprintf(text, sizeof text, "%s by an operator%s%.150s", event_name,
+             verdict->reason ? ": " : "", verdict->reason ? verdict->reason : "");
+    struct audit_event event = {.event = event_name,
+                                .request = row.id,
+                                .profile = row.profile,
+                                .subject = row.subject,
+                                .detail = text};
+    struct store_move move = {.id = row.id,
+                              .attempt = attempt,
+                              .from = row.state,
+                              .to = verdict->approve ? TXN_ORDERED : TXN_REFUSED,
+                              .handle = buf_bytes(&verdict->handle),
+                              .next_at = clock_now(),
+                              .reason = text,
+                              .audit = &event};
+    bool ok = may_decide(&row, verdict->approve, id, err) &&
+              vt->move(cli->store, &move, &result, err) &&
+              (result == STORE_DONE ||
+               err_set(err, ERR_PEER, "request %s has just changed; look again", id));
+    store_request_clear(&row);
+    return ok;
+}
+
 static int decide_by_id(struct cli *cli, const char *id, bool approve, const char *reason)
 {
     struct store_request request = {0};
@@ -297,7 +300,7 @@ static int decide_by_id(struct cli *cli, const char *id, bool approve, const cha
     bool ok = cli->store->vt->request_by_id(cli->store, id, &request, &err);
     ok = ok && may_decide(&request, approve, id, &err) &&
          (!approve || make_handle(cli, &request, &verdict.handle, &err)) &&
-         decide(cli, &request, &verdict, &err);
+         decide(cli, request.id, &verdict, &err);
     if (ok)
         printf("%s %s\n", approve ? "approved" : "denied", request.id);
     else

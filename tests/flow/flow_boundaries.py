@@ -113,7 +113,7 @@ class Kind:
         self.seen = None  # how often it was tried when it was suspect first
         outcome = self.judge(name, self.ask(name, secret, self.given_up))
         if outcome == "suspect":  # what it still asks is not for the next one to count
-            self.gw.cli("request", "deny", self.request(name)["id"])
+            self.gw.deny(self.request(name)["id"])
         return outcome
 
     def judge(self, name, have):

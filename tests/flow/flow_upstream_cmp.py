@@ -241,7 +241,7 @@ class UpstreamCmp(CmpTest):
             time.sleep(2)
             self.assertEqual(self.state(name), "suspect")
             self.assertEqual(self.ca.asked(P10CR), requests + int(fault.asks))
-            self.gw.cli("request", "deny", self.request(name)["id"])
+            self.gw.deny(self.request(name)["id"])
 
     def test_approved(self):
         """What an operator sends again has a transactionID of its own: the CA may have seen the first."""

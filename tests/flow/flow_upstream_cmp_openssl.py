@@ -202,7 +202,7 @@ class Signed(MockTest):
             self.serve(name, "-pkistatus", "2", "-failure", str(bit))
             self.enroll(name, code=3)
             self.wait_state(name, "suspect")
-            self.gw.cli("request", "deny", self.request(name)["id"])
+            self.gw.deny(self.request(name)["id"])
 
     def test_error_message(self):
         """An error in place of an answer refuses the device."""

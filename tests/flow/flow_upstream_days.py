@@ -361,7 +361,7 @@ class AtAcme(Days, AcmeTest):
         self.assertEqual(self.orders(), orders + 2)
         for name in names:
             self.enroll(name, "--poll", code=3)
-            self.gw.cli("request", "deny", self.request(name)["id"])
+            self.gw.deny(self.request(name)["id"])
 
     @staticmethod
     def work_on(status, headers, body):

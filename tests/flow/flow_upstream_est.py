@@ -210,9 +210,9 @@ class UpstreamEst(UpstreamTest):
         self.wait_state("lost", "issued")
         self.enroll("lost", "--poll")
         self.verify("lost")
-        self.gw.cli("request", "deny", self.request("garbled")["id"])
+        self.gw.deny(self.request("garbled")["id"])
         self.enroll("garbled", "--poll", code=2)
-        self.assertEqual(self.gw.cli("request", "deny", self.request("garbled")["id"], check=False).returncode, 1)
+        self.assertEqual(self.gw.deny(self.request("garbled")["id"], check=False).returncode, 1)
         self.gw.cli("audit", "verify")
 
     def test_no_certificate(self):

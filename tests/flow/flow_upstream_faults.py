@@ -112,7 +112,7 @@ class Device:
         issued = bench.way.ca.issued(self.name)
         bench.check(issued <= 1, f"{self.name}: the CA issued {issued} times")
         if state == "suspect":
-            bench.gw.cli("request", "deny", self.row()["id"])  # what it asks would meet the next one's fault
+            bench.gw.deny(self.row()["id"])  # what it asks would meet the next one's fault
         if state == "issued":
             bench.check(said == "certificate" and issued == 1, f"{self.name} is issued, the CA issued {issued}, the device hears {said}")
             self.verify()

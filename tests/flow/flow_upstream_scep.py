@@ -100,7 +100,7 @@ class ToScepServer(UpstreamTest):
         """What scepserver was asked and did not answer is suspect: it cannot be asked again, and is not."""
         for name, fault in {"lost": faults.LOSE, "garbled": faults.GARBAGE, "hung": faults.HANG}.items():
             self.check_suspect_quietly(name, fault)
-            self.gw.cli("request", "deny", self.request(name)["id"])  # its polls would take the next one's fault
+            self.gw.deny(self.request(name)["id"])  # its polls would take the next one's fault
             self.enroll(name, "--poll", code=2)
         self.assertEqual(self.ca.issued("lost"), 1)
 

@@ -182,7 +182,7 @@ class UpstreamStepCa(UpstreamStepCaBase):
             self.wait_for(lambda name=name: "has had it" in self.request(name)["reason"])
             self.enroll(name, "--poll", code=3)
             self.assertEqual(self.ca.issued(name), 1)
-            self.gw.cli("request", "deny", self.request(name)["id"])  # it asks again, which the next fault is not for
+            self.gw.deny(self.request(name)["id"])  # it asks again, which the next fault is not for
 
     def test_approved(self):
         """What an operator sends again has a token of its own."""
@@ -228,7 +228,7 @@ class UpstreamStepCa(UpstreamStepCaBase):
             self.enroll(name, code=3)
             self.wait_state(name, "suspect")
             self.assertEqual(self.ca.issued(name), 1)
-            self.gw.cli("request", "deny", self.request(name)["id"])  # it asks again, which the next fault is not for
+            self.gw.deny(self.request(name)["id"])  # it asks again, which the next fault is not for
 
     def test_revoke(self):
         """cert revoke tells step-ca."""

@@ -202,6 +202,10 @@ class Gateway:
         """A subcommand with -c; what it printed."""
         return run(SCEPTER, *words, "-c", self.conf, check=check, **options)
 
+    def deny(self, request, check=True):
+        """By the server's clock, by which it is known how long nobody else may work at the request."""
+        return self.cli("request", "deny", request, check=check, env={**os.environ, **self.env})
+
     def challenge(self, *flags):
         secret = self.cli("challenge", "create", "--profile", "default", *flags).stdout.decode().strip()
         self.secrets.append(secret)

@@ -38,7 +38,7 @@ class UpstreamTest(FlowTest):
     def setUp(self):
         for request in self.gw.requests():  # of tests before: asking again would take this one's faults
             if request["state"] not in ("issued", "refused"):
-                self.gw.cli("request", "deny", request["id"], check=False)
+                self.gw.deny(request["id"], check=False)
         self.ca.proxy.reset()
         self.begin()
 
