@@ -228,79 +228,91 @@ struct verdict {
     struct buf handle;  /* what is sent again, if it is approved */
 };
 
+/* The request as it is now, for the caller to clear; false if nothing can be decided about it. */
+static bool look(struct cli *cli, const char *id, bool approve, struct store_request *ret,
+                 struct err *err)
+{
+    struct store_request row = {0};
+    *ret = row;
+    if (!cli->store->vt->request_by_id(cli->store, id, &row, err))
+        return false;
+    bool ok = true;
+    if (!row.id[0])
+        ok = err_set(err, ERR_PEER, "there is no request \"%s\"", id);
+    else if (txn_is_final(row.state))
+        ok = err_set(err, ERR_PEER, "request %s is %s already", id, txn_state_name(row.state));
+    else if (approve && row.state != TXN_SUSPECT)
+        ok = err_set(err, ERR_PEER, "request %s is %s, there is nothing to approve", id,
+                     txn_state_name(row.state));
+    if (ok)
+        *ret = row;
+    else
+        store_request_clear(&row);
+    return ok;
+}
+
 /* Takes the request's lease, so that nobody drives it meanwhile. Who has it now asks a CA, which
- * ends by its deadline. */
-static bool lease_take(struct cli *cli, const char *id, int *attempt, struct err *err)
+ * ends by its deadline. *row is as that left it, for the caller to clear. */
+static bool lease_take(struct cli *cli, bool approve, int *attempt, struct store_request *row,
+                       struct err *err)
 {
     const struct timespec pause = {.tv_nsec = LEASE_PAUSE_MS * 1000000L};
     int64_t end = clock_mono_ms() + LEASE_WAIT_MS;
+    char id[RA_ID_LEN + 1];
+    memcpy(id, row->id, sizeof id);
     *attempt = 0;
-    while (cli->store->vt->claim(cli->store, id, LEASE_SECONDS, attempt, err)) {
+    for (;;) {
+        if (!cli->store->vt->claim(cli->store, id, LEASE_SECONDS, attempt, err))
+            return false;
+        store_request_clear(row);
+        if (!look(cli, id, approve, row, err))
+            return false;
         if (*attempt)
             return true;
         if (clock_mono_ms() >= end)
             return err_set(err, ERR_PEER, "request %s is being worked at; try again", id);
         nanosleep(&pause, NULL);
     }
-    return false;
 }
 
-static bool may_decide(const struct store_request *row, bool approve, const char *id,
-                       struct err *err)
-{
-    if (!row->id[0])
-        return err_set(err, ERR_PEER, "there is no request \"%s\"", id);
-    if (txn_is_final(row->state))
-        return err_set(err, ERR_PEER, "request %s is %s already", row->id,
-                       txn_state_name(row->state));
-    return !approve || row->state == TXN_SUSPECT ||
-           err_set(err, ERR_PEER, "request %s is %s, there is nothing to approve", row->id,
-                   txn_state_name(row->state));
-}
-
-/* As the request is now that nobody else works at it: who did may have left it in another state. */
-static bool decide(struct cli *cli, const char *id, const struct verdict *verdict, struct err *err)
+static bool decide(struct cli *cli, struct store_request *row, const struct verdict *verdict,
+                   struct err *err)
 {
     const struct store_vt *vt = cli->store->vt;
     const char *event_name = verdict->approve ? "approved" : "denied";
     char text[RA_DETAIL_MAX];
     enum store_write result = STORE_FENCED;
-    struct store_request row = {0};
     int attempt;
-    if (!lease_take(cli, id, &attempt, err) || !vt->request_by_id(cli->store, id, &row, err))
+    if (!lease_take(cli, verdict->approve, &attempt, row, err))
         return false;
     snprintf(text, sizeof text, "%s by an operator%s%.150s", event_name,
              verdict->reason ? ": " : "", verdict->reason ? verdict->reason : "");
     struct audit_event event = {.event = event_name,
-                                .request = row.id,
-                                .profile = row.profile,
-                                .subject = row.subject,
+                                .request = row->id,
+                                .profile = row->profile,
+                                .subject = row->subject,
                                 .detail = text};
-    struct store_move move = {.id = row.id,
+    struct store_move move = {.id = row->id,
                               .attempt = attempt,
-                              .from = row.state,
+                              .from = row->state,
                               .to = verdict->approve ? TXN_ORDERED : TXN_REFUSED,
                               .handle = buf_bytes(&verdict->handle),
                               .next_at = clock_now(),
                               .reason = text,
                               .audit = &event};
-    bool ok = may_decide(&row, verdict->approve, id, err) &&
-              vt->move(cli->store, &move, &result, err) &&
-              (result == STORE_DONE ||
-               err_set(err, ERR_PEER, "request %s has just changed; look again", id));
-    store_request_clear(&row);
-    return ok;
+    return vt->move(cli->store, &move, &result, err) &&
+           (result == STORE_DONE ||
+            err_set(err, ERR_PEER, "request %s has just changed; look again", row->id));
 }
 
 static int decide_by_id(struct cli *cli, const char *id, bool approve, const char *reason)
 {
-    struct store_request request = {0};
+    struct store_request request;
     struct verdict verdict = {.approve = approve, .reason = reason};
     struct err err = {0};
-    bool ok = cli->store->vt->request_by_id(cli->store, id, &request, &err);
-    ok = ok && may_decide(&request, approve, id, &err) &&
-         (!approve || make_handle(cli, &request, &verdict.handle, &err)) &&
-         decide(cli, request.id, &verdict, &err);
+    bool ok = look(cli, id, approve, &request, &err) &&
+              (!approve || make_handle(cli, &request, &verdict.handle, &err)) &&
+              decide(cli, &request, &verdict, &err);
     if (ok)
         printf("%s %s\n", approve ? "approved" : "denied", request.id);
     else

@@ -265,15 +265,14 @@ static bool judge_and_order(struct ra *ra, struct ra_ordering *ordering, struct 
 }
 
 /* Is this a repetition that its row can answer? A message that comes again is one at any time. */
-static bool find_repeated(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
-                          char id[RA_ID_LEN + 1], struct err *err)
+static bool find_repeated(struct ra *ra, struct ra_case *c, char id[RA_ID_LEN + 1], struct err *err)
 {
     const struct ra_request *request = c->request;
     int64_t since = c->seen ? 0 : clock_now() - request->profile->retry_window;
     struct store_request row = {0};
     bool may = false;
     *id = 0;
-    if (!c->store->vt->request_by_dedup(c->store, dedup, since, &row, err))
+    if (!c->store->vt->request_by_dedup(c->store, c->dedup, since, &row, err))
         return false;
     bool ok = !row.id[0] || ra_may_repeat(c, &row, &may, err);
     /* A certificate without its key is no answer; it has to be asked for anew. */
@@ -326,15 +325,17 @@ static void refuse_seen(const struct ra_authorization *authorization, struct ra_
 }
 
 /* Proves, judges and orders what is not a repetition. */
-static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
-                       struct ra_outcome *outcome, struct err *err)
+static bool submit_new(struct ra *ra, struct ra_case *c, struct ra_outcome *outcome,
+                       struct err *err)
 {
     struct ra_authorization *authorization;
     char id[RA_ID_LEN + 1];
     if (!ra_prove_all(c, &authorization, outcome, err))
         return false;
-    struct ra_ordering ordering = {
-        .request = c->request, .authorization = authorization, .dedup = dedup, .stale = c->stale};
+    struct ra_ordering ordering = {.request = c->request,
+                                   .authorization = authorization,
+                                   .dedup = c->dedup,
+                                   .stale = c->stale};
     bool ok = true;
     if (authorization && c->seen) {
         refuse_seen(authorization, outcome);
@@ -345,7 +346,7 @@ static bool submit_new(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
         note_unchecked(c, outcome);
     } else if (outcome->reason == RA_BAD_CHALLENGE) {
         /* The same request, a moment ago, may have spent the challenge since we looked. */
-        ok = find_repeated(ra, c, dedup, id, err);
+        ok = find_repeated(ra, c, id, err);
         if (ok && *id) {
             *outcome = (struct ra_outcome){.status = RA_PENDING};
             ok = answer_row(ra, c->request, id, outcome, err);
@@ -368,18 +369,17 @@ static bool add_key(struct ra *ra, struct ra_outcome *outcome, struct err *err)
                                    outcome->request_id);
 }
 
-static bool submit(struct ra *ra, struct ra_case *c, const uint8_t *dedup,
-                   struct ra_outcome *outcome, struct err *err)
+static bool submit(struct ra *ra, struct ra_case *c, struct ra_outcome *outcome, struct err *err)
 {
     char id[RA_ID_LEN + 1];
     bool heard = false;
-    if (!find_repeated(ra, c, dedup, id, err))
+    if (!find_repeated(ra, c, id, err))
         return false;
     if (*id)
         return answer_row(ra, c->request, id, outcome, err);
     if (!c->seen && !hear_refusal(c, &heard, outcome, err))
         return false;
-    return heard || submit_new(ra, c, dedup, outcome, err);
+    return heard || submit_new(ra, c, outcome, err);
 }
 
 bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcome *outcome,
@@ -401,10 +401,10 @@ bool ra_submit(struct ra *ra, const struct ra_request *request, struct ra_outcom
         ok = ra_message_seen(ra->store, request, &c.seen, err) &&
              ra_request_dedup(request, ra_case_renews(&c) ? request->evidence.holder : NULL, dedup,
                               err) &&
-             submit(ra, &c, dedup, outcome, err);
+             submit(ra, &c, outcome, err);
     ra_case_clear(&c);
     if (ok && outcome->reason == RA_UPSTREAM_REFUSED && !outcome->told)
-        ok = ra->store->vt->tell(ra->store, outcome->request_id, err);
+        ok = ra->store->vt->refusal_told(ra->store, outcome->request_id, err);
     return ok && (request->op != RA_KEYGEN || add_key(ra, outcome, err));
 }
 

@@ -60,8 +60,9 @@ static bool wait_until(struct ra *ra, struct wait *wait, int64_t end)
     return woken;
 }
 
-static void wake(struct ra *ra, const char *id)
+void work_over(void *arg, const char *id)
 {
+    struct ra *ra = arg;
     pthread_mutex_lock(&ra->mutex);
     for (struct link *link = ra->waits.next; link != &ra->waits; link = link->next) {
         struct wait *wait = LINK_OWNER(link, struct wait, link);
@@ -71,11 +72,6 @@ static void wake(struct ra *ra, const char *id)
         }
     }
     pthread_mutex_unlock(&ra->mutex);
-}
-
-void work_over(void *arg, const char *id)
-{
-    wake(arg, id);
 }
 
 static bool has_gone(const char *id, struct err *err)
@@ -122,7 +118,7 @@ static bool drive_on(struct ra *ra, struct ra_drive *drive, struct ra_outcome *o
 bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcome, struct err *err)
 {
     bool ok = drive_on(ra, drive, outcome, err);
-    wake(ra, drive->row->id);
+    work_over(ra, drive->row->id);
     return ok;
 }
 

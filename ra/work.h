@@ -23,6 +23,7 @@ struct ra {
 /* The lines' work; arg is the struct ra. */
 enum line_result work_run(void *arg, const struct ra_settings *settings, size_t upstream,
                           const char *id, struct line_said *said);
+/* Wakes those who wait for the request. */
 void work_over(void *arg, const char *id);
 bool work_probe(void *arg, const struct ra_settings *settings, size_t upstream, int *hold,
                 bool *again);
@@ -37,11 +38,11 @@ bool work_drive(struct ra *ra, struct ra_drive *drive, struct ra_outcome *outcom
 struct work_end {
     struct ra_outcome outcome;
     struct ra_said said;
-    bool claimed;
+    bool claimed; /* work_over is due */
 };
 /* Takes a row that nobody drives and drives it. If somebody else was faster, or its profile or
- * upstream no longer exist, the outcome is what the row says. If it was claimed, the caller wakes
- * those who wait for it, by work_over. */
+ * upstream no longer exist, the outcome is what the row says. If it was claimed, the caller calls
+ * work_over. */
 bool work_claim(struct ra *ra, const struct ra_settings *settings, struct store_request *row,
                 struct work_end *end, struct err *err) MUST_USE;
 

@@ -458,6 +458,7 @@ static bool find_key(struct acme_client *client, struct err *err)
     return key || err_set(err, ERR_LOCAL, "the account key %s has gone", path);
 }
 
+/* Asks for what is missing, unless the CA wants to be asked later. Under setup. */
 static enum up_result set_up(struct acme_client *client, bool directory, int64_t deadline,
                              struct up_reply *reply)
 {

@@ -187,6 +187,7 @@ static bool lock_until(pthread_mutex_t *mutex, int64_t deadline, struct err *err
            err_set(err, ERR_UPSTREAM, "another request waits for a token already");
 }
 
+/* Unless Vault wants to be asked later. Under the mutex. */
 static bool log_in_by_turns(struct vault *vault, int64_t deadline, struct err *err)
 {
     if (!relay_pause_over(&vault->pause, err))

@@ -397,11 +397,11 @@ static bool take_txn(struct store *store, const char *request_id, struct bytes t
     return write_wait(store, db_write_txn, &job, err);
 }
 
-static bool tell(struct store *store, const char *request_id, struct err *err)
+static bool refusal_told(struct store *store, const char *request_id, struct err *err)
 {
     char id[RA_ID_LEN + 1];
     snprintf(id, sizeof id, "%s", request_id);
-    return write_wait(store, db_write_tell, id, err);
+    return write_wait(store, db_write_refusal_told, id, err);
 }
 
 static bool message_add(struct store *store, const struct store_message *message,
@@ -568,7 +568,7 @@ const struct store_vt store_sqlite = {
     .confirm = confirm,
     .wake = wake,
     .take_txn = take_txn,
-    .tell = tell,
+    .refusal_told = refusal_told,
     .message_add = message_add,
     .delivered = delivered,
     .challenge_add = challenge_add,

@@ -132,7 +132,7 @@ enum db_write db_write_move(struct db *db, void *arg, struct err *err);
 enum db_write db_write_record(struct db *db, void *arg, struct err *err);
 enum db_write db_write_confirm(struct db *db, void *arg, struct err *err); /* store_confirm */
 enum db_write db_write_txn(struct db *db, void *arg, struct err *err);
-enum db_write db_write_tell(struct db *db, void *arg, struct err *err); /* char *id */
+enum db_write db_write_refusal_told(struct db *db, void *arg, struct err *err); /* char *id */
 enum db_write db_write_challenge(struct db *db, void *arg, struct err *err);
 enum db_write db_write_miss(struct db *db, void *arg, struct err *err);
 enum db_write db_write_revoke(struct db *db, void *arg, struct err *err);

@@ -399,7 +399,7 @@ enum db_write db_write_txn(struct db *db, void *arg, struct err *err)
     return written(db_run(db, stmt, err));
 }
 
-enum db_write db_write_tell(struct db *db, void *arg, struct err *err)
+enum db_write db_write_refusal_told(struct db *db, void *arg, struct err *err)
 {
     sqlite3_stmt *stmt =
         db_prepare(db, "UPDATE request SET told = 1 WHERE id = ?1 AND state = 'refused'", err);

@@ -94,7 +94,7 @@ struct store_vt {
     bool (*take_txn)(struct store *store, const char *request_id, struct bytes txn,
                      struct err *err);
     /* That the device of a refused request has heard it. */
-    bool (*tell)(struct store *store, const char *request_id, struct err *err);
+    bool (*refusal_told)(struct store *store, const char *request_id, struct err *err);
     /* That this message led to that request. However many there are, they take up a bounded room:
      * of each request and of each sender. */
     bool (*message_add)(struct store *store, const struct store_message *message,

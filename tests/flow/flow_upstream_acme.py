@@ -13,7 +13,7 @@ import urllib.request
 import faults
 from faults import FaultProxy, changed
 from gateway import free_ports, run
-from upstream import UpstreamTest, use_upstream
+from upstream import PATIENT, UpstreamTest, use_upstream
 
 KID = "kid-1"
 HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
@@ -116,7 +116,7 @@ class Pebble:
 
 class AcmeTest(UpstreamTest):
     make_ca = Pebble
-    limits = "    limits: {wait: 20s, deadline: 30s}\n    breaker: {failures: 100, open: 1s}"  # no CA of these hangs
+    limits = PATIENT
 
     def subject(self, name):
         return f"{name}.example.com"

@@ -11,7 +11,7 @@ import unittest
 import faults
 from faults import FaultProxy, answers, changed
 from gateway import free_ports, run, secret_file
-from upstream import UpstreamTest, use_upstream
+from upstream import PATIENT, UpstreamTest, use_upstream
 
 SECRET = "between-the-ra-and-its-ca"
 CMP_CA = os.environ.get("CMP_CA", os.path.join(os.path.dirname(os.environ["SCEP_CLIENT"]), "cmp_ca"))
@@ -97,9 +97,6 @@ class CmpCa:
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.dir)
-
-
-PATIENT = "    limits: {wait: 20s, deadline: 30s}\n    breaker: {failures: 100, open: 1s}"  # nothing here waits for these to pass
 
 
 class CmpTest(UpstreamTest):

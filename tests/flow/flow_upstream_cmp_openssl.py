@@ -9,10 +9,10 @@ import time
 import unittest
 
 from faults import FaultProxy, UnixConnection
-from flow_upstream_cmp import PATIENT, SECRET, make_cert
+from flow_upstream_cmp import SECRET, make_cert
 from gateway import free_ports, run, secret_file
 from hidden import Hidden
-from upstream import UpstreamTest, use_upstream
+from upstream import PATIENT, UpstreamTest, use_upstream
 
 PORT = 8080
 

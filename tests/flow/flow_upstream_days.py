@@ -91,27 +91,11 @@ class ByTheClock(UpstreamTest):
             time.sleep(0.1)
 
 
-class SlowHelper(LocalSubmit):
-    """A helper that may be told to have a device wait."""
-
-    def path(self, what, name):
-        return os.path.join(self.state, f"{what}.{name}")
-
-    def hold(self, name, *lines):
-        """From now on it does this, each time it is asked for this device."""
-        for what in ("hold", "plan"):
-            with open(self.path(what, name), "w", encoding="ascii") as file:
-                file.write("\n".join((f"cp {self.path('hold', name)} {self.path('plan', name)}", *lines)) + "\n")
-
-    def release(self, name):
-        os.remove(self.path("hold", name))  # it may do so once more
-
-
 class SlowGateway(SecondGateway):
     """A second gateway that has devices wait, by SCEP's PENDING, as long as the helper does that is its CA."""
 
     def configure(self, gw, more=""):
-        self.helper = SlowHelper()
+        self.helper = LocalSubmit()
         self.helper.configure(self.gw)
         self.root = os.path.join(self.gw.top, "roots.pem")
         self.chain = self.helper.chain
@@ -253,7 +237,7 @@ class AtScep(Days):
     strict = []
 
     def hold(self):
-        self.ca.helper.hold(self.device, "echo 1; echo cookie; exit 5")
+        self.ca.helper.hold(self.device)
 
     def release(self):
         self.ca.helper.release(self.device)
@@ -397,13 +381,13 @@ class AtEjbca(Days):
 
 
 class AtHelper(Days):
-    make_ca = SlowHelper
+    make_ca = LocalSubmit
     means = "exit codes 1 and 5, to which POLL with its cookie is the answer"
     strict = []
 
     def hold(self):
         """Its cookie is a new one each time."""
-        self.ca.hold(self.device, f'n=$(wc -l < {self.ca.path("asked", self.device)})', '[ "$n" = 1 ] && echo cookie-0 && exit 1',
+        self.ca.hold(self.device, 'n=$(wc -l < "$STATE/asked.$name")', '[ "$n" = 1 ] && echo cookie-0 && exit 1',
                      "echo 7200", 'echo "cookie-$((n - 1))"', "exit 5")
 
     def ask(self, *flags, code=0):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import ssl
+import threading
 import time
 import unittest
 
@@ -214,6 +215,24 @@ class UpstreamEst(UpstreamTest):
         self.enroll("garbled", "--poll", code=2)
         self.assertEqual(self.gw.deny(self.request("garbled")["id"], check=False).returncode, 1)
         self.gw.cli("audit", "verify")
+
+    def test_decided_too_late(self):
+        """An operator who denies what is being issued hears that it is, as soon as it is, and the device has its certificate."""
+        told = threading.Event()
+
+        def late(*answer):
+            told.wait(60)
+            return answer
+
+        self.ca.proxy.reset(changed("late", late))
+        device = self.start_device("late")
+        self.wait_for(lambda: self.ca.proxy.asked)
+        threading.Timer(2, told.set).start()
+        denied = self.gw.deny(self.request("late")["id"], check=False)
+        self.assertEqual(denied.returncode, 1)
+        self.assertIn(b"is issued already", denied.stderr)
+        device.wait(60)
+        self.assertEqual((self.state("late"), self.ca.issued("late")), ("issued", 1))
 
     def test_no_certificate(self):
         """An answer with CA certificates only makes the request suspect, which says why."""

@@ -7,7 +7,7 @@ import faults
 from double_vault import ROLE_ID, SECRET_ID, Vault
 from doubles import DoubleCa, DoubleTest
 from faults import answers, changed
-from upstream import use_upstream
+from upstream import PATIENT, use_upstream
 
 
 class VaultCa(DoubleCa):
@@ -190,7 +190,7 @@ class Tls(DoubleTest):
 
 
 class Busy(DoubleTest):
-    limits = "    limits: {wait: 20s, deadline: 30s}\n    breaker: {failures: 100, open: 1s}"
+    limits = PATIENT
 
     @staticmethod
     def make_ca():
